@@ -1,0 +1,1 @@
+"""A small, fast Claude API client."""

@@ -1,0 +1,180 @@
+"""The types that cross the boundary between the core and its transports.
+
+Nothing else does. The core says what to send (`Request`) and how long to wait (`Sleep`);
+a transport brings back what arrived (`Response`, or chunks of bytes) or raises one of the
+leaves of `claude_lite.errors.TransportError`. Neither side imports the other.
+"""
+
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+
+import orjson
+from attrs import field, frozen
+
+R = TypeVar("R")
+
+MASK: Final = "**********"
+
+SECRET_HEADERS: Final = frozenset(
+    {"x-api-key", "api-key", "authorization", "proxy-authorization", "cookie", "set-cookie"}
+)
+
+
+class MaskedStr(str):
+    """A header value that carries a credential.
+
+    It is the string that a transport needs, and yet neither its repr (in tracebacks that show
+    local variables, in the repr of a dict of headers) nor its pickle gives the value away.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)
+
+    def __reduce_ex__(self, protocol: object, /) -> tuple[type[str], tuple[str]]:
+        return str, (MASK,)
+
+    def __copy__(self) -> "MaskedStr":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "MaskedStr":
+        return self
+
+
+class BodySource(Protocol):
+    """A request body too large to hold: its length is known and it can be read again."""
+
+    @property
+    def size(self) -> int:
+        """The exact number of bytes that one pass yields."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Start over and yield the body in pieces of moderate size; may block on a disk."""
+
+
+def _repr_headers(headers: Mapping[str, str]) -> str:
+    return repr({k: MASK if k in SECRET_HEADERS else v for k, v in headers.items()})
+
+
+def _repr_body(body: "bytes | BodySource") -> str:
+    return f"<{len(body) if isinstance(body, bytes) else body.size} bytes>"
+
+
+@frozen
+class Limits:
+    """What a transport has to hold one attempt to. Seconds and bytes; None is no limit.
+
+    `connect` spans DNS, TCP and TLS; `read` is the longest silence while a reply is awaited
+    or arrives; `total` spans the attempt, a streamed body to its end included.
+    `max_response` bounds a body that is read whole: past it a transport raises
+    `claude_lite.errors.ResponseTooLarge` (streams are bounded by the core, event by event).
+    """
+
+    connect: float | None = 10.0
+    read: float | None = 600.0
+    total: float | None = None
+    max_response: int | None = 64 * 1024 * 1024
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@frozen
+class Request:
+    """An HTTP request, ready to be sent. Header names are lower-case; the URL is encoded.
+
+    A transport adds `host`, `content-length` and `connection`, and nothing that changes the
+    meaning: no cookies, no redirects followed, no decompression, no retries.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=_repr_headers)
+    body: "bytes | BodySource" = field(default=b"", repr=_repr_body)
+    limits: Limits = DEFAULT_LIMITS
+
+
+@frozen
+class Response:
+    """An HTTP response, of any status. Header names are lower-case.
+
+    The head of a stream is a `Response` without a body. Repeated headers are joined by ", ".
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=_repr_headers)
+    body: bytes = field(default=b"", repr=_repr_body)
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's name for this request (`req_…`), to be quoted to support."""
+        return self.headers.get("request-id")
+
+    @property
+    def organization_id(self) -> str | None:
+        """The organization that the credential belongs to."""
+        return self.headers.get("anthropic-organization-id")
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace that the credential belongs to (`wrkspc_…`)."""
+        return self.headers.get("anthropic-workspace-id")
+
+    def json(self) -> Any:
+        """Parse the body as JSON; raises `ValueError` if it is not."""
+        return orjson.loads(self.body)
+
+
+@frozen
+class Sleep:
+    """Wait this many seconds, then ask for the next action."""
+
+    seconds: float
+
+
+@frozen
+class Done(Generic[R]):
+    """The exchange is over, with this result."""
+
+    result: R
+
+
+Head = tuple[Response, Iterable[bytes]]
+AsyncHead = tuple[Response, AsyncIterable[bytes]]
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """What a synchronous back end provides. Time is I/O, too.
+
+    `send` returns the whole response; `stream` yields its head and an iterable of its chunks,
+    and closes the connection when the context ends before the body does. Both raise nothing
+    but `TransportError` leaves. A transport that keeps a clock of its own (a test's virtual
+    one) also has a `monotonic()` method.
+    """
+
+    def send(self, request: Request, /) -> Response: ...
+
+    def stream(self, request: Request, /) -> AbstractContextManager[Head]: ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class AsyncTransport(Protocol):
+    """What an asynchronous back end provides; see `Transport`."""
+
+    async def send(self, request: Request, /) -> Response: ...
+
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]: ...
+
+    async def sleep(self, seconds: float, /) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+Clock = Callable[[], float]
