@@ -1,1 +1,45 @@
-"""A small, fast Claude API client."""
+"""A small, fast Claude API client: sans-I/O core, pluggable transports, calls that queue.
+
+`AsyncClient` and `Client` make calls; `CreateMessage` and its kin are calls as values; the
+leaves of `ClaudeError` are what can go wrong; `standard`, `never` and `defer` are retry
+policies. Transports live in the package `claude_lite_transports`. Importing this loads none
+of them, and makes no I/O.
+"""
+
+from claude_lite.client import AsyncClient, Client
+from claude_lite.config import Secret, __version__
+from claude_lite.errors import *  # noqa: F403  # the whole tree, by its __all__
+from claude_lite.errors import __all__ as _errors
+from claude_lite.models import *  # noqa: F403  # likewise
+from claude_lite.models import __all__ as _models
+from claude_lite.operations import (
+    CountTokens,
+    CreateMessage,
+    Operation,
+    RawRequest,
+    StreamMessage,
+)
+from claude_lite.retry import RetryPolicy, defer, never, standard
+from claude_lite.wire import AsyncTransport, Request, Response, Transport
+
+__all__ = [  # noqa: PLE0604  # strings all
+    "AsyncClient",
+    "AsyncTransport",
+    "Client",
+    "CountTokens",
+    "CreateMessage",
+    "Operation",
+    "RawRequest",
+    "Request",
+    "Response",
+    "RetryPolicy",
+    "Secret",
+    "StreamMessage",
+    "Transport",
+    "__version__",
+    "defer",
+    "never",
+    "standard",
+    *_errors,
+    *_models,
+]

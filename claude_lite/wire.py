@@ -49,9 +49,11 @@ class BodySource(Protocol):
     @property
     def size(self) -> int:
         """The exact number of bytes that one pass yields."""
+        ...
 
     def __iter__(self) -> Iterator[bytes]:
         """Start over and yield the body in pieces of moderate size; may block on a disk."""
+        ...
 
 
 def _repr_headers(headers: Mapping[str, str]) -> str:
@@ -155,26 +157,43 @@ class Transport(Protocol):
     one) also has a `monotonic()` method.
     """
 
-    def send(self, request: Request, /) -> Response: ...
+    def send(self, request: Request, /) -> Response:
+        """Send it and return the whole response."""
+        ...
 
-    def stream(self, request: Request, /) -> AbstractContextManager[Head]: ...
+    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+        """Send it and yield the head, and the chunks of the body as they come."""
+        ...
 
-    def sleep(self, seconds: float, /) -> None: ...
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close what is open; a later call opens it anew."""
+        ...
 
 
 @runtime_checkable
 class AsyncTransport(Protocol):
     """What an asynchronous back end provides; see `Transport`."""
 
-    async def send(self, request: Request, /) -> Response: ...
+    async def send(self, request: Request, /) -> Response:
+        """Send it and return the whole response."""
+        ...
 
-    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]: ...
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+        """Send it and yield the head, and the chunks of the body as they come."""
+        ...
 
-    async def sleep(self, seconds: float, /) -> None: ...
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close what this loop has open; a later call opens it anew."""
+        ...
 
 
 Clock = Callable[[], float]
+"""Seconds since some moment; only differences count."""

@@ -1,0 +1,52 @@
+"""Content encodings undone, with a limit: bytes in, bytes out.
+
+Transports pass on what came over the wire. Whether it has to be decompressed, and how far that
+may go, is decided here, once: a few kilobytes can stand for gigabytes.
+"""
+
+import zlib
+from typing import Final
+
+from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
+
+PIECE: Final = 1 << 20
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+class ContentDecoder:
+    """Undo one `content-encoding`: identity, gzip or deflate."""
+
+    def __init__(self, encoding: str, limit: int | None = None) -> None:
+        """Raises `UnexpectedResponse` for an encoding that was not asked for."""
+        name = encoding.strip().lower()
+        if name not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+            raise UnexpectedResponse(f"content-encoding {name!r}, which was not asked for")
+        self._zlib = None if name in {"", "identity"} else zlib.decompressobj(_GZIP)
+        self._bare_deflate = name == "deflate"
+        self._limit = limit
+        self._size = 0
+
+    def receive(self, data: bytes) -> bytes:
+        """Take a chunk; raises `UnexpectedResponse` or `ResponseTooLarge`."""
+        if self._zlib is None or not data:
+            return data
+        if self._bare_deflate:  # with a zlib header, as the RFC has it, or bare, as some send it
+            self._bare_deflate = False
+            self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
+        pieces = []
+        while data:
+            try:
+                piece = self._zlib.decompress(data, PIECE)
+            except zlib.error as error:
+                raise UnexpectedResponse(f"a body that does not decompress: {error}") from None
+            self._size += len(piece)
+            if self._limit is not None and self._size > self._limit:
+                raise ResponseTooLarge(f"a body of over {self._limit} bytes once decompressed")
+            pieces.append(piece)
+            data = self._zlib.unconsumed_tail
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """The body is over; raises `UnexpectedResponse` if its compressed form is not."""
+        if self._zlib is not None and self._size and not self._zlib.eof:
+            raise UnexpectedResponse("a compressed body that ends too early")

@@ -1,0 +1,417 @@
+"""One API call, retries included, as a state machine without I/O.
+
+    while not isinstance(action := exchange.next_action(), Done):
+        ...  # send the Request, wait out the Sleep, get a token; and report back
+
+It decides; whoever drives it (`claude_lite.client`) sends, waits and mints. tenacity's
+strategies are asked only once an attempt has failed, so that success costs nothing of them.
+Time is read from the clock that is handed in, and never waited for.
+"""
+
+import time
+from collections import deque
+from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import urljoin, urlsplit
+
+from attrs import evolve, frozen
+
+from claude_lite import logs
+from claude_lite.config import Config, bearer
+from claude_lite.encoding import ContentDecoder
+from claude_lite.errors import (
+    AuthenticationFailed,
+    ClaudeError,
+    ConnectionLost,
+    RetryLater,
+    StreamInterrupted,
+    TimedOut,
+    UnexpectedResponse,
+)
+from claude_lite.operations import Operation, StreamOperation
+from claude_lite.responses import decoded, error_from_response, should_retry, unexpected
+from claude_lite.retry import Failure, budget_for
+from claude_lite.streaming import Decoder
+from claude_lite.wire import MASK, Clock, Done, Request, Response, Sleep
+
+R = TypeVar("R")
+E = TypeVar("E")
+
+MAX_REDIRECTS: Final = 3
+REFUSED_BODY: Final = 1024 * 1024
+ERROR: Final = 400
+REDIRECT: Final = 300
+
+
+@frozen
+class Authenticate:
+    """Get a token and hand it in with `receive_token`; a *stale* one was refused."""
+
+    stale: str | None = None
+
+
+class Exchange(Generic[R]):
+    """The state of one call. Not to be shared, and of no use once it is done."""
+
+    def __init__(
+        self, operation: Operation[R], config: Config, clock: Clock = time.monotonic
+    ) -> None:
+        self.operation = operation
+        self.config = config
+        self.attempts = 0
+        self._clock = clock
+        self._started = clock()
+        self._request: Request | None = None
+        self._error: ClaudeError | None = None
+        self._done: Done[R] | None = None
+        self._token: str | None = None
+        self._stale: str | None = None
+        self._retrying: Any = None
+        self._state: Any = None
+        self._resent = 0
+        self._redirects = 0
+        self._report = logs.listener(config.observe)
+        self._attempt_started = self._started
+        self._ttft: float | None = None
+
+    def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
+        """Say what to do next; raises the error that ends the call."""
+        if self._done is not None:
+            return self._done
+        if self._error is not None:
+            error, self._error = self._error, None
+            wait = self._decide(error)
+            if wait > 0:
+                return Sleep(wait)
+        if self.config.token_provider is not None and self._token is None:
+            return Authenticate(self._stale)
+        return self._attempt()
+
+    def receive_token(self, token: str) -> None:
+        """Hand in the token that `Authenticate` asked for."""
+        self._token = token
+        self._request = None
+
+    def receive_response(self, response: Response) -> None:
+        """Report the whole response to the last request."""
+        try:
+            if response.status >= REDIRECT:
+                self._refuse(response)
+                return
+            result = self.operation.parse(response)
+        except ClaudeError as error:
+            self.receive_failure(error)
+        else:
+            self._succeed(result, response)
+
+    def receive_failure(self, error: ClaudeError) -> None:
+        """Report that the last request came to nothing."""
+        self._error = error
+
+    # Attempts
+
+    def _attempt(self) -> Request:
+        self.attempts += 1
+        request = self._request
+        if request is None:
+            request = self._request = self._built()
+        if self._report is not None or self.attempts > 1 or self._token is not None:
+            now = self._attempt_started = self._clock()
+            request = self._within_deadline(request, now)
+        return request
+
+    def _built(self) -> Request:
+        request = self.operation.build(self.config)
+        if self._token is None:
+            return request
+        return evolve(request, headers={**request.headers, **bearer(self._token)})
+
+    def _within_deadline(self, request: Request, now: float) -> Request:
+        deadline = self.config.deadline
+        if deadline is None:
+            return request
+        left = self._started + deadline - now
+        if left <= 0:
+            raise self._final(TimedOut("total"))
+        return evolve(request, limits=evolve(request.limits, total=left))
+
+    def _succeed(self, result: R, head: Response) -> None:
+        self._done = Done(result)
+        budget_for(self.config.base_url).put_back(self.attempts - 1)
+        if self._report is not None:
+            self._log_attempt(None, head)
+            self._log_end(result, head)
+
+    def _refuse(self, response: Response) -> None:
+        """A status of 300 or above: follow it within the origin, or fail."""
+        if response.status >= ERROR:
+            try:
+                body = decoded(response, self.config.max_response)
+            except UnexpectedResponse:
+                body = b""
+            error = error_from_response(response, body)
+            verdict = should_retry(response.headers)
+            if verdict is not None:
+                error.amend(details={**error.details, "should_retry": verdict})
+            self.receive_failure(error)
+        elif not self._redirected(response):
+            host = urlsplit(response.headers.get("location", "")).hostname or "nowhere"
+            self.receive_failure(unexpected(response, f"a redirect to {host}"))
+
+    def _redirected(self, response: Response) -> bool:
+        """Follow a redirect that keeps the method and stays where the credential belongs."""
+        request = self._request
+        if request is None or self._redirects >= MAX_REDIRECTS:
+            return False
+        try:
+            url = urljoin(request.url, response.headers.get("location", ""))
+            same = urlsplit(url)[:2] == urlsplit(request.url)[:2]
+        except ValueError:
+            return False
+        keeps_method = response.status in {307, 308} or request.method == "GET"
+        if not same or not keeps_method or url == request.url:
+            return False
+        self._redirects += 1
+        self.attempts -= 1
+        self._request = evolve(request, url=url)
+        return True
+
+    # Failures
+
+    def _decide(self, error: ClaudeError) -> float:
+        """The seconds to wait before trying again; raises the error if that is not to be."""
+        if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
+            self._stale, self._token = self._token, None
+            self._log_attempt(error, None)
+            return 0.0
+        wait = self._wait_after(error)
+        now = self._clock()
+        deadline = self.config.deadline
+        left = None if deadline is None else self._started + deadline - now
+        if left is not None and wait >= left:
+            raise self._final(error, f"Try again in {wait:.3g} s: the deadline comes before that.")
+        if not budget_for(self.config.base_url).take():
+            raise self._final(error, "Not tried again: too many calls fail at the moment.")
+        self._log_attempt(error, None, retry_in=wait)
+        if self.config.retry.defers:
+            raise self._later(error, wait)
+        return wait
+
+    def _wait_after(self, error: ClaudeError) -> float:
+        """Ask the policy; tenacity raises the error itself where it is not tried again."""
+        from tenacity import Future, RetryCallState  # noqa: PLC0415  # dear, and only for failures
+
+        if self._retrying is None:
+            self._retrying = self.config.retry.retrying()
+            self._retrying.begin()
+            self._state = RetryCallState(self._retrying, None, (), {})
+            self._state.start_time = self._started
+        state = self._state
+        state.args = (self._failure(error),)
+        state.attempt_number = self.attempts
+        state.outcome_timestamp = self._clock()
+        state.outcome = Future(self.attempts)
+        state.outcome.set_exception(error)
+        try:
+            wait = float(self._retrying.iter(state))
+        except ClaudeError:
+            raise self._final(error) from None
+        if isinstance(error, ConnectionLost | StreamInterrupted):
+            self._resent += 1
+        return wait
+
+    def _failure(self, error: ClaudeError) -> Failure:
+        return Failure(error, self.operation.resends, self._resent)
+
+    def _later(self, error: ClaudeError, wait: float) -> RetryLater:
+        cause = self._final(error).to_dict()
+        return RetryLater(wait).amend(
+            attempts=self.attempts,
+            request_id=error.request_id,
+            organization_id=error.organization_id,
+            status=error.status,
+            retry_after=error.retry_after,
+            details={"cause": cause},
+        )
+
+    def _final(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
+        """The error as the caller gets it: with the attempts, and without our secrets."""
+        error.amend(attempts=self.attempts, advice=advice or error.advice)
+        for secret in self.config.secrets():
+            if secret in str(error.args):
+                error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
+        if self._report is not None:
+            self._log_attempt(error, None)
+            self._log_end(None, None, error)
+        return error.with_traceback(None)
+
+    # Logs
+
+    def _log_attempt(
+        self, error: ClaudeError | None, head: Response | None, retry_in: float | None = None
+    ) -> None:
+        if self._report is None:
+            return
+        fields = {
+            "operation": self.operation.route.name,
+            "attempt": self.attempts,
+            "elapsed_ms": round((self._clock() - self._attempt_started) * 1000, 1),
+            **(logs.error_fields(error) if error else logs.head_fields(head)),
+        }
+        if retry_in is not None:
+            fields["retry_in"] = round(retry_in, 3)
+        self._report("warning" if error else "debug", "claude_lite.attempt", fields)
+
+    def _log_end(
+        self, result: object, head: Response | None, error: ClaudeError | None = None
+    ) -> None:
+        if self._report is None:
+            return
+        fields = {
+            "operation": self.operation.route.name,
+            "attempts": self.attempts,
+            "elapsed_ms": round((self._clock() - self._started) * 1000, 1),
+            **(logs.error_fields(error) if error else logs.head_fields(head)),
+            **logs.usage_fields(result),
+        }
+        if self._ttft is not None:
+            fields["ttft_ms"] = round(self._ttft * 1000, 1)
+        self._report("error" if error else "info", "claude_lite.call", fields)
+
+
+def _scrubbed(value: Any, secret: str) -> Any:
+    """*value*, plain data, without *secret*."""
+    if isinstance(value, str):
+        return value.replace(secret, MASK)
+    if isinstance(value, dict):
+        return {_scrubbed(k, secret): _scrubbed(v, secret) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_scrubbed(item, secret) for item in value]
+    return value
+
+
+class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
+    """A call whose response is read as it comes. It is done once there is content to lose.
+
+    With *collect* it is done only once all has come, so that it may start over until then.
+    After it is done, chunks are still fed to `receive_data`; `items` are the raw items that
+    wait to be taken, and `check` raises what went wrong after them.
+    """
+
+    def __init__(
+        self,
+        operation: StreamOperation[E, R],
+        config: Config,
+        clock: Clock = time.monotonic,
+        *,
+        collect: bool = False,
+    ) -> None:
+        super().__init__(cast("Operation[Any]", operation), config, clock)
+        self.items: deque[Any] = deque()
+        self._streamed = operation
+        self._collect = collect
+        self.head: Response | None = None
+        self._decoder: Decoder[E, R] | None = None
+        self._encoding: ContentDecoder | None = None
+        self._refused = bytearray()
+        self._content_at = self._started
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether there is a reason to read on before the next action."""
+        return self._error is None and self._done is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the stream can be handed to the caller."""
+        return self._done is not None
+
+    def receive_head(self, head: Response) -> None:
+        """Report the head of the response to the last request."""
+        self.head = head
+        self._decoder = self._encoding = None
+        self.items.clear()
+        self._refused.clear()
+        self._content_at = self._clock()
+        if head.status >= REDIRECT:
+            return
+        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != self._streamed.content_type:
+            self._error = unexpected(head, f"{kind or 'no content-type'} where a stream belongs")
+            return
+        encoding = head.headers.get("content-encoding")
+        try:
+            self._encoding = ContentDecoder(encoding) if encoding else None
+        except ClaudeError as error:
+            self._error = error
+        self._decoder = self._streamed.decoder(head, self.config)
+
+    def receive_data(self, data: bytes) -> None:
+        """Report a chunk of the body."""
+        decoder = self._decoder
+        if decoder is None:
+            self._refused += data
+            if len(self._refused) > REFUSED_BODY:
+                self.receive_end()
+            return
+        if self._encoding is not None:
+            try:
+                data = self._encoding.receive(data)
+            except ClaudeError as error:
+                decoder.fail(error)
+                data = b""
+        items = decoder.receive(data)
+        self.items.extend(items)
+        self._watch_content(decoder, items)
+        self._progress(decoder)
+
+    def receive_end(self) -> None:
+        """Report that the body is over."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._progress(self._decoder)
+        elif self.head is not None:
+            self.receive_response(evolve(self.head, body=bytes(self._refused)))
+
+    def receive_failure(self, error: ClaudeError) -> None:
+        """Report that the last request, or the stream in hand, broke off."""
+        if self._decoder is not None:
+            self._decoder.fail(error)
+        if self._done is None:
+            self._error = error
+
+    def check(self) -> None:
+        """Raise what ended the stream early, if anything did."""
+        if self._decoder is not None and self._decoder.error is not None:
+            raise self._final(self._decoder.error)
+
+    def finish(self) -> None:
+        """Report that the caller has had all of it."""
+        if self._report is not None and self._decoder is not None:
+            self._log_end(self._decoder.result(), self.head)
+
+    def _progress(self, decoder: Decoder[E, R]) -> None:
+        if self._done is not None:
+            return
+        if decoder.complete or (decoder.begun and not self._collect):
+            if self._report is not None:
+                self._ttft = self._clock() - self._started
+                self._log_attempt(None, self.head)
+            budget_for(self.config.base_url).put_back(self.attempts - 1)
+            self._done = Done(decoder)
+        elif decoder.error is not None:
+            self._error = decoder.error
+
+    def _watch_content(self, decoder: Decoder[E, R], items: list[Any]) -> None:
+        limit = self.config.content_timeout
+        if limit is None:
+            return
+        now = self._clock()
+        for item in items:
+            if item.__class__ is not dict or item.get("type") != "ping":
+                self._content_at = now
+                return
+        if now - self._content_at > limit and not decoder.complete:
+            decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
+
+    def _failure(self, error: ClaudeError) -> Failure:
+        return Failure(error, self.operation.resends, self._resent, self._decoder is not None)

@@ -1,0 +1,374 @@
+"""Each API operation, declared once, as a value.
+
+An operation knows how to become a `Request` and how to read a `Response`. It is frozen,
+comparable and picklable, and turns into JSON and back: it can be sent now, called through a
+client's method, put in a queue, stored, compared in a test.
+
+A declaration is a `Route` and the fields. A field whose name stands in the route's path goes
+there; the others go into the JSON body, or into the query of a request that has none; None
+leaves a field out. What the class does not know yet goes into `extra_body`, `extra_query` and
+`extra_headers`.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
+from urllib.parse import quote
+
+from attrs import field, fields, frozen
+
+from claude_lite.codec import StructureError, dumps, hook_for, loads
+from claude_lite.config import Config, header_value
+from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.models import Event, Message, Model, TokenCount
+from claude_lite.responses import decoded, unexpected
+from claude_lite.retry import Resend
+from claude_lite.streaming import Decoder, MessageDecoder
+from claude_lite.wire import MaskedStr, Request, Response
+
+R = TypeVar("R")
+E = TypeVar("E")
+
+JSON = Mapping[str, Any]
+"""A JSON object, as a dict or as one of the models (which stand for theirs)."""
+
+LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers"})
+MEGABYTE: Final = 1024 * 1024
+
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
+)
+def operation(cls: C) -> C:
+    """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
+
+    It has a `__dict__` rather than slots, because that is the faster to make and to read out.
+    """
+    return frozen(kw_only=True, slots=False, eq=False, repr=False)(cls)
+
+
+@frozen
+class Route:
+    """Where an operation goes and what it means to send it twice.
+
+    `name` is the operation's name in logs and queues, and that of the client's method.
+    `max_body` is the API's limit in bytes: past it nothing is sent.
+    """
+
+    name: str
+    method: str
+    path: str
+    resend: Resend = "safe"
+    max_body: int = 32 * MEGABYTE
+    headers: Mapping[str, str] = field(factory=dict)
+    """Field names, by the header that carries them."""
+
+
+@operation
+class Operation(Generic[R]):
+    """Base of all operations; `R` is what a successful call returns.
+
+    `extra_body`, `extra_query`, `extra_headers` are merged into the request as they are.
+    """
+
+    route: ClassVar[Route]
+    result_type: ClassVar[Any] = None
+
+    extra_body: JSON | None = None
+    extra_query: JSON | None = None
+    extra_headers: Mapping[str, str] | None = None
+
+    @property
+    def resends(self) -> Resend:
+        """What sending it twice would mean."""
+        return self.route.resend
+
+    def build(self, config: Config) -> Request:
+        """The request for this operation, without I/O.
+
+        Raises `UsageError` for values that cannot be sent, `RequestTooLarge` for a body past
+        the API's limit, and `CredentialMissing`.
+        """
+        route = self.route
+        body = b""
+        headers = config.bare_headers
+        if route.method == "POST":
+            headers, body = config.json_headers, dumps(self.body())
+            if len(body) > route.max_body:
+                raise too_large(len(body), route.max_body)
+        if self.extra_headers is not None or route.headers:
+            headers = self._with_own_headers(headers)
+        return Request(route.method, config.base_url + self.target(), headers, body, config.limits)
+
+    def parse(self, response: Response) -> R:
+        """Read a successful response; raises `UnexpectedResponse` if the API would not send it."""
+        data = json_body(response)
+        try:
+            made: Any = hook_for(self.result_type)(data)
+        except StructureError as error:
+            raise unexpected(response, str(error)) from None
+        made.__dict__["_response"] = response if not response.body else head_of(response)
+        return made  # type: ignore[no-any-return]  # the type that the class declares
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that is sent."""
+        apart = _apart(type(self))
+        body = {k: v for k, v in self.__dict__.items() if v is not None and k not in apart}
+        return body if self.extra_body is None else {**body, **self.extra_body}
+
+    def target(self) -> str:
+        """Path and query, encoded."""
+        path, query = self.route.path, dict(self.extra_query or {})
+        if "{" in path:
+            path = path.format_map(
+                {name: path_segment(name, getattr(self, name)) for name in _path_names(path)}
+            )
+        if self.route.method != "POST":
+            query = {**self.body(), **query}
+        return f"{path}?{query_string(query)}" if query else path
+
+    def _with_own_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        own = {name: getattr(self, attr) for name, attr in self.route.headers.items()}
+        own |= {name.lower(): value for name, value in (self.extra_headers or {}).items()}
+        checked = {k: header_value(k, v) for k, v in own.items() if v is not None}
+        return {**headers, **{k: _masked(k, v) for k, v in checked.items()}}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The operation as a JSON object, for a queue; `from_dict` reads it."""
+        given = {k: v for k, v in self.__dict__.items() if v is not None}
+        return {"operation": self.route.name, **loads(dumps(given))}
+
+    @staticmethod
+    def from_dict(data: JSON) -> "Operation[Any]":
+        """Rebuild an operation from `to_dict`; raises `UsageError` for one that is not known."""
+        values = dict(data)
+        name = values.pop("operation", None)
+        cls = _by_name().get(name)
+        if cls is None:
+            raise UsageError(f"no operation is named {name!r}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UsageError(f"{name}: {error}") from None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    def __hash__(self) -> int:
+        return hash(dumps(self.to_dict()))
+
+    def __repr__(self) -> str:
+        given = (f"{k}={v!r}" for k, v in self.__dict__.items() if v is not None)
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+class StreamOperation(Operation[R], Generic[E, R]):
+    """An operation whose response comes in pieces, of type `E`; sent as a whole, it gives `R`."""
+
+    content_type: ClassVar[str] = "text/event-stream"
+
+    def decoder(self, head: Response, config: Config) -> Decoder[E, R]:
+        """What the body of a successful response, *head*, is fed to."""
+        raise NotImplementedError
+
+
+@functools.cache
+def _apart(cls: type[Operation[Any]]) -> frozenset[str]:
+    """Names of the fields that are not in the body."""
+    in_path = frozenset(_path_names(cls.route.path))
+    local = {a.name for a in fields(cls) if a.metadata.get("local")}
+    return LOCAL | local | in_path | frozenset(cls.route.headers.values())
+
+
+@functools.cache
+def _path_names(path: str) -> tuple[str, ...]:
+    return tuple(part.split("}")[0] for part in path.split("{")[1:])
+
+
+def _masked(name: str, value: str) -> str:
+    return MaskedStr(value) if name in {"x-api-key", "authorization"} else value
+
+
+def _by_name() -> dict[Any, type[Operation[Any]]]:
+    found: dict[Any, type[Operation[Any]]] = {}
+    pending: list[type[Operation[Any]]] = [Operation]
+    while pending:
+        cls = pending.pop()
+        pending.extend(cls.__subclasses__())
+        if "route" in cls.__dict__:
+            found[cls.route.name] = cls
+    return found
+
+
+def path_segment(name: str, value: object) -> str:
+    """Encode an id for a path; raises `UsageError` for one that would lead elsewhere."""
+    text = str(value)
+    plain = text.lower().replace("%2e", ".")
+    if not isinstance(value, str) or plain in {"", ".", ".."} or text.startswith(";"):
+        raise UsageError(f"{name} has to be an id, not {value!r}")
+    if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
+        raise UsageError(f"{name} has characters in it that no id has: {value!r}")
+    if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
+        raise UsageError(f"{name} has escapes in it that no id has: {value!r}")
+    return quote(text, safe="-._~!$&'()*+,;=:@")
+
+
+def query_string(query: JSON) -> str:
+    """Encode a query as the API reads it: `a[]=1&a[]=2`, `a[b]=1`, `true`; None is left out."""
+    return "&".join(
+        f"{quote(key, safe='[]')}={quote(text, safe='-._~')}" for key, text in _pairs("", query)
+    )
+
+
+def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _pairs(f"{prefix}[{key}]" if prefix else key, item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _pairs(f"{prefix}[]", item)
+    elif isinstance(value, bool):
+        yield prefix, str(value).lower()
+    elif value is not None:
+        yield prefix, value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def too_large(size: int, limit: int) -> RequestTooLarge:
+    """The error that the API's 413 would be, before anything is sent."""
+    return RequestTooLarge(
+        f"the request has {size} bytes, and the API takes {limit}",
+        type="request_too_large",
+        advice="Nothing was sent.",
+    )
+
+
+def json_body(response: Response, limit: int | None = None) -> Any:
+    """The body as JSON; raises `UnexpectedResponse` if it is something else."""
+    try:
+        return loads(decoded(response, limit))
+    except ValueError:
+        kind = response.headers.get("content-type", "no content-type")
+        raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
+
+
+def head_of(response: Response) -> Response:
+    """The response without its body."""
+    return Response(response.status, response.headers)
+
+
+# Messages
+
+
+@operation
+class _MessageParams(Operation[R], Generic[R]):
+    """The fields of a message to be created; https://docs.claude.com/en/api/messages."""
+
+    model: str
+    max_tokens: int
+    messages: Sequence[JSON | Model]
+    system: str | Sequence[JSON] | None = None
+    tools: Sequence[JSON] | None = None
+    tool_choice: JSON | None = None
+    thinking: JSON | None = None
+    output_config: JSON | None = None
+    stop_sequences: Sequence[str] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    metadata: JSON | None = None
+    service_tier: str | None = None
+    cache_control: JSON | None = None
+    container: str | JSON | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+    diagnostics: JSON | None = None
+
+
+@operation
+class CreateMessage(_MessageParams[Message]):
+    """Create a message and wait for all of it.
+
+    `max_tokens` bounds what is written, in tokens. `temperature`, `top_p` and `top_k` are for
+    older models, under the API version 2023-06-01 only.
+    """
+
+    route = Route("messages.create", "POST", "/v1/messages", "once")
+    result_type = Message
+
+
+@operation
+class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
+    """Create a message and read it as it is written.
+
+    Sent as a whole (`client.send`), or with `collect`, it is streamed all the same and given
+    only once complete: nothing is lost by starting over, so a broken stream is retried.
+    """
+
+    route = Route("messages.stream", "POST", "/v1/messages", "once")
+    result_type = Message
+
+    collect: bool = field(default=False, metadata={"local": True})
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that is sent."""
+        return {**super().body(), "stream": True}
+
+    def decoder(self, head: Response, config: Config) -> MessageDecoder:
+        """What the body of the response is fed to."""
+        return MessageDecoder(head, config.max_event)
+
+
+@operation
+class CountTokens(Operation[TokenCount]):
+    """Count the input tokens of a message without creating it."""
+
+    route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens")
+    result_type = TokenCount
+
+    model: str
+    messages: Sequence[JSON | Model]
+    system: str | Sequence[JSON] | None = None
+    tools: Sequence[JSON] | None = None
+    tool_choice: JSON | None = None
+    thinking: JSON | None = None
+    output_config: JSON | None = None
+    cache_control: JSON | None = None
+    speed: str | None = None
+
+
+@operation
+class RawRequest(Operation[Response]):
+    """Any endpoint: `path` begins with a slash; `json` is the body, if there is one."""
+
+    route = Route("request", "POST", "")
+
+    method: str
+    path: str
+    json: Any = None
+    query: JSON | None = None
+    resend: Resend | None = None
+
+    @property
+    def resends(self) -> Resend:
+        """As it was asked for; by default a GET is safe to repeat, and nothing else."""
+        return self.resend or ("safe" if self.method.upper() in {"GET", "HEAD"} else "never")
+
+    def build(self, config: Config) -> Request:
+        """The request as it was asked for."""
+        if not self.path.startswith("/") or any(c <= " " or c in "#\\\x7f" for c in self.path):
+            raise UsageError(f"path has to begin with a slash and be encoded, not {self.path!r}")
+        if self.path.startswith("//") or ".." in self.path.lower().replace("%2e", "."):
+            raise UsageError(f"path must not lead elsewhere: {self.path!r}")
+        query = {**(self.query or {}), **(self.extra_query or {})}
+        target = f"{self.path}?{query_string(query)}" if query else self.path
+        has_body = self.json is not None
+        headers = self._with_own_headers(config.json_headers if has_body else config.bare_headers)
+        body = dumps(self.json) if has_body else b""
+        return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
+
+    def parse(self, response: Response) -> Response:
+        """The response itself."""
+        return response

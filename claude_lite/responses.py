@@ -1,0 +1,174 @@
+"""What a response says besides its result: an error, when to come back, the rate limits.
+
+Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/rate-limits
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+from attrs import fields, frozen
+
+from claude_lite.encoding import ContentDecoder
+from claude_lite.errors import APIError, UnexpectedResponse, class_for
+from claude_lite.wire import Response
+
+RAW_TEXT: Final = 1000
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that the server asks to wait; None if it does not, or not sensibly.
+
+    `retry-after-ms` goes before `retry-after`, which is a number of seconds or an HTTP date.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            seconds = _seconds_until(value, headers.get("date"))
+        if math.isfinite(seconds) and seconds > 0:
+            return seconds
+    return None
+
+
+def _seconds_until(date: str, now: str | None) -> float:
+    try:
+        start = parsedate_to_datetime(now).timestamp() if now else time.time()
+        return parsedate_to_datetime(date).timestamp() - start
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def decoded(response: Response, limit: int | None) -> bytes:
+    """The body with its content-encoding undone."""
+    encoding = response.headers.get("content-encoding")
+    if encoding is None:
+        return response.body
+    decoder = ContentDecoder(encoding, limit)
+    body = decoder.receive(response.body)
+    decoder.close()
+    return body
+
+
+def error_from_response(response: Response, body: bytes) -> APIError:
+    """The error that a response of status 400 or above stands for; *body* is decompressed."""
+    try:
+        envelope = orjson.loads(body)
+    except ValueError:
+        envelope = None
+    if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
+        return error_from_envelope(envelope, response)
+    text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
+    error = class_for(response.status, None, None)(f"HTTP status {response.status}")
+    return error.amend(details={"body": text} if text else {}, **_head_fields(response))
+
+
+def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError:
+    """The error in the API's envelope: a response's body, or the data of an `error` event.
+
+    Within a stream the head's status (200) says nothing, so the error's type decides.
+    """
+    inner = envelope["error"] if isinstance(envelope.get("error"), dict) else {}
+    api_details = inner.get("details")
+    api_details = api_details if isinstance(api_details, dict) else {}
+    type_, code = _text(inner.get("type")), _text(api_details.get("error_code"))
+    status = head.status if head.status >= 400 else None  # noqa: PLR2004
+    fields = _head_fields(head)
+    if _text(envelope.get("request_id")):
+        fields["request_id"] = envelope["request_id"]
+    error = class_for(status, type_, code)(_text(inner.get("message")) or "no message")
+    return error.amend(
+        type=type_,
+        error_code=code,
+        **fields,
+        details={**error.details, **fields.get("details", {}), **api_details},
+    )
+
+
+def unexpected(head: Response, what: str) -> UnexpectedResponse:
+    """The error for a response that the API does not send."""
+    return UnexpectedResponse(f"not a response of the API: {what}").amend(**_head_fields(head))
+
+
+def _head_fields(head: Response) -> dict[str, Any]:
+    fields = {
+        "status": head.status,
+        "request_id": head.request_id,
+        "organization_id": head.organization_id,
+        "retry_after": retry_after(head.headers),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def should_retry(headers: Mapping[str, str]) -> bool | None:
+    """What `x-should-retry` says, if it says anything."""
+    return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+@frozen
+class RateLimit:
+    """One limit: `limit` and `remaining` in its unit, `reset` when it will be full again."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: datetime | None = None
+
+
+@frozen
+class RateLimits:
+    """The rate limits in force, by kind; a kind that the response does not name is None.
+
+    Tokens are counted a minute; `remaining` is rounded to thousands by the API.
+    """
+
+    requests: RateLimit | None = None
+    tokens: RateLimit | None = None
+    input_tokens: RateLimit | None = None
+    output_tokens: RateLimit | None = None
+    priority_input_tokens: RateLimit | None = None
+    priority_output_tokens: RateLimit | None = None
+    fast_input_tokens: RateLimit | None = None
+    fast_output_tokens: RateLimit | None = None
+
+
+def rate_limits(headers: Mapping[str, str]) -> RateLimits:
+    """Read the `anthropic-ratelimit-*`, `-priority-*` and `-fast-*` headers."""
+    found: dict[str, RateLimit] = {}
+    for name in (attribute.name for attribute in fields(RateLimits)):
+        prefix = "anthropic-" + name.replace("_", "-")
+        if not name.startswith(("priority", "fast")):
+            prefix = prefix.replace("anthropic-", "anthropic-ratelimit-")
+        limit = headers.get(f"{prefix}-limit")
+        if limit is not None:
+            found[name] = RateLimit(
+                _number(limit),
+                _number(headers.get(f"{prefix}-remaining")),
+                _time(headers.get(f"{prefix}-reset")),
+            )
+    return RateLimits(**found)
+
+
+def _number(value: str | None) -> int | None:
+    try:
+        return int(value or "")
+    except ValueError:
+        return None
+
+
+def _time(value: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,277 @@
+"""A response that is read as it comes, for callers: open it, iterate, close it.
+
+    with client.messages.stream(...) as stream:
+        for text in stream.text_stream:
+            print(text, end="")
+        message = stream.final_message()
+
+Opening it makes the call, retries included, up to the first content. Leaving the context
+closes the connection, wherever the stream is. Each class is a thin driver around
+`claude_lite.exchange.StreamExchange`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from claude_lite.errors import ClaudeError, StreamInterrupted, UsageError
+from claude_lite.exchange import Authenticate, StreamExchange
+from claude_lite.models import Event, Message
+from claude_lite.streaming import Decoder
+from claude_lite.wire import AsyncTransport, Done, Response, Sleep, Transport
+
+E = TypeVar("E")
+R = TypeVar("R")
+
+
+class _Stream(Generic[E, R]):
+    """What both colours have in common: the state without the I/O."""
+
+    def __init__(self, exchange: StreamExchange[E, R]) -> None:
+        self._exchange = exchange
+        self._decoder: Decoder[E, R] | None = None
+        self._closed = False
+        self._finished = False
+
+    @property
+    def response(self) -> Response:
+        """Status and headers of the response."""
+        head = self._exchange.head
+        if head is None:
+            raise UsageError("the stream is not open: use it as a context manager")
+        return head
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's name for the request (`req_…`), to be quoted to support."""
+        return self.response.request_id
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts it took."""
+        return self._exchange.attempts
+
+    def _opened(self) -> Decoder[E, R]:
+        if self._decoder is None:
+            raise UsageError("the stream is not open: use it as a context manager")
+        return self._decoder
+
+    def _at_end(self) -> bool:
+        """Whether there is nothing more to read; raises what ended it early."""
+        decoder = self._opened()
+        if decoder.complete:
+            if not self._finished:
+                self._finished = True
+                self._exchange.finish()
+            return True
+        self._exchange.check()
+        if self._closed:
+            raise StreamInterrupted("the stream was closed here before its end")
+        return False
+
+
+class Stream(_Stream[E, R]):
+    """A streamed response, synchronously. Iterating gives its items, once."""
+
+    def __init__(
+        self,
+        exchange: StreamExchange[E, R],
+        transport: Transport,
+        token: Callable[[str | None], str],
+    ) -> None:
+        super().__init__(exchange)
+        self._transport = transport
+        self._mint = token
+        self._stack = ExitStack()
+        self._chunks: Iterator[bytes] = iter(())
+
+    def __enter__(self) -> Self:
+        exchange = self._exchange
+        while not isinstance(action := exchange.next_action(), Done):
+            if isinstance(action, Sleep):
+                self._transport.sleep(action.seconds)
+            elif isinstance(action, Authenticate):
+                exchange.receive_token(self._mint(action.stale))
+            else:
+                with ExitStack() as stack:
+                    try:
+                        head, chunks = stack.enter_context(self._transport.stream(action))
+                        self._chunks = iter(chunks)
+                        exchange.receive_head(head)
+                        while exchange.wants_data:
+                            self._read()
+                    except ClaudeError as error:
+                        exchange.receive_failure(error)
+                    if exchange.ready:
+                        self._stack = stack.pop_all()
+        self._decoder = action.result
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, wherever the stream is; reading on then is an error."""
+        self._closed = True
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[E]:
+        decoder = self._opened()
+        for raw in self._raw():
+            yield decoder.item(raw)
+
+    def final(self) -> R:
+        """Read to the end and return all of it."""
+        for _ in self._raw():
+            pass
+        return self._opened().result()
+
+    def _raw(self) -> Iterator[Any]:
+        items = self._exchange.items
+        while True:
+            while items:
+                yield items.popleft()
+            if self._at_end():
+                return
+            try:
+                self._read()
+            except ClaudeError as error:
+                self._exchange.receive_failure(error)
+
+    def _read(self) -> None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            self._exchange.receive_end()
+        else:
+            self._exchange.receive_data(chunk)
+
+
+class AsyncStream(_Stream[E, R]):
+    """A streamed response, asynchronously. Iterating gives its items, once."""
+
+    def __init__(
+        self,
+        exchange: StreamExchange[E, R],
+        transport: AsyncTransport,
+        token: Callable[[str | None], Coroutine[Any, Any, str]],
+    ) -> None:
+        super().__init__(exchange)
+        self._transport = transport
+        self._mint = token
+        self._stack = AsyncExitStack()
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        exchange = self._exchange
+        while not isinstance(action := exchange.next_action(), Done):
+            if isinstance(action, Sleep):
+                await self._transport.sleep(action.seconds)
+            elif isinstance(action, Authenticate):
+                exchange.receive_token(await self._mint(action.stale))
+            else:
+                async with AsyncExitStack() as stack:
+                    try:
+                        opening = self._transport.stream(action)
+                        head, chunks = await stack.enter_async_context(opening)
+                        self._chunks = aiter(chunks)
+                        exchange.receive_head(head)
+                        while exchange.wants_data:
+                            await self._read()
+                    except ClaudeError as error:
+                        exchange.receive_failure(error)
+                    if exchange.ready:
+                        self._stack = stack.pop_all()
+        self._decoder = action.result
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection, wherever the stream is, from any task."""
+        self._closed = True
+        await self._stack.aclose()
+
+    async def __aiter__(self) -> AsyncIterator[E]:
+        decoder = self._opened()
+        async for raw in self._raw():
+            yield decoder.item(raw)
+
+    async def final(self) -> R:
+        """Read to the end and return all of it."""
+        async for _ in self._raw():
+            pass
+        return self._opened().result()
+
+    async def _raw(self) -> AsyncIterator[Any]:
+        items = self._exchange.items
+        while True:
+            while items:
+                yield items.popleft()
+            if self._at_end():
+                return
+            try:
+                await self._read()
+            except ClaudeError as error:
+                self._exchange.receive_failure(error)
+
+    async def _read(self) -> None:
+        chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
+        if chunk is None:
+            self._exchange.receive_end()
+        else:
+            self._exchange.receive_data(chunk)
+
+
+class MessageStream(Stream[Event, Message]):
+    """A message as it is written: iterate its events, or only its text."""
+
+    @property
+    def text_stream(self) -> Iterator[str]:
+        """The text as it comes, without the other events."""
+        return (text for raw in self._raw() if (text := _text(raw)))
+
+    @property
+    def snapshot(self) -> Message:
+        """The message so far."""
+        return self._opened().result()
+
+    def final_message(self) -> Message:
+        """Read to the end and return the whole message."""
+        return self.final()
+
+
+class AsyncMessageStream(AsyncStream[Event, Message]):
+    """A message as it is written: iterate its events, or only its text."""
+
+    @property
+    def text_stream(self) -> AsyncIterator[str]:
+        """The text as it comes, without the other events."""
+        return (text async for raw in self._raw() if (text := _text(raw)))
+
+    @property
+    def snapshot(self) -> Message:
+        """The message so far."""
+        return self._opened().result()
+
+    async def final_message(self) -> Message:
+        """Read to the end and return the whole message."""
+        return await self.final()
+
+
+def _text(raw: dict[str, Any]) -> str | None:
+    """The text of a raw event, if it is one that brings text."""
+    if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
+        return cast("str", raw["delta"]["text"])
+    return None
