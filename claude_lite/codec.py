@@ -150,7 +150,7 @@ def _is_model(cls: Any) -> bool:
 
 
 @functools.cache
-def hook_for(cls: type[Any]) -> Hook:
+def hook_for(cls: Any) -> Hook:
     """The function that turns a parsed JSON object into a *cls*."""
     if not _is_model(cls):
         return functools.partial(converter().structure, cl=cls)

@@ -10,13 +10,14 @@ Time is read from the clock that is handed in, and never waited for.
 
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, frozen
 
 from claude_lite import logs
-from claude_lite.config import Config, bearer
+from claude_lite.config import Config, bearer, secret_words
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import (
     AuthenticationFailed,
@@ -31,7 +32,7 @@ from claude_lite.operations import Operation, StreamOperation
 from claude_lite.responses import decoded, error_from_response, should_retry, unexpected
 from claude_lite.retry import Failure, budget_for
 from claude_lite.streaming import Decoder
-from claude_lite.wire import MASK, Clock, Done, Request, Response, Sleep
+from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -60,18 +61,21 @@ class Exchange(Generic[R]):
         self.attempts = 0
         self._clock = clock
         self._started = clock()
+        self.head: Response | None = None
         self._request: Request | None = None
         self._error: ClaudeError | None = None
         self._done: Done[R] | None = None
-        self._token: str | None = None
-        self._stale: str | None = None
+        self._token: MaskedStr | None = None
+        self._stale: MaskedStr | None = None
         self._retrying: Any = None
         self._state: Any = None
+        self._retries = 0
         self._resent = 0
         self._redirects = 0
         self._report = logs.listener(config.observe)
         self._attempt_started = self._started
         self._ttft: float | None = None
+        self._ended = False
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
         """Say what to do next; raises the error that ends the call."""
@@ -88,12 +92,14 @@ class Exchange(Generic[R]):
 
     def receive_token(self, token: str) -> None:
         """Hand in the token that `Authenticate` asked for."""
-        self._token = token
+        self._token = MaskedStr(token)
         self._request = None
 
     def receive_response(self, response: Response) -> None:
         """Report the whole response to the last request."""
         try:
+            if "content-encoding" in response.headers:
+                response = self._decoded(response)
             if response.status >= REDIRECT:
                 self._refuse(response)
                 return
@@ -110,13 +116,14 @@ class Exchange(Generic[R]):
     # Attempts
 
     def _attempt(self) -> Request:
-        self.attempts += 1
         request = self._request
         if request is None:
             request = self._request = self._built()
-        if self._report is not None or self.attempts > 1 or self._token is not None:
+        if self.attempts or self._redirects or self._token is not None or self._report is not None:
             now = self._attempt_started = self._clock()
             request = self._within_deadline(request, now)
+            self.head = None
+        self.attempts += 1
         return request
 
     def _built(self) -> Request:
@@ -134,70 +141,92 @@ class Exchange(Generic[R]):
             raise self._final(TimedOut("total"))
         return evolve(request, limits=evolve(request.limits, total=left))
 
+    def _decoded(self, response: Response) -> Response:
+        """Undo a content-encoding, within the limit; a refusal whose body is broken has none."""
+        try:
+            body = decoded(response, self.config.max_response)
+        except UnexpectedResponse:
+            if response.status < REDIRECT:
+                raise
+            body = b""
+        headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
+        return evolve(response, headers=headers, body=body)
+
     def _succeed(self, result: R, head: Response) -> None:
         self._done = Done(result)
-        budget_for(self.config.base_url).put_back(self.attempts - 1)
+        budget_for(self.config.origin).put_back(self._retries)
         if self._report is not None:
-            self._log_attempt(None, head)
-            self._log_end(result, head)
+            self.head = head
+            self._log_attempt(None)
+            self._log_end(result)
 
     def _refuse(self, response: Response) -> None:
         """A status of 300 or above: follow it within the origin, or fail."""
-        if response.status >= ERROR:
-            try:
-                body = decoded(response, self.config.max_response)
-            except UnexpectedResponse:
-                body = b""
-            error = error_from_response(response, body)
-            verdict = should_retry(response.headers)
-            if verdict is not None:
-                error.amend(details={**error.details, "should_retry": verdict})
-            self.receive_failure(error)
-        elif not self._redirected(response):
-            host = urlsplit(response.headers.get("location", "")).hostname or "nowhere"
-            self.receive_failure(unexpected(response, f"a redirect to {host}"))
+        self.head = response
+        if response.status < ERROR:
+            self._redirect(response)
+            return
+        body = response.body
+        for secret in self._secrets():  # before it is cut short, maybe in the middle of one
+            body = body.replace(secret.encode(), MASK.encode())
+        error = error_from_response(response, body)
+        verdict = should_retry(response.headers)
+        if verdict is not None:
+            error.amend(details={**error.details, "should_retry": verdict})
+        self.receive_failure(error)
 
-    def _redirected(self, response: Response) -> bool:
+    def _redirect(self, response: Response) -> None:
         """Follow a redirect that keeps the method and stays where the credential belongs."""
-        request = self._request
-        if request is None or self._redirects >= MAX_REDIRECTS:
-            return False
+        request = cast("Request", self._request)
         try:
             url = urljoin(request.url, response.headers.get("location", ""))
-            same = urlsplit(url)[:2] == urlsplit(request.url)[:2]
-        except ValueError:
-            return False
-        keeps_method = response.status in {307, 308} or request.method == "GET"
-        if not same or not keeps_method or url == request.url:
-            return False
+            target = urlsplit(url)
+        except ValueError:  # no URL at all
+            url, target = "", urlsplit("")
+        follow = (
+            self._redirects < MAX_REDIRECTS
+            and target[:2] == urlsplit(request.url)[:2]
+            and (response.status in {307, 308} or request.method == "GET")
+            and url != request.url
+            and all("!" <= c <= "~" for c in url)
+        )
+        if not follow:
+            to = target.hostname or "nowhere"
+            self.receive_failure(unexpected(response, f"a redirect to {to} that is not followed"))
+            return
         self._redirects += 1
         self.attempts -= 1
         self._request = evolve(request, url=url)
-        return True
 
     # Failures
 
     def _decide(self, error: ClaudeError) -> float:
         """The seconds to wait before trying again; raises the error if that is not to be."""
+        self._scrub(error)
         if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
             self._stale, self._token = self._token, None
-            self._log_attempt(error, None)
+            self._log_attempt(error, retry_in=0.0)
             return 0.0
         wait = self._wait_after(error)
-        now = self._clock()
+        if wait is None:
+            raise self._given_up(error)
+        if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
+            self._log_attempt(error, retry_in=wait)
+            raise self._later(error, wait) from error
         deadline = self.config.deadline
-        left = None if deadline is None else self._started + deadline - now
-        if left is not None and wait >= left:
-            raise self._final(error, f"Try again in {wait:.3g} s: the deadline comes before that.")
-        if not budget_for(self.config.base_url).take():
-            raise self._final(error, "Not tried again: too many calls fail at the moment.")
-        self._log_attempt(error, None, retry_in=wait)
-        if self.config.retry.defers:
-            raise self._later(error, wait)
+        if deadline is not None and wait >= self._started + deadline - self._clock():
+            advice = f"Try again in {wait:.1f} s: the deadline comes before that."
+            raise self._given_up(error, advice)
+        if not budget_for(self.config.origin).take():
+            raise self._given_up(error, "Not tried again: too many calls fail at the moment.")
+        self._retries += 1
+        if isinstance(error, ConnectionLost | StreamInterrupted):
+            self._resent += 1
+        self._log_attempt(error, retry_in=wait)
         return wait
 
-    def _wait_after(self, error: ClaudeError) -> float:
-        """Ask the policy; tenacity raises the error itself where it is not tried again."""
+    def _wait_after(self, error: ClaudeError) -> float | None:
+        """Ask the policy; None if it does not try again (tenacity raises the error itself)."""
         from tenacity import Future, RetryCallState  # noqa: PLC0415  # dear, and only for failures
 
         if self._retrying is None:
@@ -212,70 +241,83 @@ class Exchange(Generic[R]):
         state.outcome = Future(self.attempts)
         state.outcome.set_exception(error)
         try:
-            wait = float(self._retrying.iter(state))
+            return float(self._retrying.iter(state))
         except ClaudeError:
-            raise self._final(error) from None
-        if isinstance(error, ConnectionLost | StreamInterrupted):
-            self._resent += 1
-        return wait
+            return None
 
     def _failure(self, error: ClaudeError) -> Failure:
         return Failure(error, self.operation.resends, self._resent)
 
+    def _given_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
+        self._log_attempt(error)
+        return self._final(error, advice)
+
     def _later(self, error: ClaudeError, wait: float) -> RetryLater:
-        cause = self._final(error).to_dict()
-        return RetryLater(wait).amend(
-            attempts=self.attempts,
+        later = RetryLater(wait).amend(
             request_id=error.request_id,
             organization_id=error.organization_id,
             status=error.status,
             retry_after=error.retry_after,
-            details={"cause": cause},
+            details={"cause": error.amend(attempts=self.attempts).to_dict()},
         )
+        self._final(later)
+        return later
 
     def _final(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
-        """The error as the caller gets it: with the attempts, and without our secrets."""
+        """The error as the caller gets it: with the attempts, and of the frames only ours."""
         error.amend(attempts=self.attempts, advice=advice or error.advice)
-        for secret in self.config.secrets():
-            if secret in str(error.args):
-                error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
-        if self._report is not None:
-            self._log_attempt(error, None)
-            self._log_end(None, None, error)
+        self._log_end(None, error)
         return error.with_traceback(None)
+
+    def _scrub(self, error: ClaudeError) -> None:
+        """Take our secrets out of what others wrote."""
+        for secret in self._secrets():
+            error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
+
+    def _secrets(self) -> list[str]:
+        tokens = [token for token in (self._token, self._stale) if token is not None]
+        return self.config.secrets() + [word for token in tokens for word in secret_words(token)]
 
     # Logs
 
-    def _log_attempt(
-        self, error: ClaudeError | None, head: Response | None, retry_in: float | None = None
-    ) -> None:
+    def _log_attempt(self, error: ClaudeError | None, retry_in: float | None = None) -> None:
         if self._report is None:
             return
-        fields = {
-            "operation": self.operation.route.name,
-            "attempt": self.attempts,
-            "elapsed_ms": round((self._clock() - self._attempt_started) * 1000, 1),
-            **(logs.error_fields(error) if error else logs.head_fields(head)),
-        }
-        if retry_in is not None:
-            fields["retry_in"] = round(retry_in, 3)
+        now = self._clock()
+
+        def fields() -> dict[str, Any]:
+            return {
+                "operation": self.operation.route.name,
+                "attempt": self.attempts,
+                "elapsed_ms": round((now - self._attempt_started) * 1000, 1),
+                **logs.head_fields(self.head),
+                **(logs.error_fields(error) if error else {}),
+                **logs.known({"retry_in": retry_in and round(retry_in, 3)}),
+            }
+
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
 
-    def _log_end(
-        self, result: object, head: Response | None, error: ClaudeError | None = None
-    ) -> None:
-        if self._report is None:
+    def _log_end(self, result: object, error: ClaudeError | None = None) -> None:
+        if self._report is None or self._ended:
             return
-        fields = {
-            "operation": self.operation.route.name,
-            "attempts": self.attempts,
-            "elapsed_ms": round((self._clock() - self._started) * 1000, 1),
-            **(logs.error_fields(error) if error else logs.head_fields(head)),
-            **logs.usage_fields(result),
-        }
-        if self._ttft is not None:
-            fields["ttft_ms"] = round(self._ttft * 1000, 1)
-        self._report("error" if error else "info", "claude_lite.call", fields)
+        self._ended = True
+        now = self._clock()
+
+        def fields() -> dict[str, Any]:
+            ttft = None if self._ttft is None else round(self._ttft * 1000, 1)
+            return {
+                "operation": self.operation.route.name,
+                "attempts": self.attempts,
+                "elapsed_ms": round((now - self._started) * 1000, 1),
+                **logs.head_fields(self.head),
+                **(logs.error_fields(error) if error else {}),
+                **logs.known({"ttft_ms": ttft}),
+                **logs.usage_fields(result),
+            }
+
+        deferred = isinstance(error, RetryLater)
+        level = "info" if error is None else "warning" if deferred else "error"
+        self._report(level, "claude_lite.call", fields)
 
 
 def _scrubbed(value: Any, secret: str) -> Any:
@@ -309,7 +351,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self.items: deque[Any] = deque()
         self._streamed = operation
         self._collect = collect
-        self.head: Response | None = None
+        self._reading = False
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
         self._refused = bytearray()
@@ -318,7 +360,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     @property
     def wants_data(self) -> bool:
         """Whether there is a reason to read on before the next action."""
-        return self._error is None and self._done is None
+        return self._reading and self._error is None and self._done is None
 
     @property
     def ready(self) -> bool:
@@ -328,14 +370,12 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def receive_head(self, head: Response) -> None:
         """Report the head of the response to the last request."""
         self.head = head
-        self._decoder = self._encoding = None
-        self.items.clear()
-        self._refused.clear()
+        self._reading = True
         self._content_at = self._clock()
         if head.status >= REDIRECT:
             return
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != self._streamed.content_type:
+        if self._streamed.content_type not in {None, kind}:
             self._error = unexpected(head, f"{kind or 'no content-type'} where a stream belongs")
             return
         encoding = head.headers.get("content-encoding")
@@ -366,6 +406,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
 
     def receive_end(self) -> None:
         """Report that the body is over."""
+        self._reading = False
         if self._decoder is not None:
             self._decoder.close()
             self._progress(self._decoder)
@@ -382,21 +423,23 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def check(self) -> None:
         """Raise what ended the stream early, if anything did."""
         if self._decoder is not None and self._decoder.error is not None:
+            self._scrub(self._decoder.error)
             raise self._final(self._decoder.error)
 
     def finish(self) -> None:
-        """Report that the caller has had all of it."""
-        if self._report is not None and self._decoder is not None:
-            self._log_end(self._decoder.result(), self.head)
+        """Report that the caller has had all of it, or wants no more."""
+        if self._report is not None and self._decoder is not None and not self._ended:
+            with suppress(ClaudeError):  # a message out of shape has no usage
+                self._log_end(self._decoder.result())
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:
             return
+        if decoder.begun and self._ttft is None and self._report is not None:
+            self._ttft = self._clock() - self._started
         if decoder.complete or (decoder.begun and not self._collect):
-            if self._report is not None:
-                self._ttft = self._clock() - self._started
-                self._log_attempt(None, self.head)
-            budget_for(self.config.base_url).put_back(self.attempts - 1)
+            self._log_attempt(None)
+            budget_for(self.config.origin).put_back(self._retries)
             self._done = Done(decoder)
         elif decoder.error is not None:
             self._error = decoder.error
@@ -412,6 +455,13 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
                 return
         if now - self._content_at > limit and not decoder.complete:
             decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
+
+    def _attempt(self) -> Request:
+        self._decoder = self._encoding = self._ttft = None
+        self._reading = False
+        self.items.clear()
+        self._refused.clear()
+        return super()._attempt()
 
     def _failure(self, error: ClaudeError) -> Failure:
         return Failure(error, self.operation.resends, self._resent, self._decoder is not None)

@@ -116,7 +116,7 @@ class Model:
 
 
 # Keys of ours in a model's `__dict__`, which are not JSON.
-OURS: Final = frozenset({"_response", "_partial_json"})
+OURS: Final = frozenset({"_response", "_operation", "_partial_json"})
 
 set_values = Model.__dict__["__dict__"].__set__
 """`set_values(model, values)` makes *values* the `__dict__` of a frozen model."""

@@ -12,7 +12,7 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, dataclass_transform
 from urllib.parse import quote
 
 from attrs import field, fields, frozen
@@ -24,6 +24,7 @@ from claude_lite.models import Event, Message, Model, TokenCount
 from claude_lite.responses import decoded, unexpected
 from claude_lite.retry import Resend
 from claude_lite.streaming import Decoder, MessageDecoder
+from claude_lite.uploads import FormBody
 from claude_lite.wire import MaskedStr, Request, Response
 
 R = TypeVar("R")
@@ -32,15 +33,28 @@ E = TypeVar("E")
 JSON = Mapping[str, Any]
 """A JSON object, as a dict or as one of the models (which stand for theirs)."""
 
-LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers"})
+LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
 
 
 C = TypeVar("C", bound=type)
 
 
+def header(name: str) -> Any:
+    """A field that goes into the header *name*."""
+    return field(default=None, metadata={"header": name})
+
+
+def local(default: Any = None) -> Any:
+    """A field that is for the library, and is not sent."""
+    return field(default=default, metadata={"local": True})
+
+
 @dataclass_transform(
-    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
+    kw_only_default=True,
+    frozen_default=True,
+    eq_default=False,
+    field_specifiers=(field, header, local),
 )
 def operation(cls: C) -> C:
     """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
@@ -55,7 +69,8 @@ class Route:
     """Where an operation goes and what it means to send it twice.
 
     `name` is the operation's name in logs and queues, and that of the client's method.
-    `max_body` is the API's limit in bytes: past it nothing is sent.
+    `max_body` is the API's limit in bytes: past it nothing is sent. `betas` are those that
+    the operation needs.
     """
 
     name: str
@@ -63,23 +78,39 @@ class Route:
     path: str
     resend: Resend = "safe"
     max_body: int = 32 * MEGABYTE
-    headers: Mapping[str, str] = field(factory=dict)
-    """Field names, by the header that carries them."""
+    has_body: bool = True
+    accept: str = "application/json"
+    betas: tuple[str, ...] = ()
 
 
 @operation
 class Operation(Generic[R]):
     """Base of all operations; `R` is what a successful call returns.
 
-    `extra_body`, `extra_query`, `extra_headers` are merged into the request as they are.
+    `extra_body`, `extra_query`, `extra_headers` are merged into the request as they are;
+    `betas` go into the header anthropic-beta, after those of the client.
     """
 
     route: ClassVar[Route]
     result_type: ClassVar[Any] = None
 
+    _not_in_body: ClassVar[frozenset[str]]
+    _in_headers: ClassVar[tuple[tuple[str, str], ...]]
+
     extra_body: JSON | None = None
     extra_query: JSON | None = None
     extra_headers: Mapping[str, str] | None = None
+    betas: Sequence[str] | None = None
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        """Look up once where each field goes."""
+        declared = fields(cast("Any", cls))
+        in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
+        cls._not_in_body = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
+        cls._in_headers = tuple(
+            (a.metadata["header"], a.name) for a in declared if "header" in a.metadata
+        )
 
     @property
     def resends(self) -> Resend:
@@ -95,12 +126,13 @@ class Operation(Generic[R]):
         route = self.route
         body = b""
         headers = config.bare_headers
-        if route.method == "POST":
+        if route.method == "POST" and route.has_body:
             headers, body = config.json_headers, dumps(self.body())
             if len(body) > route.max_body:
                 raise too_large(len(body), route.max_body)
-        if self.extra_headers is not None or route.headers:
-            headers = self._with_own_headers(headers)
+        own = self.headers(config)
+        if own:
+            headers = {**headers, **own}
         return Request(route.method, config.base_url + self.target(), headers, body, config.limits)
 
     def parse(self, response: Response) -> R:
@@ -115,9 +147,23 @@ class Operation(Generic[R]):
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
-        apart = _apart(type(self))
+        apart = self._not_in_body
         body = {k: v for k, v in self.__dict__.items() if v is not None and k not in apart}
         return body if self.extra_body is None else {**body, **self.extra_body}
+
+    def headers(self, config: Config) -> dict[str, str]:
+        """The headers that this operation has beyond the client's."""
+        own: dict[str, Any] = {}
+        if self.route.accept != "application/json":
+            own["accept"] = self.route.accept
+        for name, attribute in self._in_headers:
+            own[name] = getattr(self, attribute)
+        betas = (*(self.betas or ()), *self.route.betas)
+        if betas:
+            own["anthropic-beta"] = ",".join(dict.fromkeys((*config.betas, *betas)))
+        if self.extra_headers:
+            own |= {name.lower(): value for name, value in self.extra_headers.items()}
+        return {k: _masked(k, header_value(k, v)) for k, v in own.items() if v is not None}
 
     def target(self) -> str:
         """Path and query, encoded."""
@@ -130,11 +176,9 @@ class Operation(Generic[R]):
             query = {**self.body(), **query}
         return f"{path}?{query_string(query)}" if query else path
 
-    def _with_own_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        own = {name: getattr(self, attr) for name, attr in self.route.headers.items()}
-        own |= {name.lower(): value for name, value in (self.extra_headers or {}).items()}
-        checked = {k: header_value(k, v) for k, v in own.items() if v is not None}
-        return {**headers, **{k: _masked(k, v) for k, v in checked.items()}}
+    def replace(self, **changes: Any) -> Self:
+        """The same operation with some fields changed."""
+        return type(self)(**{**self.__dict__, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """The operation as a JSON object, for a queue; `from_dict` reads it."""
@@ -168,19 +212,40 @@ class Operation(Generic[R]):
 class StreamOperation(Operation[R], Generic[E, R]):
     """An operation whose response comes in pieces, of type `E`; sent as a whole, it gives `R`."""
 
-    content_type: ClassVar[str] = "text/event-stream"
+    content_type: ClassVar[str | None] = "text/event-stream"
+    """What the response has to be; None for anything."""
 
     def decoder(self, head: Response, config: Config) -> Decoder[E, R]:
         """What the body of a successful response, *head*, is fed to."""
         raise NotImplementedError
 
 
-@functools.cache
-def _apart(cls: type[Operation[Any]]) -> frozenset[str]:
-    """Names of the fields that are not in the body."""
-    in_path = frozenset(_path_names(cls.route.path))
-    local = {a.name for a in fields(cls) if a.metadata.get("local")}
-    return LOCAL | local | in_path | frozenset(cls.route.headers.values())
+@operation
+class WorkspaceOperation(Operation[R], Generic[R]):
+    """An operation within a workspace; `workspace_id` picks it where the credential has several."""
+
+    workspace_id: str | None = header("anthropic-workspace-id")
+
+
+@operation
+class UploadOperation(WorkspaceOperation[R], Generic[R]):
+    """An operation whose body is a form, streamed from disk."""
+
+    def form(self) -> FormBody:
+        """The body; raises `UsageError` for a file that cannot be sent."""
+        raise NotImplementedError
+
+    def build(self, config: Config) -> Request:
+        """The request for this operation; of files only the sizes are looked at."""
+        form = self.form()
+        if form.size > self.route.max_body:
+            raise too_large(form.size, self.route.max_body)
+        headers = {
+            **config.bare_headers,
+            **self.headers(config),
+            "content-type": form.content_type,
+        }
+        return Request("POST", config.base_url + self.target(), headers, form, config.limits)
 
 
 @functools.cache
@@ -263,7 +328,7 @@ def head_of(response: Response) -> Response:
 
 
 @operation
-class _MessageParams(Operation[R], Generic[R]):
+class _MessageParams(WorkspaceOperation[R], Generic[R]):
     """The fields of a message to be created; https://docs.claude.com/en/api/messages."""
 
     model: str
@@ -285,6 +350,14 @@ class _MessageParams(Operation[R], Generic[R]):
     inference_geo: str | None = None
     speed: str | None = None
     diagnostics: JSON | None = None
+    mcp_servers: Sequence[JSON] | None = None
+    context_management: JSON | None = None
+    compaction: JSON | None = None
+    billing_policy: JSON | None = None
+    fallbacks: Any = None
+    fallback_credit_token: Any = None
+    thread: JSON | None = None
+    user_profile_id: str | None = header("anthropic-user-profile-id")
 
 
 @operation
@@ -292,7 +365,8 @@ class CreateMessage(_MessageParams[Message]):
     """Create a message and wait for all of it.
 
     `max_tokens` bounds what is written, in tokens. `temperature`, `top_p` and `top_k` are for
-    older models, under the API version 2023-06-01 only.
+    older models, under the API version 2023-06-01 only. The fields from `mcp_servers` on are
+    beta: they need their flag in `betas`.
     """
 
     route = Route("messages.create", "POST", "/v1/messages", "once")
@@ -310,7 +384,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
     route = Route("messages.stream", "POST", "/v1/messages", "once")
     result_type = Message
 
-    collect: bool = field(default=False, metadata={"local": True})
+    collect: bool = local(default=False)
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
@@ -322,7 +396,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
 
 
 @operation
-class CountTokens(Operation[TokenCount]):
+class CountTokens(WorkspaceOperation[TokenCount]):
     """Count the input tokens of a message without creating it."""
 
     route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens")
@@ -337,6 +411,23 @@ class CountTokens(Operation[TokenCount]):
     output_config: JSON | None = None
     cache_control: JSON | None = None
     speed: str | None = None
+    mcp_servers: Sequence[JSON] | None = None
+    context_management: JSON | None = None
+    compaction: JSON | None = None
+    billing_policy: JSON | None = None
+    user_profile_id: str | None = header("anthropic-user-profile-id")
+
+
+@operation
+class BetaCountTokens(CountTokens):
+    """Count the input tokens of a message without creating it, in the beta form."""
+
+    route = Route(
+        "beta.messages.count_tokens",
+        "POST",
+        "/v1/messages/count_tokens",
+        betas=("token-counting-2024-11-01",),
+    )
 
 
 @operation
@@ -365,7 +456,8 @@ class RawRequest(Operation[Response]):
         query = {**(self.query or {}), **(self.extra_query or {})}
         target = f"{self.path}?{query_string(query)}" if query else self.path
         has_body = self.json is not None
-        headers = self._with_own_headers(config.json_headers if has_body else config.bare_headers)
+        headers = config.json_headers if has_body else config.bare_headers
+        headers = {**headers, **self.headers(config)}
         body = dumps(self.json) if has_body else b""
         return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
 

@@ -1,0 +1,107 @@
+"""Bodies that are neither one JSON object nor events: bytes as they are, and JSON lines.
+
+These are the decoders of streamed operations such as a file's download and a batch's results.
+"""
+
+from typing import Any, Final, Generic, TypeVar
+
+from claude_lite.codec import StructureError, hook_for, loads
+from claude_lite.errors import ClaudeError, ResponseTooLarge
+from claude_lite.responses import unexpected
+from claude_lite.wire import Response
+
+T = TypeVar("T")
+
+NEWLINE: Final = b"\n"
+
+
+class _Body:
+    """A body that is complete when it ends, for the transport knows whether that is too early."""
+
+    def __init__(self, head: Response) -> None:
+        self.head = head
+        self.begun = False
+        self.complete = False
+        self.error: ClaudeError | None = None
+
+    def fail(self, error: ClaudeError) -> None:
+        """The body broke off with *error*."""
+        self.error = error.amend(request_id=error.request_id or self.head.request_id)
+
+    def close(self) -> None:
+        """The body is over."""
+        self.complete = self.error is None
+
+
+class BytesDecoder(_Body):
+    """The decoder of a download. Items are pieces of it; the result is all of it."""
+
+    def __init__(self, head: Response, *, keep: bool = True) -> None:
+        super().__init__(head)
+        self._keep = keep
+        self._pieces: list[bytes] = []
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Take a chunk and give it back."""
+        self.begun = True
+        if self._keep:
+            self._pieces.append(data)
+        return [data]
+
+    def item(self, raw: bytes) -> bytes:
+        """A piece, as it is."""
+        return raw
+
+    def result(self) -> bytes:
+        """All that came."""
+        return b"".join(self._pieces)
+
+
+class LinesDecoder(_Body, Generic[T]):
+    """The decoder of JSON lines. Items are of *cls*; only what is being read is held."""
+
+    def __init__(self, head: Response, cls: Any, max_line: int | None = None) -> None:
+        super().__init__(head)
+        self._hook = hook_for(cls)
+        self._limit = max_line
+        self._rest = bytearray()
+
+    def receive(self, data: bytes) -> list[dict[str, Any]]:
+        """Take a chunk and return the objects whose lines it completes."""
+        end = data.rfind(NEWLINE)
+        if end < 0:
+            self._rest += data
+            if self._limit is not None and len(self._rest) > self._limit:
+                self.fail(ResponseTooLarge(f"a line of over {self._limit} bytes"))
+            return []
+        lines = (bytes(self._rest) + data[:end]).split(NEWLINE)
+        self._rest = bytearray(data[end + 1 :])
+        return self._parsed(lines)
+
+    def close(self) -> None:
+        """The body is over; what follows the last line end has to be nothing but space."""
+        if self.error is None and self._rest.strip():
+            self.error = unexpected(self.head, "a last line that is cut short")
+        super().close()
+
+    def item(self, raw: dict[str, Any]) -> T:
+        """The value that one line stands for."""
+        try:
+            return self._hook(raw)  # type: ignore[no-any-return]  # a generated function
+        except StructureError as error:
+            raise unexpected(self.head, str(error)) from None
+
+    def result(self) -> None:
+        """Nothing: the lines were to be taken one by one."""
+
+    def _parsed(self, lines: list[bytes]) -> list[dict[str, Any]]:
+        found = []
+        for line in lines:
+            if self.error is not None or not line.strip():
+                continue
+            try:
+                found.append(loads(line))
+            except ValueError:
+                self.fail(unexpected(self.head, "a line that is not JSON"))
+            self.begun = True
+        return found

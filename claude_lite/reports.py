@@ -1,0 +1,129 @@
+"""Usage and cost reports of an organization: https://docs.claude.com/en/api/usage-cost-api.
+
+They come in pages of buckets of time; times are RFC 3339, amounts decimal text in cents.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from claude_lite.models import Model, model
+from claude_lite.operations import Route, operation
+from claude_lite.organization import ROOT
+from claude_lite.pages import CursorPaged
+
+
+@model
+class MessagesUsage(Model):
+    """Tokens used in one bucket by one group; what was not grouped by is None."""
+
+    uncached_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation: dict[str, Any] | None = None
+    server_tool_use: dict[str, Any] | None = None
+    model: str | None = None
+    workspace_id: str | None = None
+    api_key_id: str | None = None
+    account_id: str | None = None
+    service_account_id: str | None = None
+    service_tier: str | None = None
+    context_window: str | None = None
+    inference_geo: str | None = None
+
+
+@model
+class MessagesUsageBucket(Model):
+    """The usage between two times."""
+
+    starting_at: str
+    ending_at: str
+    results: list[MessagesUsage]
+
+
+@model
+class Cost(Model):
+    """What one group cost in one bucket; `amount` is decimal text in the lowest unit."""
+
+    amount: str
+    currency: str
+    cost_type: str | None = None
+    description: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    token_type: str | None = None
+    context_window: str | None = None
+    inference_geo: str | None = None
+    workspace_id: str | None = None
+
+
+@model
+class CostBucket(Model):
+    """The cost between two times."""
+
+    starting_at: str
+    ending_at: str
+    results: list[Cost]
+
+
+@model
+class ClaudeCodeUsage(Model):
+    """What one actor did with Claude Code on one day."""
+
+    actor: dict[str, Any]
+    date: str
+    core_metrics: dict[str, Any]
+    model_breakdown: list[Any]
+    tool_actions: dict[str, Any]
+    organization_id: str | None = None
+    customer_type: str | None = None
+    subscription_type: str | None = None
+    terminal_type: str | None = None
+    is_remote: bool | None = None
+
+
+@operation
+class MessagesUsageReport(CursorPaged[MessagesUsageBucket]):
+    """Tokens used, in buckets of `bucket_width`: 1m, 1h or 1d."""
+
+    route = Route("organization.usage_report.messages", "GET", f"{ROOT}/usage_report/messages")
+    item_type = MessagesUsageBucket
+
+    starting_at: str | datetime
+    ending_at: str | datetime | None = None
+    bucket_width: str | None = None
+    group_by: Sequence[str] | None = None
+    models: Sequence[str] | None = None
+    workspace_ids: Sequence[str] | None = None
+    api_key_ids: Sequence[str] | None = None
+    account_ids: Sequence[str] | None = None
+    service_account_ids: Sequence[str] | None = None
+    service_tiers: Sequence[str] | None = None
+    context_window: Sequence[str] | None = None
+    inference_geos: Sequence[str] | None = None
+    speeds: Sequence[str] | None = None
+
+
+@operation
+class ClaudeCodeUsageReport(CursorPaged[ClaudeCodeUsage]):
+    """The use of Claude Code on one day, `starting_at`."""
+
+    route = Route(
+        "organization.usage_report.claude_code", "GET", f"{ROOT}/usage_report/claude_code"
+    )
+    item_type = ClaudeCodeUsage
+
+    starting_at: str | date
+
+
+@operation
+class CostReport(CursorPaged[CostBucket]):
+    """What was spent, in buckets of a day."""
+
+    route = Route("organization.cost_report", "GET", f"{ROOT}/cost_report")
+    item_type = CostBucket
+
+    starting_at: str | datetime
+    ending_at: str | datetime | None = None
+    bucket_width: str | None = None
+    group_by: Sequence[str] | None = None

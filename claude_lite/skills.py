@@ -1,0 +1,182 @@
+"""Skills and their versions: https://docs.claude.com/en/api/skills-guide.
+
+A skill is a folder with a SKILL.md. The models read the shapes of today and those of the beta
+skills-2025-10-02 (`display_title`, `latest_version`, epoch versions), whose fields are
+attributes, too.
+"""
+
+import os
+from typing import Any, Final
+
+from claude_lite.bodies import BytesDecoder
+from claude_lite.config import Config
+from claude_lite.models import Result, model
+from claude_lite.operations import (
+    MEGABYTE,
+    Route,
+    StreamOperation,
+    UploadOperation,
+    WorkspaceOperation,
+    operation,
+)
+from claude_lite.pages import CursorPaged, Page
+from claude_lite.uploads import FormBody, skill_parts
+from claude_lite.wire import Response
+
+MAX_SKILL: Final = 30 * MEGABYTE
+
+
+@model
+class Skill(Result):
+    """A skill. `source` has a `type`: custom, anthropic, ...; times in RFC 3339."""
+
+    id: str
+    created_at: str | None = None
+    updated_at: str | None = None
+    display_name: str | None = None
+    latest_version_id: str | None = None
+    source: Any = None
+    type: str = "skill"
+
+
+@model
+class SkillVersion(Result):
+    """One version of a skill; `name` and `description` are those of its SKILL.md."""
+
+    id: str
+    skill_id: str
+    name: str | None = None
+    description: str | None = None
+    created_at: str | None = None
+    type: str = "skill_version"
+
+
+@model
+class DeletedSkill(Result):
+    """The skill is gone, with its versions."""
+
+    id: str
+    type: str = "skill_deleted"
+
+
+@model
+class DeletedSkillVersion(Result):
+    """The version is gone."""
+
+    id: str
+    type: str = "skill_version_deleted"
+
+
+@operation
+class CreateSkill(UploadOperation[Skill]):
+    """Create a skill from `files`: the path of its folder, or of a .zip of it."""
+
+    route = Route("skills.create", "POST", "/v1/skills", "never", MAX_SKILL)
+    result_type = Skill
+
+    files: str | os.PathLike[str]
+    display_name: str | None = None
+
+    def form(self) -> FormBody:
+        """The body."""
+        named = [] if self.display_name is None else [("display_name", self.display_name)]
+        return FormBody(named, skill_parts(self.files))
+
+
+@operation
+class ListSkills(WorkspaceOperation[Page[Skill]], CursorPaged[Skill]):
+    """List skills; `source` is "custom" or "anthropic"."""
+
+    route = Route("skills.list", "GET", "/v1/skills")
+    item_type = Skill
+
+    source: str | None = None
+
+
+@operation
+class RetrieveSkill(WorkspaceOperation[Skill]):
+    """Look up one skill."""
+
+    route = Route("skills.retrieve", "GET", "/v1/skills/{skill_id}")
+    result_type = Skill
+
+    skill_id: str
+
+
+@operation
+class DeleteSkill(WorkspaceOperation[DeletedSkill]):
+    """Delete a skill with its versions."""
+
+    route = Route("skills.delete", "DELETE", "/v1/skills/{skill_id}")
+    result_type = DeletedSkill
+
+    skill_id: str
+
+
+@operation
+class CreateSkillVersion(UploadOperation[SkillVersion]):
+    """Add a version to a skill, from a folder or .zip as in `CreateSkill`."""
+
+    route = Route(
+        "skills.versions.create", "POST", "/v1/skills/{skill_id}/versions", "never", MAX_SKILL
+    )
+    result_type = SkillVersion
+
+    skill_id: str
+    files: str | os.PathLike[str]
+
+    def form(self) -> FormBody:
+        """The body."""
+        return FormBody([], skill_parts(self.files))
+
+
+@operation
+class ListSkillVersions(WorkspaceOperation[Page[SkillVersion]], CursorPaged[SkillVersion]):
+    """List the versions of a skill, newest first."""
+
+    route = Route("skills.versions.list", "GET", "/v1/skills/{skill_id}/versions")
+    item_type = SkillVersion
+
+    skill_id: str
+
+
+@operation
+class RetrieveSkillVersion(WorkspaceOperation[SkillVersion]):
+    """Look up one version of a skill."""
+
+    route = Route("skills.versions.retrieve", "GET", "/v1/skills/{skill_id}/versions/{version}")
+    result_type = SkillVersion
+
+    skill_id: str
+    version: str
+
+
+@operation
+class DeleteSkillVersion(WorkspaceOperation[DeletedSkillVersion]):
+    """Delete one version of a skill."""
+
+    route = Route("skills.versions.delete", "DELETE", "/v1/skills/{skill_id}/versions/{version}")
+    result_type = DeletedSkillVersion
+
+    skill_id: str
+    version: str
+
+
+@operation
+class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
+    """Download a version of a skill as a .zip (beta)."""
+
+    route = Route(
+        "beta.skills.versions.download",
+        "GET",
+        "/v1/skills/{skill_id}/versions/{version}/content",
+        accept="application/binary",
+    )
+    content_type = None
+
+    skill_id: str
+    version: str
+
+    def decoder(self, head: Response, config: Config) -> BytesDecoder:  # noqa: ARG002  # bounded by the API
+        """What the body of the response is fed to."""
+        return BytesDecoder(head)
