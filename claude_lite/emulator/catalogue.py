@@ -1,0 +1,38 @@
+"""The models that the emulator knows, by id: current ones and aliases, as of November 2026.
+
+A list and no more: what the API says about each of them is for the routes that are asked.
+"""
+
+from typing import Final
+
+MODELS: Final = (
+    "claude-fable-5-2",
+    "claude-mythos-5-2",
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-fable-5-1",
+    "claude-opus-5-5",
+    "claude-mythos-5-1",
+    "claude-sonnet-5",
+    "claude-fable-5",
+    "claude-mythos-5",
+    "claude-opus-5",
+    "claude-opus-4-8",
+    "claude-opus-4-7",
+    "claude-mythos-preview",
+    "claude-opus-4-6",
+    "claude-sonnet-4-6",
+    "claude-haiku-4-5",
+    "claude-haiku-4-5-20251001",
+    "claude-opus-4-5",
+    "claude-opus-4-5-20251101",
+    "claude-sonnet-4-5",
+    "claude-sonnet-4-5-20250929",
+    "claude-opus-4-20250514",
+    "claude-opus-4-0",
+    "claude-4-opus-20250514",
+)
+"""Newest first, as `GET /v1/models` lists them; the last three are retired aliases."""
+
+VERSIONS: Final = ("2023-01-01", "2023-06-01", "2026-10-21")
+"""Values of the `anthropic-version` header, oldest first."""

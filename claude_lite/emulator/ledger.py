@@ -1,0 +1,70 @@
+"""What the emulator has seen: counters and a log for tests to look at."""
+
+import threading
+from collections import Counter, deque
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from attrs import Factory, define
+
+LOGGED: Final = 10_000  # requests
+REMEMBERED: Final = 1_000_000  # bodies; the oldest is forgotten first
+
+
+class Entry(NamedTuple):
+    """A line of the log; the status is 0 where no head was sent."""
+
+    request_id: str
+    method: str
+    path: str
+    status: int
+
+
+@define
+class Requests:
+    """How many requests arrived: in `total`, `by_path`, and `by_body` (see `of`)."""
+
+    total: int = 0
+    by_path: Counter[str] = Factory(Counter)
+    by_body: dict[bytes, int] = Factory(dict)
+
+    def of(self, body: bytes) -> int:
+        """How often exactly this body arrived."""
+        return self.by_body.get(fingerprint(body), 0)
+
+
+def fingerprint(body: bytes) -> bytes:
+    """The key of `Requests.by_body`: BLAKE2b, 8 bytes."""
+    return blake2b(body, digest_size=8).digest()
+
+
+class Ledger:
+    """Counts requests as they come and go. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.requests = Requests()
+        self.in_flight = 0
+        self.peak = 0
+        self.disconnects = 0
+        self.log: deque[Entry] = deque(maxlen=LOGGED)
+        self._lock = threading.Lock()
+
+    def arrive(self, path: str, body: bytes) -> int:
+        """Count a request and return its number, from 1."""
+        key = fingerprint(body)
+        with self._lock:
+            seen = self.requests
+            seen.total += 1
+            seen.by_path[path] += 1
+            seen.by_body[key] = seen.by_body.get(key, 0) + 1
+            if len(seen.by_body) > REMEMBERED:
+                del seen.by_body[next(iter(seen.by_body))]
+            self.in_flight += 1
+            self.peak = max(self.peak, self.in_flight)
+            return seen.total
+
+    def leave(self, left: bool) -> None:  # noqa: FBT001  # a callback of one argument
+        """Count a reply's end; *left*: the other side went away before it."""
+        with self._lock:
+            self.in_flight -= 1
+            self.disconnects += left

@@ -1,0 +1,73 @@
+"""Read plain JSON data into attrs classes, and say exactly what is wrong with it.
+
+For configuration that people write by hand (fault scripts, rate limits). A field carries its
+check in its metadata: a predicate, and the words for what it wants. Nothing is coerced: JSON
+has the types that are needed. The wire's own JSON is the codec's business, not this module's.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from attrs import NOTHING, field, fields
+
+from claude_lite.errors import UsageError
+
+T = TypeVar("T")
+Check = tuple[Callable[[Any], bool], str]
+
+HIGHEST_STATUS: Final = 599
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_headers(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and (text is None or isinstance(text, str))
+        for name, text in value.items()
+    )
+
+
+def _is_places(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(_is_whole(i, 1) for i in value)
+
+
+COUNT: Final[Check] = (_is_whole, "a whole number, 0 or more")
+POSITIVE: Final[Check] = (lambda v: _is_whole(v, 1), "a whole number, 1 or more")
+STATUS: Final[Check] = (lambda v: _is_whole(v, 200) and v <= HIGHEST_STATUS, "a status, 200 to 599")
+SECONDS: Final[Check] = (lambda v: _is_number(v) and v >= 0, "seconds, 0 or more")
+RATE: Final[Check] = (lambda v: _is_number(v) and v > 0, "a number above 0")
+SHARE: Final[Check] = (lambda v: _is_number(v) and 0 <= v <= 1, "a number from 0 to 1")
+TEXT: Final[Check] = (lambda v: isinstance(v, str) and v != "", "a text that is not empty")
+FLAG: Final[Check] = (lambda v: isinstance(v, bool), "true or false")
+PLACES: Final[Check] = (_is_places, "a list of positions, from 1")
+HEADERS: Final[Check] = (_is_headers, "an object of texts and nulls")
+BODY: Final[Check] = (lambda v: isinstance(v, str | dict), "a text or an object")
+
+
+def checked(check: Check, default: Any = NOTHING) -> Any:
+    """Declare an attrs field that `read` checks; where None is its default, null is allowed."""
+    return field(default=default, metadata={"check": check})
+
+
+def read(cls: type[T], data: Any, where: str) -> T:
+    """Build *cls* from an object; raises `UsageError` that begins with *where* and the field."""
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{where}: expected an object, got {data!r}")
+    known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]  # attrs classes only
+    for name in data:
+        if name not in known:
+            raise UsageError(f"{where}.{name}: unknown; the fields are {', '.join(known)}")
+    for name, one in known.items():
+        fits, wanted = one.metadata["check"]
+        if name not in data:
+            if one.default is NOTHING:
+                raise UsageError(f"{where}.{name}: required; expected {wanted}")
+        elif not (fits(data[name]) or (data[name] is None and one.default is None)):
+            raise UsageError(f"{where}.{name}: expected {wanted}, got {data[name]!r}")
+    return cls(**data)

@@ -1,0 +1,80 @@
+"""The parts of a multipart/form-data body: what is in it, without keeping what is in it.
+
+It reads; what sends a form is elsewhere. The body comes in pieces of any size, and of a file
+only its name, type, size and hash remain, so that half a gigabyte can be told from another.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+_PARAMETER: Final = re.compile(r';\s*(name|filename)="((?:\\.|[^"\\])*)"')
+_LONGEST_VALUE: Final = 1024
+
+
+class Part:
+    """A part of a multipart body, of which only a short field's value is kept."""
+
+    def __init__(self, head: bytes) -> None:
+        """Begin a part with its header lines."""
+        self._headers = dict(map(_header, head.decode(errors="replace").split("\r\n")))
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._start = b""
+
+    def add(self, data: bytes) -> None:
+        """Go on with the next piece of its content."""
+        self._hash.update(data)
+        self._size += len(data)
+        self._start += data[: _LONGEST_VALUE + 1 - len(self._start)]
+
+    def described(self) -> dict[str, Any]:
+        """Give the part as the file has it: a file's content is never in it."""
+        given = dict(_PARAMETER.findall(self._headers.get("content-disposition", "")))
+        described: dict[str, Any] = {"name": given.get("name", "")}
+        if "filename" in given:
+            described["filename"] = given["filename"]
+        if "content-type" in self._headers:
+            described["content_type"] = self._headers["content-type"]
+        if len(described) == 1 and self._size <= _LONGEST_VALUE:
+            try:
+                return described | {"value": self._start.decode()}
+            except UnicodeDecodeError:
+                pass
+        return described | {"sha256": self._hash.hexdigest(), "size": self._size}
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip().lower(), value.strip()
+
+
+def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[Part]:
+    """Split a multipart body that comes in pieces; empty if it is not one."""
+    mark = b"\r\n--" + boundary
+    found: list[Part] = []
+    preamble = part = Part(b"")
+    rest = b"\r\n"
+    for piece in pieces:
+        rest += piece
+        while True:
+            content, hit, after = rest.partition(mark)
+            if not hit:
+                # The end may be the beginning of a mark.
+                part.add(rest[: 1 - len(mark)])
+                rest = rest[1 - len(mark) :]
+                break
+            part.add(content)
+            head, blank, body = after.partition(b"\r\n\r\n")
+            if not blank or after.startswith(b"--"):
+                # No whole head yet, or the end.
+                part = preamble
+                rest = mark + after
+                break
+            part = Part(head)
+            found.append(part)
+            rest = body
+    if not rest.startswith(mark):
+        part.add(rest)
+    return found

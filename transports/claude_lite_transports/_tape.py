@@ -1,0 +1,275 @@
+"""What a recording transport does between its two ends: find an answer, or take one down.
+
+It moves no bytes and waits for nothing. Each request that can be told apart has a queue of its
+own, so that concurrent requests in any order get the same answers every time. What is recorded
+is kept as it came and loses its secrets when it is saved, so that a credential first seen in a
+later request is replaced in the earlier ones, too.
+"""
+
+import itertools
+import json
+import re
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+
+from claude_lite.errors import TransportError, UnexpectedResponse
+from claude_lite.wire import Response
+from claude_lite_transports._matching import explain_miss, match_key
+from claude_lite_transports._redaction import Redactor
+from claude_lite_transports.cassette import (
+    CassetteMiss,
+    Interaction,
+    InteractionsUnused,
+    SecretInCassette,
+    dump,
+    encode_body,
+    encode_chunk,
+    load,
+    parse_json,
+    write,
+)
+
+_MOST_NAMED: Final = 3
+_BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+# After these no event follows, and a reader need not wait for the end of the body.
+_LAST_EVENT: Final = re.compile(rb"(?:^|[\r\n])(?:event: ?(?:message_stop|error)|data: ?\[DONE\])")
+
+
+@define
+class Take:
+    """A request that is being recorded, and what has come of it so far."""
+
+    described: dict[str, Any]
+    order: int
+    clock: Callable[[], float]
+    head: Response | None = None
+    streamed: bool = False
+    chunks: list[bytes] = field(factory=list)
+    times: list[float] = field(factory=list)  # of the start, the head, each chunk
+    error: dict[str, Any] | None = None
+    over: bool = False
+    left_early: bool = False
+    saved: bool = False
+
+    def answered(self, response: Response) -> Response:
+        """Take down a whole response, and pass it on."""
+        self.head, self.over = response, True
+        return response
+
+    def asked(self) -> None:
+        """Take down that the request is being made."""
+        self.times.append(self.clock())
+
+    def began(self, head: Response) -> None:
+        """Take down the head of a stream."""
+        self.head, self.streamed = head, True
+        self.times.append(self.clock())
+
+    def heard(self, chunk: bytes) -> bytes:
+        """Take down a chunk of a stream, and pass it on."""
+        if not self.over:
+            self.chunks.append(chunk)
+            self.times.append(self.clock())
+        return chunk
+
+    def ended(self, how: BaseException) -> None:
+        """Take down the end: in good order, as a transport fails, or else by the reader."""
+        if self.over:
+            return
+        if isinstance(how, TransportError | UnexpectedResponse):
+            self.error = how.to_dict()
+            if not how.attempts:
+                del self.error["attempts"]
+            self.over = True
+        elif isinstance(how, StopIteration | StopAsyncIteration):
+            self.over = True
+        else:
+            self.left()
+
+    def left(self) -> None:
+        """Take down that the reader is gone: early, unless the last event had come.
+
+        Without a head there is nothing to tell.
+        """
+        if not self.over and self.head:
+            self.over = True
+            self.left_early = not _has_last_event(b"".join(self.chunks))
+
+    def interaction(self, redactor: Redactor) -> Interaction:
+        """Give what was recorded, without its secrets."""
+        raw: dict[str, Any] = {"request": self.described, "left_early": self.left_early}
+        if self.error:
+            raw["error"] = self.error
+        raw = redactor.json(raw)
+        if self.head:
+            headers = redactor.response_headers(self.head.headers)
+            raw["response"] = {"status": self.head.status, "headers": headers} | self._body(
+                self.head.body, redactor
+            )
+        return Interaction.from_raw(raw)
+
+    def _body(self, body: bytes, redactor: Redactor) -> dict[str, Any]:
+        if not self.streamed:
+            return encode_body(redactor.data(body))
+        waits = [round((b - a) * 1000) for a, b in itertools.pairwise(self.times)]
+        chunks, delays = redactor.chunks(self.chunks, waits[1:])
+        encoded = {"chunks": [encode_chunk(chunk) for chunk in chunks]}
+        delays = [waits[0], *delays]
+        return encoded | ({"delays_ms": delays} if any(delays) else {})
+
+
+class Tape:
+    """What is recorded in a file, what of it was used, and what is being added to it."""
+
+    def __init__(
+        self,
+        path: Path,
+        mode: str,
+        redactor: Redactor,
+        *,
+        allow_repeats: bool,
+    ) -> None:
+        """Read what there is in the file, unless the mode disregards it.
+
+        `holds` counts those who put off saving; `misses` are what had no answer.
+        """
+        self.holds = 0
+        self.misses: list[CassetteMiss] = []
+        self.replays = mode in ("none", "new_episodes")
+        self.records = mode in ("new_episodes", "all", "rewrite")
+        self._path = path
+        self._redactor = redactor
+        self._allow_repeats = allow_repeats
+        self._keeps_others = mode == "all"
+        self._recorded = [] if mode in ("rewrite", "off") else load(path)
+        self._waiting = _queues(self._recorded)
+        self._last: dict[str, int] = {}
+        self._used: set[int] = set()
+        self._takes: list[Take] = []
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+
+    def number(self) -> int:
+        """Give a request its place among all; to be asked for as it starts."""
+        return next(self._numbers)
+
+    def turn(
+        self, number: int, described: dict[str, Any], clock: Callable[[], float]
+    ) -> Interaction | Take:
+        """Give the recorded answer, or something to take a new one down with.
+
+        Raises `CassetteMiss` if there is no answer, and nothing may be recorded.
+        """
+        with self._lock:
+            if self.replays:
+                key = match_key(described)
+                index = self._next(key)
+                if index is not None:
+                    self._used.add(index)
+                    self._last[key] = index
+                    return self._recorded[index]
+            if self.records:
+                take = Take(described, number, clock)
+                self._takes.append(take)
+                return take
+            used = set(self._used)
+        miss = explain_miss(self._path, described, self._recorded, used, self._advice())
+        self.misses.append(miss)
+        raise miss
+
+    def _next(self, key: str) -> int | None:
+        if self._waiting[key]:
+            return self._waiting[key].popleft()
+        return self._last.get(key) if self._allow_repeats else None
+
+    def _advice(self) -> str:
+        missing = "" if self._path.exists() else "There is no such file. "
+        fix = "CLAUDE_LITE_RECORD=new_episodes records what is missing, =rewrite all of it anew"
+        return missing + fix
+
+    def unused(self) -> list[Interaction]:
+        """Give what is recorded and was not asked for; empty where nothing is replayed."""
+        with self._lock:
+            items = enumerate(self._recorded if self.replays else [])
+            return [item for index, item in items if index not in self._used]
+
+    def check_unused(self) -> None:
+        """Raise `InteractionsUnused` if anything recorded was not asked for."""
+        if unused := self.unused():
+            some = ", ".join(map(str, unused[:_MOST_NAMED]))
+            more = ", ..." if len(unused) > _MOST_NAMED else ""
+            raise InteractionsUnused(f"{len(unused)} unused in {self._path}: {some}{more}")
+
+    def forget(self) -> None:
+        """Drop what was recorded and not saved."""
+        with self._lock:
+            self._takes = [take for take in self._takes if take.saved]
+
+    def save(self) -> None:
+        """Write the file, if anything was recorded since.
+
+        What is still under way is left out. Raises `SecretInCassette`, and writes nothing, if
+        something looks like a secret.
+        """
+        with self._lock:
+            takes = sorted((take for take in self._takes if take.over), key=lambda t: t.order)
+            if all(take.saved for take in takes):
+                return
+            for take in takes:
+                self._learn(take)
+            items = self._merged([take.interaction(self._redactor) for take in takes])
+            for number, item in enumerate(items, 1):
+                self._refuse_secrets(number, item)
+            write(self._path, dump(items))
+            for take in takes:
+                take.saved = True
+
+    def _learn(self, take: Take) -> None:
+        """Look for tokens in a response: what one request fetched is the credential of the next."""
+        with suppress(ValueError):
+            self._redactor.learn_fields(parse_json(take.head.body if take.head else b""))
+
+    def _merged(self, fresh: list[Interaction]) -> list[Interaction]:
+        if not self._keeps_others:
+            return [*self._recorded, *fresh]
+        # What was asked for again takes the place of its predecessors; the rest stays.
+        queues = _queues(fresh)
+        placed: set[int] = set()
+        merged = []
+        for item in self._recorded:
+            key = match_key(item.request)
+            if key not in queues:
+                merged.append(item)
+            elif queues[key]:
+                index = queues[key].popleft()
+                placed.add(index)
+                merged.append(fresh[index])
+        return merged + [item for index, item in enumerate(fresh) if index not in placed]
+
+    def _refuse_secrets(self, number: int, item: Interaction) -> None:
+        text = json.dumps(item.raw(), ensure_ascii=False)
+        leak = self._redactor.leak
+        if kind := leak(text) or leak(b"".join(item.chunks)):
+            name = f", {item}" if not leak(str(item)) else ""
+            raise SecretInCassette(
+                f"{self._path} was not written: {kind} would be in interaction {number}{name}",
+                advice="Pass it in redact=[...], or keep it out of the request",
+            )
+
+
+def _has_last_event(stream: bytes) -> bool:
+    *events, rest = _BLANK_LINE.split(stream)
+    return not rest and bool(events) and _LAST_EVENT.search(events[-1]) is not None
+
+
+def _queues(items: list[Interaction]) -> defaultdict[str, deque[int]]:
+    queues: defaultdict[str, deque[int]] = defaultdict(deque)
+    for index, item in enumerate(items):
+        queues[match_key(item.request)].append(index)
+    return queues

@@ -1,0 +1,233 @@
+"""The file in which recorded interactions are kept: JSON that people read and diff.
+
+Version 1 is an object of `version` and `interactions`, in the order in which the requests
+began. An interaction has
+
+    request     method, url (path and query), headers, and one of
+                json       the body, as JSON
+                multipart  its parts: name, filename, content_type, sha256, size; or name, value
+                sha256     of any other body, with its size
+    response    status, headers, and one of
+                json       a body that compact JSON restores to the byte
+                text       any other body in UTF-8
+                base64     any other body
+                chunks     of a stream, each a string or {"base64": ...} if cut inside a character
+                and, for a stream that took time, delays_ms: before its head, before each chunk
+    error       how it ended if it failed, as the error's `to_dict`; without a response if it
+                failed before the head
+    left_early  true if whoever recorded it stopped reading before the end
+
+Keys that do not apply are left out. A host, a credential or a time of day is never saved.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from attrs import field, frozen
+
+from claude_lite.errors import ClaudeError, TransportError, UnexpectedResponse, UsageError
+from claude_lite.wire import Response
+
+VERSION: Final = 1
+_DEEPEST: Final = 100
+
+_ONE_LINE: Final = re.compile(r'\{\s*\n\s*("base64": "[^"]*")\s*\n\s*\}')
+_DELAYS: Final = re.compile(r'(?<="delays_ms": )\[[\d\s,]*\]')
+# What an editor would take for a line end, or not show at all.
+_INVISIBLE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+class CassetteMiss(UsageError):
+    """Nothing recorded answers this request, or the recording ends too early.
+
+    `details` has `path`, `method`, `url`, the number of the `closest` interaction (from 1),
+    the paths that `differ`, and how many are `recorded`, `used` and `left`.
+    """
+
+
+class SecretInCassette(UsageError):
+    """A recording was not saved, because something in it looks like a secret."""
+
+
+class InteractionsUnused(UsageError):
+    """A strict replay ended in good order, but not everything recorded was asked for."""
+
+
+@frozen
+class Interaction:
+    """A request and what came of it. `delays` are milliseconds; the first precedes the head.
+
+    `request` and `response` are as the file has them; `head` and `chunks` are what the latter
+    stands for. `head` is None if the request failed before one arrived.
+    """
+
+    request: dict[str, Any]
+    response: dict[str, Any] | None = field(default=None, repr=False)
+    error: dict[str, Any] | None = None
+    left_early: bool = False
+    head: Response | None = field(default=None, repr=False, eq=False)
+    chunks: tuple[bytes, ...] = field(default=(), repr=False, eq=False)
+    delays: tuple[int, ...] = field(default=(), repr=False, eq=False)
+
+    @classmethod
+    def from_raw(cls, raw: dict[str, Any]) -> Self:
+        """Read an interaction as the file has it; raises `ValueError` and its like if broken."""
+        request, response = raw["request"], raw.get("response")
+        _ = request["method"] + request["url"]
+        early = bool(raw.get("left_early"))
+        if response is None:
+            return cls(request, error={**raw["error"]})
+        chunks = _decoded(response)
+        delays = (*response.get("delays_ms", ()), *[0] * (len(chunks) + 1))[: len(chunks) + 1]
+        head = Response(int(response["status"]), dict(response.get("headers", {})))
+        return cls(request, response, raw.get("error"), early, head, chunks, delays)
+
+    def raw(self) -> dict[str, Any]:
+        """Give the interaction as the file has it."""
+        parts = {"request": self.request, "response": self.response, "error": self.error}
+        kept = {name: part for name, part in parts.items() if part is not None}
+        return kept | ({"left_early": True} if self.left_early else {})
+
+    def begin(self) -> Response:
+        """Give the head; raises the recorded error if it failed before one arrived."""
+        if self.head is None:
+            raise self._failure()
+        return self.head
+
+    def end(self) -> None:
+        """Raise what followed the last chunk: the recorded error, or that nobody knows."""
+        if self.error is not None:
+            raise self._failure()
+        if self.left_early:
+            raise CassetteMiss(
+                f"the recording of {self} ends here, where its reader left early",
+                advice="Record it again with a reader that goes on",
+            )
+
+    def _failure(self) -> ClaudeError:
+        error = ClaudeError.from_dict(self.error or {})
+        if isinstance(error, TransportError | UnexpectedResponse):
+            return error
+        # The leaf of a transport that is not imported here.
+        return TransportError(error.message, details={"recorded": self.error})
+
+    def whole(self) -> Response:
+        """Give the response with its body; raises like `begin` and `end`."""
+        head = self.begin()
+        self.end()
+        return Response(head.status, head.headers, b"".join(self.chunks))
+
+    def __str__(self) -> str:
+        """Name the request, as in an error message."""
+        return f"{self.request['method']} {self.request['url']}"
+
+
+def encode_body(body: bytes) -> dict[str, Any]:
+    """Give a whole body as `json`, `text` or `base64`, whichever restores it exactly."""
+    if not body:
+        return {}
+    try:
+        value = parse_json(body)
+        if _compact(value) == body:
+            return {"json": value}
+    except ValueError:
+        pass
+    chunk = encode_chunk(body)
+    return {"text": chunk} if isinstance(chunk, str) else dict(chunk)
+
+
+def encode_chunk(chunk: bytes) -> str | dict[str, str]:
+    """Give a chunk as a string, or in base64 if it is not UTF-8 by itself."""
+    try:
+        return chunk.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(chunk).decode()}
+
+
+def _decoded(response: dict[str, Any]) -> tuple[bytes, ...]:
+    if "chunks" in response:
+        return tuple(map(_decoded_chunk, response["chunks"]))
+    if "json" in response:
+        return (_compact(response["json"]),)
+    if "base64" in response:
+        return (_decoded_chunk({"base64": response["base64"]}),)
+    return (response["text"].encode(),) if "text" in response else ()
+
+
+def _decoded_chunk(chunk: str | dict[str, str]) -> bytes:
+    if isinstance(chunk, str):
+        return chunk.encode()
+    return base64.b64decode(chunk["base64"], validate=True)
+
+
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON; raises `ValueError` for anything else, NaN and bottomless nesting included."""
+    try:
+        value = json.loads(body.decode(), parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    _check(value, _DEEPEST)
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _check(value: Any, room: int) -> None:
+    """Refuse what JSON cannot say, and nesting that a later pass could not walk."""
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise ValueError("the number is too large")
+    if isinstance(value, dict | list):
+        if not room:
+            raise ValueError("nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, room - 1)
+
+
+def dump(interactions: Sequence[Interaction]) -> str:
+    """Give the text of a file: indented, one chunk a line."""
+    raw = {"version": VERSION, "interactions": [item.raw() for item in interactions]}
+    # A raw line end occurs between the tokens of JSON only, so that no string is changed.
+    text = _ONE_LINE.sub(r"{\1}", json.dumps(raw, ensure_ascii=False, indent=2))
+    text = _DELAYS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def load(path: Path) -> list[Interaction]:
+    """Read a file; one that does not exist is empty. Raises `UsageError` if it is broken."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        version = raw["version"]
+        items = [Interaction.from_raw(item) for item in raw["interactions"] if version == VERSION]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is not a recording: {error!r}") from error
+    if version != VERSION:
+        raise UsageError(f"{path} is of version {version}, and this reads {VERSION}")
+    return items
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file in one step, so that no reader ever sees half of it."""
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Made like any other file, and not by tempfile: that would make it readable to its owner only.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        # Half a surrogate pair becomes its JSON escape, which reads back as the same.
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+        os.replace(part, target)  # noqa: PTH105  # the name that says it is atomic
+    finally:
+        part.unlink(missing_ok=True)
