@@ -3,9 +3,9 @@
 These are the decoders of streamed operations such as a file's download and a batch's results.
 """
 
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
-from claude_lite.codec import StructureError, hook_for, loads
+from claude_lite.codec import hook_for, loads
 from claude_lite.errors import ClaudeError, ResponseTooLarge
 from claude_lite.responses import unexpected
 from claude_lite.wire import Response
@@ -26,11 +26,14 @@ class _Body:
 
     def fail(self, error: ClaudeError) -> None:
         """The body broke off with *error*."""
+        if self.complete or self.error is not None:
+            return
         self.error = error.amend(request_id=error.request_id or self.head.request_id)
 
-    def close(self) -> None:
+    def close(self) -> list[Any]:
         """The body is over."""
         self.complete = self.error is None
+        return []
 
 
 class BytesDecoder(_Body):
@@ -66,6 +69,8 @@ class LinesDecoder(_Body, Generic[T]):
         self._limit = max_line
         self._rest = bytearray()
 
+    error: ClaudeError | None
+
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk and return the objects whose lines it completes."""
         end = data.rfind(NEWLINE)
@@ -78,18 +83,15 @@ class LinesDecoder(_Body, Generic[T]):
         self._rest = bytearray(data[end + 1 :])
         return self._parsed(lines)
 
-    def close(self) -> None:
-        """The body is over; what follows the last line end has to be nothing but space."""
-        if self.error is None and self._rest.strip():
-            self.error = unexpected(self.head, "a last line that is cut short")
+    def close(self) -> list[dict[str, Any]]:
+        """The body is over, and with it its last line, which may lack a line end."""
+        last = self._parsed([bytes(self._rest)])
         super().close()
+        return last
 
     def item(self, raw: dict[str, Any]) -> T:
-        """The value that one line stands for."""
-        try:
-            return self._hook(raw)  # type: ignore[no-any-return]  # a generated function
-        except StructureError as error:
-            raise unexpected(self.head, str(error)) from None
+        """The value that one line stands for; it fits, or `receive` would not give it."""
+        return cast("T", self._hook(raw))
 
     def result(self) -> None:
         """Nothing: the lines were to be taken one by one."""
@@ -100,8 +102,11 @@ class LinesDecoder(_Body, Generic[T]):
             if self.error is not None or not line.strip():
                 continue
             try:
-                found.append(loads(line))
-            except ValueError:
-                self.fail(unexpected(self.head, "a line that is not JSON"))
-            self.begun = True
+                item = loads(line)
+                self._hook({**item})
+            except (ValueError, TypeError):
+                self.fail(unexpected(self.head, "a line that is not what the API sends"))
+            else:
+                found.append(item)
+                self.begun = True
         return found

@@ -6,16 +6,16 @@ and loop. So one client at module level serves threads, prefork workers and succ
 loops, and can be pickled (without its secret).
 """
 
-import functools
-import inspect
-import time
-from collections.abc import Callable, Coroutine, Mapping
-from importlib.metadata import entry_points
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.config import Config, Options
-from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.arrival import Arrival
+from claude_lite.config import Config, Options, conceal
+from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
+from claude_lite.errors import ClaudeError
 from claude_lite.exchange import Exchange, StreamExchange
+from claude_lite.link import Link
 from claude_lite.operations import (
     CountTokens,
     CreateMessage,
@@ -26,83 +26,33 @@ from claude_lite.operations import (
 )
 from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 from claude_lite.tokens import AsyncTokens, Tokens
-from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sleep, Transport
+from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep, Transport
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from claude_lite import namespaces
+    from claude_lite.pages import ListOperation, Page
+
 R = TypeVar("R")
 E = TypeVar("E")
 T = TypeVar("T")
-C_co = TypeVar("C_co", covariant=True)
-K = TypeVar("K", Tokens, AsyncTokens)
 
-GROUP = "claude_lite.transports"
-
-
-class Endpoint(Generic[P, R]):
-    """An operation as a method of either client: `client.messages.create(...)`."""
-
-    def __init__(self, operation: Callable[P, Operation[R]]) -> None:
-        self.operation = operation
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, owner: None, cls: type, /) -> Self: ...
-    @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, R]: ...
-    @overload
-    def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
-    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
-    def __get__(self, owner: Any, cls: type, /) -> Any:
-        if owner is None:
-            return self
-        send, operation = owner.client.send, self.operation
-
-        @functools.wraps(operation, updated=())  # for help() and notebooks
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return send(operation(*args, **kwargs))
-
-        owner.__dict__[self.name] = call  # found there next time
-        return call
+GROUPS = {
+    "messages": "Messages",
+    "models": "Models",
+    "files": "Files",
+    "skills": "Skills",
+    "organization": "Organization",
+    "completions": "Completions",
+    "chat": "Chat",
+    "beta": "Beta",
+}
 
 
-class MessageStreamEndpoint(Generic[P]):
-    """A streamed message as a method of either client: `client.messages.stream(...)`."""
+def _namespaces() -> Any:
+    """The module of namespaces, with all operations: loaded when one is first asked for."""
+    from claude_lite import namespaces  # noqa: PLC0415  # as said
 
-    def __init__(self, operation: Callable[P, StreamMessage]) -> None:
-        self.operation = operation
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, owner: None, cls: type, /) -> Self: ...
-    @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, MessageStream]: ...
-    @overload
-    def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
-    ) -> Callable[P, AsyncMessageStream]: ...
-    def __get__(self, owner: Any, cls: type, /) -> Any:
-        if owner is None:
-            return self
-        stream, operation = owner.client.stream, self.operation
-
-        @functools.wraps(operation, updated=())  # for help() and notebooks
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return stream(operation(*args, **kwargs))
-
-        owner.__dict__[self.name] = call
-        return call
-
-
-class Namespace(Generic[C_co]):
-    """A group of operations, as the API groups them."""
-
-    def __init__(self, client: C_co) -> None:
-        self.client = client
+    return namespaces
 
 
 class Messages(Namespace[C_co]):
@@ -112,52 +62,12 @@ class Messages(Namespace[C_co]):
     stream = MessageStreamEndpoint(StreamMessage)
     count_tokens = Endpoint(CountTokens)
 
-
-class Link(Generic[T]):
-    """A transport, made at first use where a name was given; shared by derived clients."""
-
-    def __init__(self, given: "str | T", *, asynchronous: bool) -> None:
-        self.given = given
-        self._asynchronous = asynchronous
-        self._tokens: dict[Any, Any] = {}
-        self._made: T | None = None if isinstance(given, str) else self._checked(given)
-
-    def get(self) -> T:
-        """The transport; raises `UsageError` for a name that no package registers."""
-        if self._made is None:
-            self._made = self._checked(self._load(cast("str", self.given)))
-        return self._made
-
     @property
-    def clock(self) -> Clock:
-        """The transport's own clock, where it has one (a virtual one, in tests)."""
-        return getattr(self.get(), "monotonic", time.monotonic)
+    def batches(self) -> "namespaces.Batches[C_co]":
+        """Message batches."""
+        from claude_lite.namespaces import Batches  # noqa: PLC0415  # with all operations
 
-    def _load(self, name: str) -> T:
-        found = {entry.name: entry for entry in entry_points(group=GROUP)}
-        entry = (self._asynchronous and found.get(f"{name}-async")) or found.get(name)
-        if entry is None:
-            raise UsageError(f"no transport is named {name!r}; there are {', '.join(found)}")
-        return cast("T", entry.load()())
-
-    def _checked(self, transport: T) -> T:
-        methods = [getattr(transport, name, None) for name in ("send", "sleep", "close")]
-        asynchronous = any(inspect.iscoroutinefunction(method) for method in methods)
-        if None in methods or asynchronous is not self._asynchronous:
-            wanted = "an AsyncTransport" if self._asynchronous else "a Transport"
-            raise UsageError(f"{type(transport).__name__} is not {wanted}, which this client needs")
-        return transport
-
-    def tokens(self, kind: "type[K]", config: Config) -> K:
-        """The tokens of the configured provider, shared by all who have the same one."""
-        provider = cast("Callable[[], Any]", config.token_provider)
-        return cast("K", self._tokens.setdefault(provider, kind(provider)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"given": self.given, "asynchronous": self._asynchronous}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["given"], asynchronous=state["asynchronous"])  # type: ignore[misc]  # it is how it is made
+        return Batches(self.client)
 
 
 class _Client(Generic[T]):
@@ -165,15 +75,35 @@ class _Client(Generic[T]):
 
     _ASYNC = False
 
-    def __init__(self, transport: "str | T", options: Mapping[str, Any]) -> None:
-        self.config = Config(**options)
+    messages: "Messages[Self]"
+    models: "namespaces.Models[Self]"
+    files: "namespaces.Files[Self]"
+    skills: "namespaces.Skills[Self]"
+    organization: "namespaces.Organization[Self]"
+    completions: "namespaces.Completions[Self]"
+    chat: "namespaces.Chat[Self]"
+    beta: "namespaces.Beta[Self]"
+
+    def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
+        self.config = Config.of(options)
         self._link: Link[T] = Link(transport, asynchronous=self._ASYNC)
+
+    if not TYPE_CHECKING:  # a checker knows the namespaces from their declarations
+
+        def __getattr__(self, name: str) -> Any:
+            """Make a namespace when it is first asked for, and keep it."""
+            if name not in GROUPS:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            cls = Messages if name == "messages" else getattr(_namespaces(), GROUPS[name])
+            made = self.__dict__[name] = cls(self)
+            return made
 
     def with_options(self, **options: Unpack[Options]) -> Self:
         """A client with some options changed, which shares this one's connections.
 
         `headers` are added to the ones there are; None removes one.
         """
+        conceal(cast("dict[str, Any]", options))
         derived = object.__new__(type(self))
         derived.__dict__.update(config=self.config.with_options(**options), _link=self._link)
         return derived
@@ -199,12 +129,7 @@ class Client(_Client[Transport]):
     """
 
     def __init__(self, transport: str | Transport = "urllib", **options: Unpack[Options]) -> None:
-        super().__init__(transport, options)
-
-    @functools.cached_property
-    def messages(self) -> "Messages[Client]":
-        """Messages."""
-        return Messages(self)
+        super().__init__(transport, cast("dict[str, Any]", options))
 
     def send(self, operation: Operation[R]) -> R:
         """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
@@ -248,12 +173,37 @@ class Client(_Client[Transport]):
         """Reach any endpoint; the fields are those of `RawRequest`: `json`, `query`, ..."""
         return self.send(RawRequest(method=method, path=path, **fields))
 
+    def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
+        """The pages of a list, from the one that *operation* asks for to the last."""
+        following: ListOperation[E] | None = operation
+        while following is not None:
+            page = self.send(following)
+            yield page
+            following = page.next
+
+    def items(self, operation: "ListOperation[E]") -> Iterator[E]:
+        """The items of all pages of a list."""
+        return (item for page in self.pages(operation) for item in page.data)
+
+    def download(
+        self, operation: StreamOperation[bytes, bytes], path: str | os.PathLike[str]
+    ) -> int:
+        """Write what *operation* downloads to the file *path*, and return its size in bytes.
+
+        The file appears only once it is complete.
+        """
+        with self.stream(operation) as stream, Arrival(path) as arrival:
+            for piece in stream:
+                arrival.write(piece)
+        return arrival.size
+
     def _token(self, stale: str | None) -> str:
         return self._link.tokens(Tokens, self.config).get(stale)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        self._link.get().close()
+        if (transport := self._link.made) is not None:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,12 +223,7 @@ class AsyncClient(_Client[AsyncTransport]):
     def __init__(
         self, transport: str | AsyncTransport = "aiohttp", **options: Unpack[Options]
     ) -> None:
-        super().__init__(transport, options)
-
-    @functools.cached_property
-    def messages(self) -> "Messages[AsyncClient]":
-        """Messages."""
-        return Messages(self)
+        super().__init__(transport, cast("dict[str, Any]", options))
 
     async def send(self, operation: Operation[R]) -> R:
         """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
@@ -322,12 +267,38 @@ class AsyncClient(_Client[AsyncTransport]):
         """Reach any endpoint; the fields are those of `RawRequest`: `json`, `query`, ..."""
         return await self.send(RawRequest(method=method, path=path, **fields))
 
+    async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
+        """The pages of a list, from the one that *operation* asks for to the last."""
+        following: ListOperation[E] | None = operation
+        while following is not None:
+            page = await self.send(following)
+            yield page
+            following = page.next
+
+    def items(self, operation: "ListOperation[E]") -> AsyncIterator[E]:
+        """The items of all pages of a list."""
+        return (item async for page in self.pages(operation) for item in page.data)
+
+    async def download(
+        self, operation: StreamOperation[bytes, bytes], path: str | os.PathLike[str]
+    ) -> int:
+        """Write what *operation* downloads to the file *path*, and return its size in bytes.
+
+        The file appears only once it is complete. Pieces are small, and written at once.
+        """
+        async with self.stream(operation) as stream:
+            with Arrival(path) as arrival:
+                async for piece in stream:
+                    arrival.write(piece)
+        return arrival.size
+
     async def _token(self, stale: str | None) -> str:
         return await self._link.tokens(AsyncTokens, self.config).get(stale)
 
     async def close(self) -> None:
         """Close this loop's connections; the next call opens new ones."""
-        await self._link.get().close()
+        if (transport := self._link.made) is not None:
+            await transport.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -73,15 +73,17 @@ class _PiecesDecoder:
 
     def fail(self, error: ClaudeError) -> None:
         """The body broke off with *error*."""
+        if self.complete or self.error is not None:
+            return
         self.error = error.amend(
             request_id=error.request_id or self.head.request_id,
             details={**error.details, "partial": {"pieces": self.pieces}},
         )
 
-    def close(self) -> None:
+    def close(self) -> list[dict[str, Any]]:
         """The body is over; without its last piece it was truncated."""
-        if not self.complete and self.error is None:
-            self.fail(StreamTruncated("the stream ended before its last piece"))
+        self.fail(StreamTruncated("the stream ended before its last piece"))
+        return []
 
     def item(self, raw: dict[str, Any]) -> Any:
         """The value that one piece stands for."""

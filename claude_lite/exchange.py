@@ -145,9 +145,9 @@ class Exchange(Generic[R]):
         """Undo a content-encoding, within the limit; a refusal whose body is broken has none."""
         try:
             body = decoded(response, self.config.max_response)
-        except UnexpectedResponse:
+        except UnexpectedResponse as error:
             if response.status < REDIRECT:
-                raise
+                raise _placed(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
         return evolve(response, headers=headers, body=body)
@@ -212,7 +212,7 @@ class Exchange(Generic[R]):
             raise self._given_up(error)
         if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
             self._log_attempt(error, retry_in=wait)
-            raise self._later(error, wait) from error
+            raise self._later(error, wait) from error.with_traceback(None)
         deadline = self.config.deadline
         if deadline is not None and wait >= self._started + deadline - self._clock():
             advice = f"Try again in {wait:.1f} s: the deadline comes before that."
@@ -320,6 +320,10 @@ class Exchange(Generic[R]):
         self._report(level, "claude_lite.call", fields)
 
 
+def _placed(error: ClaudeError, head: Response) -> ClaudeError:
+    return error.amend(status=head.status, request_id=head.request_id)
+
+
 def _scrubbed(value: Any, secret: str) -> Any:
     """*value*, plain data, without *secret*."""
     if isinstance(value, str):
@@ -382,7 +386,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         try:
             self._encoding = ContentDecoder(encoding) if encoding else None
         except ClaudeError as error:
-            self._error = error
+            self._error = _placed(error, head)
         self._decoder = self._streamed.decoder(head, self.config)
 
     def receive_data(self, data: bytes) -> None:
@@ -408,7 +412,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         """Report that the body is over."""
         self._reading = False
         if self._decoder is not None:
-            self._decoder.close()
+            self.items.extend(self._decoder.close())
             self._progress(self._decoder)
         elif self.head is not None:
             self.receive_response(evolve(self.head, body=bytes(self._refused)))
@@ -429,8 +433,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def finish(self) -> None:
         """Report that the caller has had all of it, or wants no more."""
         if self._report is not None and self._decoder is not None and not self._ended:
+            error = self._decoder.error
             with suppress(ClaudeError):  # a message out of shape has no usage
-                self._log_end(self._decoder.result())
+                self._log_end(None if error else self._decoder.result(), error)
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:

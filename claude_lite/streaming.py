@@ -10,9 +10,16 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import orjson
 
-from claude_lite.codec import StructureError, hook_for, loads
+from claude_lite.codec import hook_for, loads
 from claude_lite.errors import ClaudeError, StreamTruncated
-from claude_lite.models import Event, Message
+from claude_lite.models import (
+    ContentBlock,
+    Event,
+    MCPToolUseBlock,
+    Message,
+    ServerToolUseBlock,
+    ToolUseBlock,
+)
 from claude_lite.responses import error_from_envelope, unexpected
 from claude_lite.sse import SSEDecoder
 from claude_lite.wire import Response
@@ -27,9 +34,23 @@ APPENDED: Final = {
 }
 REPLACED: Final = frozenset({"stop_reason", "stop_sequence", "stop_details"})
 PRELUDE: Final = frozenset({"message_start", "content_block_start"})
-FOLDED: Final = PRELUDE | {"content_block_stop", "message_delta"}
+FOLDED: Final = PRELUDE | {
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+}
 
-MISSHAPEN: Final = (KeyError, IndexError, TypeError, AttributeError, StructureError)
+TOOL_USES: Final = (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)
+MISSHAPEN: Final = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    RecursionError,
+)
+NOT_MERGED: Final = frozenset({"type", "delta", "usage", "content"})
 
 
 class Decoder(Protocol[E_co, R_co]):
@@ -47,8 +68,9 @@ class Decoder(Protocol[E_co, R_co]):
         """Take a chunk; return the raw items that it completes. Never raises."""
         ...
 
-    def close(self) -> None:
-        """The body is over; if that is too early, `error` is set."""
+    def close(self) -> list[Any]:
+        """The body is over; return what that completes. If it is too early, `error` is set."""
+        ...
 
     def fail(self, error: ClaudeError, /) -> None:
         """The body broke off with *error*, which is given what is known so far."""
@@ -63,7 +85,10 @@ class Decoder(Protocol[E_co, R_co]):
 
 
 class MessageDecoder:
-    """The decoder of a message stream. Items are events, the result is the `Message`."""
+    """The decoder of a message stream. Items are events, the result is the `Message`.
+
+    What it keeps shares nothing with the events that it returns, nor with its results.
+    """
 
     def __init__(self, head: Response, max_event: int | None = None) -> None:
         self.head = head
@@ -73,13 +98,15 @@ class MessageDecoder:
         self.message: dict[str, Any] | None = None
         self._sse = SSEDecoder(max_event)
         self._blocks: list[dict[str, Any]] = []
-        self._parts: list[dict[str, list[Any]]] = []
-        self._closed: list[bool] = []
+        self._parts: list[dict[str, list[Any]] | None] = []  # what to append; None once closed
+        self._cut: dict[int, str] = {}  # input that came to no JSON object, by block
         self._event_hook, self._message_hook = hook_for(Event), hook_for(Message)
+        self._block_hook = hook_for(ContentBlock)
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk and return the events that it completes, as JSON objects."""
         events: list[dict[str, Any]] = []
+        name = ""
         try:
             for name, text in self._sse.receive(data):
                 if self.complete or self.error:
@@ -88,34 +115,24 @@ class MessageDecoder:
                 if event is not None:
                     events.append(event)
         except ClaudeError as error:
-            self.error = error
+            self.fail(error)
         except MISSHAPEN as error:
-            self.error = unexpected(self.head, f"an event out of order or shape ({error!r})")
-        if self.error:
-            self._explain(self.error)
+            self.fail(unexpected(self.head, f"an event {name!r} out of shape ({error!r})"))
         return events
 
-    def close(self) -> None:
+    def close(self) -> list[dict[str, Any]]:
         """The body is over: without `message_stop` it was truncated."""
-        if not self.complete and self.error is None:
-            self.error = StreamTruncated(
-                "the stream ended before message_stop",
-                request_id=self.head.request_id,
-                organization_id=self.head.organization_id,
-            )
-            self._explain(self.error)
+        self.fail(StreamTruncated("the stream ended before message_stop"))
+        return []
 
     def fail(self, error: ClaudeError) -> None:
         """The body broke off with *error*, which is given what is known so far."""
-        self._explain(error)
-        self.error = error
+        if not self.complete and self.error is None:
+            self.error = self._explain(error)
 
     def item(self, raw: dict[str, Any]) -> Event:
-        """The event that one JSON object stands for."""
-        try:
-            return cast("Event", self._event_hook(raw))
-        except StructureError as error:
-            raise self._explain(unexpected(self.head, str(error))) from None
+        """The event that one JSON object stands for; it fits, or `receive` would not give it."""
+        return cast("Event", self._event_hook(raw))
 
     def result(self) -> Message:
         """The message so far; raises `UnexpectedResponse` if it has not even begun."""
@@ -123,108 +140,131 @@ class MessageDecoder:
             raise self.error or unexpected(self.head, "no message_start")
         try:
             blocks = [self._block(index) for index in range(len(self._blocks))]
-            usage = dict(self.message["usage"])
-            message = self._message_hook({**self.message, "content": blocks, "usage": usage})
+            message = self._message_hook(_copied({**self.message, "content": blocks}))
         except MISSHAPEN as error:
             raise unexpected(self.head, f"a message out of shape ({error})") from None
-        for block in message.content:
-            partial = block.__dict__.pop("partial_json", None)
-            if partial is not None:
-                block.__dict__["_partial_json"] = partial
+        for index, block in enumerate(message.content):
+            text = self._cut.get(index) or self._json_text(index)
+            if text and isinstance(block, TOOL_USES):
+                block.__dict__["_partial_json"] = text
         message.__dict__["_response"] = self.head
         return cast("Message", message)
 
     def _event(self, name: str, text: bytes) -> dict[str, Any] | None:
-        try:
+        if name == "content_block_delta":
             event = orjson.loads(text)
-        except ValueError:
-            if text.strip() == b"[DONE]":
-                return None
-            raise unexpected(self.head, f"an event {name!r} that is not JSON") from None
-        kind = event.get("type")
-        if kind is None:
-            kind = event["type"] = name
-        if kind == "content_block_delta":
-            self.begun = True
-            self._delta(event["index"], event["delta"])
-        elif kind == "error":
+            if self._is_appended(event):
+                return event  # type: ignore[no-any-return]  # parsed JSON
+        if text.strip() == b"[DONE]":
+            return None
+        event = loads(text)
+        if event.get("type") is None:
+            event["type"] = name
+        kind = event["type"]
+        if kind == "error":
             raise error_from_envelope(event, self.head)
-        elif kind == "message_stop":
-            if self.message is None:
-                raise unexpected(self.head, "message_stop before message_start")
-            self.begun = self.complete = True
-        elif kind in FOLDED:
+        self._event_hook(event)
+        if kind in FOLDED:
+            getattr(self, f"_{kind}")(_copied(event))
             self.begun = self.begun or kind not in PRELUDE
-            getattr(self, f"_{kind}")(loads(text))  # its own copy, with every digit
         return event  # type: ignore[no-any-return]  # parsed JSON
+
+    def _is_appended(self, event: dict[str, Any]) -> bool:
+        """Append the text of a delta that has nothing else in it; most events are this."""
+        if len(event) != 3 or event.get("type") != "content_block_delta":  # noqa: PLR2004  # type, index, delta
+            return False
+        delta = event["delta"]
+        key = APPENDED.get(delta["type"])
+        if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
+            return False
+        part = delta[key]
+        if part.__class__ is not str:
+            raise unexpected(self.head, f"a {delta['type']} without text")
+        self._open(event["index"]).setdefault(key, []).append(part)
+        self.begun = True
+        return True
 
     def _message_start(self, event: dict[str, Any]) -> None:
         if self.message is not None:
             raise unexpected(self.head, "a second message_start")
-        message: dict[str, Any] = event["message"]
-        self._message_hook({**message, "usage": {**message["usage"]}, "content": []})
-        self.message = message
-        for block in message["content"]:
-            self._add(block, closed=True)
+        self.message = event["message"]
+        for block in event["message"]["content"]:
+            self._blocks.append(block)
+            self._parts.append(None)
 
     def _content_block_start(self, event: dict[str, Any]) -> None:
-        if event["index"] != len(self._blocks) or self.message is None:
+        if self.message is None or event["index"] != len(self._blocks):
             raise unexpected(self.head, f"block {event['index']} where {len(self._blocks)} is next")
-        self._add(event["content_block"], closed=False)
-
-    def _add(self, block: dict[str, Any], *, closed: bool) -> None:
-        self._blocks.append({**block})
+        self._blocks.append(event["content_block"])
         self._parts.append({})
-        self._closed.append(closed)
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> None:
-        block, parts = self._open(index)
+    def _content_block_delta(self, event: dict[str, Any]) -> None:
+        """Take a delta in that is not only text: all but the most frequent."""
+        delta = event["delta"]
+        parts = self._open(event["index"])
         kind = delta["type"]
-        key = APPENDED.get(kind)
-        if key is not None:
-            part = delta[key]
-            if part.__class__ is not str:
-                raise unexpected(self.head, f"a {kind} without text")
-            parts.setdefault(key, []).append(part)
+        if kind in APPENDED:
+            parts.setdefault(APPENDED[kind], []).append(delta[APPENDED[kind]])
         elif kind == "citations_delta":
             parts.setdefault("citations", []).append(delta["citation"])
         elif kind in {"signature_delta", "compaction_delta"}:
-            block.update({k: v for k, v in delta.items() if k != "type"})
+            self._blocks[event["index"]].update({k: v for k, v in delta.items() if k != "type"})
 
-    def _open(self, index: int) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-        if index.__class__ is not int or index < 0 or self._closed[index]:
+    def _open(self, index: int) -> dict[str, list[Any]]:
+        """What there is to append to block *index*."""
+        parts = self._parts[index] if index.__class__ is int and index >= 0 else None
+        if parts is None:
             raise unexpected(self.head, f"a delta for block {index!r}, which is not open")
-        return self._blocks[index], self._parts[index]
+        return parts
 
     def _content_block_stop(self, event: dict[str, Any]) -> None:
+        """Put the block together; the input of a tool is parsed here, and only here."""
         index = event["index"]
         self._open(index)
-        self._blocks[index] = self._block(index)
-        self._parts[index] = {}
-        self._closed[index] = True
+        text, block = self._json_text(index), self._block(index)
+        if text:
+            value = _tool_input(text)
+            if value is None:
+                self._cut[index] = text
+            block["input"] = value or {}
+        self._block_hook(block)
+        self._blocks[index] = block
+        self._parts[index] = None
 
     def _message_delta(self, event: dict[str, Any]) -> None:
-        message = self.message
-        if message is None:
+        if self.message is None:
             raise unexpected(self.head, "message_delta before message_start")
-        extra = {k: v for k, v in event.items() if k not in {"type", "delta", "usage"}}
-        for key, value in {**event["delta"], **extra}.items():
-            if value is not None or key in REPLACED or key not in message:
+        message = {**self.message, "usage": {**self.message["usage"]}}
+        for key, value in {**event["delta"], **event}.items():
+            if key not in NOT_MERGED and (
+                value is not None or key in REPLACED or key not in message
+            ):
                 message[key] = value
-        usage = message["usage"]
         for key, value in (event.get("usage") or {}).items():
-            if value is not None or key not in usage:
-                usage[key] = value
+            if value is not None or key not in message["usage"]:
+                message["usage"][key] = value
+        self._message_hook({**message, "content": []})
+        self.message = message
+
+    def _message_stop(self, _: dict[str, Any]) -> None:
+        if self.message is None:
+            raise unexpected(self.head, "message_stop before message_start")
+        for index, parts in enumerate(self._parts):
+            if parts is not None:
+                self._content_block_stop({"index": index})
+        self.complete = True
+
+    def _json_text(self, index: int) -> str:
+        """The text of a tool's input so far, if block *index* is open."""
+        return "".join((self._parts[index] or {}).get("partial_json", ()))
 
     def _block(self, index: int) -> dict[str, Any]:
-        """Block *index* with all that its deltas brought; a tool's input is parsed once closed."""
-        block = dict(self._blocks[index])
-        for key, parts in self._parts[index].items():
+        """Block *index* with all that its deltas brought, but for a tool's input."""
+        block = {**self._blocks[index]}
+        for key, parts in (self._parts[index] or {}).items():
             if key == "citations":
                 block[key] = [*(block.get(key) or []), *parts]
-            elif key == "partial_json":
-                block.update(_tool_input("".join(parts)))
-            else:
+            elif key != "partial_json":
                 block[key] = (block.get(key) or "") + "".join(parts)
         return block
 
@@ -233,7 +273,7 @@ class MessageDecoder:
         details = dict(error.details)
         if self.message is not None:
             details["partial"] = self._partial()
-            details["usage"] = self.message["usage"]
+            details["usage"] = _copied(self.message["usage"])
         return error.amend(
             details=details,
             request_id=error.request_id or self.head.request_id,
@@ -247,10 +287,19 @@ class MessageDecoder:
             return None
 
 
-def _tool_input(text: str) -> dict[str, Any]:
-    """The `input` that streamed JSON text stands for; where it was cut, the text itself."""
+def _tool_input(text: str) -> dict[str, Any] | None:
+    """The JSON object that *text* is; None if it was cut short."""
     try:
-        value = loads(text.encode()) if text else {}
+        value = loads(text.encode())
     except ValueError:
-        value = None
-    return {"input": value} if isinstance(value, dict) else {"input": {}, "partial_json": text}
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _copied(value: Any) -> Any:
+    """JSON that shares nothing with *value*."""
+    if value.__class__ is dict:
+        return {k: v if v.__class__ is str else _copied(v) for k, v in value.items()}
+    if value.__class__ is list:
+        return [_copied(item) for item in value]
+    return value

@@ -1,0 +1,135 @@
+"""Operations as methods of a client: one declaration, both colours, full types.
+
+`create = Endpoint(CreateMessage)` in a namespace makes `client.messages.create(...)` take the
+fields of `CreateMessage` and return its result, or a coroutine of it, as the client is
+synchronous or not. Type checkers see that from the overloads; nothing is generated.
+"""
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, overload
+
+if TYPE_CHECKING:
+    from claude_lite.client import AsyncClient, Client
+    from claude_lite.operations import Operation, StreamMessage, StreamOperation
+    from claude_lite.pages import ListOperation
+    from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E")
+C_co = TypeVar("C_co", covariant=True)
+
+
+class Namespace(Generic[C_co]):
+    """A group of operations, as the API groups them."""
+
+    def __init__(self, client: C_co) -> None:
+        self.client = client
+
+
+class _Bound(Generic[P]):
+    """A method made of an operation: what the client's *verb* does with it."""
+
+    verb: ClassVar[str]
+
+    def __init__(self, operation: Callable[P, Any]) -> None:
+        self.operation = operation
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def bind(self, owner: Any) -> Any:
+        """The method of *owner*'s client; it is kept, so that this happens once."""
+        act, operation = getattr(owner.client, self.verb), self.operation
+
+        @functools.wraps(operation, updated=())  # for help() and notebooks
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return act(operation(*args, **kwargs))
+
+        owner.__dict__[self.name] = call  # found there next time
+        return call
+
+
+class Endpoint(_Bound[P], Generic[P, R]):
+    """Send the operation and give its result."""
+
+    verb = "send"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, operation: "Callable[P, Operation[R]]") -> None: ...
+
+    @overload
+    def __get__(self, owner: None, cls: type, /) -> Self: ...
+    @overload
+    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, R]: ...
+    @overload
+    def __get__(
+        self, owner: "Namespace[AsyncClient]", cls: type, /
+    ) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, owner: Any, cls: type, /) -> Any:
+        return self if owner is None else self.bind(owner)
+
+
+class StreamEndpoint(_Bound[P], Generic[P, E, R]):
+    """Open the operation's response for reading: a context manager."""
+
+    verb = "stream"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, operation: "Callable[P, StreamOperation[E, R]]") -> None: ...
+
+    @overload
+    def __get__(self, owner: None, cls: type, /) -> Self: ...
+    @overload
+    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> "Callable[P, Stream[E, R]]": ...
+    @overload
+    def __get__(
+        self, owner: "Namespace[AsyncClient]", cls: type, /
+    ) -> "Callable[P, AsyncStream[E, R]]": ...
+    def __get__(self, owner: Any, cls: type, /) -> Any:
+        return self if owner is None else self.bind(owner)
+
+
+class MessageStreamEndpoint(_Bound[P]):
+    """Open a message for reading: a stream that knows about text."""
+
+    verb = "stream"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, operation: "Callable[P, StreamMessage]") -> None: ...
+
+    @overload
+    def __get__(self, owner: None, cls: type, /) -> Self: ...
+    @overload
+    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> "Callable[P, MessageStream]": ...
+    @overload
+    def __get__(
+        self, owner: "Namespace[AsyncClient]", cls: type, /
+    ) -> "Callable[P, AsyncMessageStream]": ...
+    def __get__(self, owner: Any, cls: type, /) -> Any:
+        return self if owner is None else self.bind(owner)
+
+
+class ItemsEndpoint(_Bound[P], Generic[P, E]):
+    """Iterate the items of all pages of a list."""
+
+    verb = "items"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, operation: "Callable[P, ListOperation[E]]") -> None: ...
+
+    @overload
+    def __get__(self, owner: None, cls: type, /) -> Self: ...
+    @overload
+    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, Iterator[E]]: ...
+    @overload
+    def __get__(
+        self, owner: "Namespace[AsyncClient]", cls: type, /
+    ) -> Callable[P, AsyncIterator[E]]: ...
+    def __get__(self, owner: Any, cls: type, /) -> Any:
+        return self if owner is None else self.bind(owner)
