@@ -1,0 +1,100 @@
+"""What a case of the conformance suite is, and what the cases are written with.
+
+They do not use `assert`: whoever runs them has no rewritten assertions here, and would see
+nothing of the values.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Final, TypeVar
+
+from attrs import frozen
+
+from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.wire import AsyncTransport, BodySource, Limits, Request, Response
+
+E = TypeVar("E", bound=Exception)
+Check = Callable[[AsyncTransport], Awaitable[None]]
+
+GRACE: Final = 0.5
+LIMITS: Final = Limits(connect=2.0, read=2.0, total=4.0)
+
+
+@frozen
+class Case:
+    """One thing that holds for every transport; `str` is its name, for the ids of pytest."""
+
+    name: str
+    fact: str
+    check: Check
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def case(register: list[Case]) -> Callable[[Check], Check]:
+    """Make a function a case: its name is the function's, its fact the docstring."""
+
+    def add(check: Check) -> Check:
+        register.append(Case(check.__name__, check.__doc__ or "", check))
+        return check
+
+    return add
+
+
+def get(server: LoopbackServer, target: str = "/v1/models", limits: Limits = LIMITS) -> Request:
+    """Make a request without a body."""
+    return Request("GET", server.url(target), {"accept": "application/json"}, limits=limits)
+
+
+def post(
+    server: LoopbackServer,
+    body: bytes | BodySource = b'{"model":"m"}',
+    headers: Mapping[str, str] | None = None,
+    limits: Limits = LIMITS,
+) -> Request:
+    """Make a request with a body."""
+    fields = {"content-type": "application/json", **(headers or {})}
+    return Request("POST", server.url(), fields, body, limits)
+
+
+async def read(transport: AsyncTransport, request: Request) -> Response:
+    """Stream the reply to a request to its end, and return it whole."""
+    async with transport.stream(request) as (head, chunks):
+        body = b"".join([chunk async for chunk in chunks])
+    return Response(head.status, head.headers, body)
+
+
+def both_ways(
+    transport: AsyncTransport,
+) -> tuple[Callable[[Request], Awaitable[Response]], ...]:
+    """Return the two ways to the whole reply to a request: sent, and streamed."""
+    return transport.send, lambda request: read(transport, request)
+
+
+def same(actual: object, expected: object, what: str) -> None:
+    """Fail unless the two are equal."""
+    if actual != expected:
+        raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
+
+
+def holds(condition: object, otherwise: str) -> None:
+    """Fail with these words unless the condition holds."""
+    if not condition:
+        raise AssertionError(otherwise)
+
+
+async def fails(kind: type[E], call: Awaitable[object], within: float = 4.0) -> E:
+    """Return the error of this kind that a call raises; fail if it is another, late, or none."""
+    began = monotonic()
+    try:
+        result = await call
+    except kind as error:
+        took = monotonic() - began
+        if took > within + GRACE:
+            late = f"{kind.__name__} took {took:.2f} s, and the limit was {within} s"
+            raise AssertionError(late) from error
+        return error
+    except Exception as error:
+        raise AssertionError(f"expected {kind.__name__}, but it raised {error!r}") from error
+    raise AssertionError(f"expected {kind.__name__}, but it returned {result!r}")

@@ -1,0 +1,93 @@
+"""The conformance suite: what every transport has to do, as cases for any test runner.
+
+For a transport of your own, with pytest:
+
+    @pytest.mark.parametrize("case", CASES, ids=str)
+    def test_conformance(case):
+        check_transport(MyTransport, case)
+
+For an asynchronous one it is `ASYNC_CASES` and `check_async_transport`. Each case starts a
+server of its own on loopback. The suite is for transports that use a network; one that
+answers by itself has no bytes to show. It imports no test runner.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from sys import exc_info
+from typing import Final
+
+from claude_lite.testing import connecting, exchanging, failing, hiding
+from claude_lite.testing.cases import Case
+from claude_lite.wire import AsyncHead, AsyncTransport, Request, Response, Transport
+
+CASES: Final = (*exchanging.CASES, *connecting.CASES, *failing.CASES, *hiding.CASES)
+ASYNC_CASES: Final = (*CASES, *connecting.ASYNC_CASES)
+
+_THREADS: Final = 32
+
+
+def check_transport(factory: Callable[[], Transport], case: Case) -> None:
+    """Run one case against a new transport, which is called from several threads.
+
+    Raises `AssertionError`, or what the transport raised where it should have answered.
+    """
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+        await _check(_InThreads(factory()), case)
+
+    asyncio.run(check())
+
+
+def check_async_transport(factory: Callable[[], AsyncTransport], case: Case) -> None:
+    """Run one case against a new transport, which is made in a running loop.
+
+    Raises as `check_transport` does.
+    """
+
+    async def check() -> None:
+        await _check(factory(), case)
+
+    asyncio.run(check())
+
+
+async def _check(transport: AsyncTransport, case: Case) -> None:
+    try:
+        await case.check(transport)
+    finally:
+        await transport.close()
+
+
+class _InThreads:
+    """A blocking transport as an asynchronous one, so that each case is written once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def send(self, request: Request, /) -> Response:
+        return await asyncio.to_thread(self._transport.send, request)
+
+    @asynccontextmanager
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+        context = self._transport.stream(request)
+        head, chunks = await asyncio.to_thread(context.__enter__)
+        try:
+            yield head, self._iterate(iter(chunks))
+        except BaseException:
+            if not await asyncio.to_thread(context.__exit__, *exc_info()):
+                raise
+        else:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+
+    async def _iterate(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+
+    async def sleep(self, seconds: float, /) -> None:
+        await asyncio.to_thread(self._transport.sleep, seconds)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._transport.close)

@@ -1,0 +1,80 @@
+"""Conformance: no error shows a secret, however it is looked at."""
+
+import traceback
+from collections.abc import Iterator
+from typing import Final
+
+from claude_lite.errors import ClaudeError
+from claude_lite.testing.cases import Case, both_ways, case, fails, post
+from claude_lite.testing.failing import (
+    BRIEF,
+    BROKEN_CHUNKS,
+    MALFORMED,
+    SHORT,
+    closed_port,
+    saying,
+    silent,
+)
+from claude_lite.testing.loopback import LoopbackServer, Peer, chunked
+from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
+
+CASES: Final[list[Case]] = []
+
+CANARY: Final = "sk-ant-canary-Zx81"
+
+
+def echo(peer: Peer) -> None:
+    """Send the headers of a request back: within a head that is malformed, or as what is none."""
+    if got := peer.request():
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sorted(got.headers))
+        start = "HTTP/1.1 200 " if peer.number % 2 else ""
+        peer.send(f"{start}{lines}no colon here\r\n\r\n".encode())
+
+
+def exposed(error: BaseException | None) -> Iterator[str]:
+    """Yield all that an error shows, with the variables of its frames, and so do its causes."""
+    while error is not None:
+        yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
+        report = traceback.TracebackException.from_exception(error, capture_locals=True)
+        yield from report.format()
+        if error.__cause__ is not error.__context__:
+            yield from exposed(error.__context__)
+        error = error.__cause__
+
+
+def keeps_secrets(error: ClaudeError) -> None:
+    """Fail if the key is anywhere in an error."""
+    for text in exposed(error):
+        if CANARY in text:
+            raise AssertionError("the key shows: " + text.replace(CANARY, "<the key>"))
+
+
+@case(CASES)
+async def no_error_shows_a_secret(transport: AsyncTransport) -> None:
+    """Neither an error, nor its causes, nor the variables in its traceback show the key."""
+    headers = {"x-api-key": MaskedStr(CANARY), "authorization": MaskedStr(f"Bearer {CANARY}")}
+    limits = Limits(connect=BRIEF, read=BRIEF, max_response=10)
+    split = Request("GET", closed_port(), {"x-api-key": MaskedStr(f"{CANARY}\r\n")}, limits=limits)
+    with LoopbackServer(silent) as mute:
+        url = mute.url().replace("http:", "https:")
+        for wrong in (
+            split,
+            Request("GET", closed_port(), headers, limits=limits),
+            Request("GET", url, headers, limits=limits),
+        ):
+            for call in both_ways(transport):
+                keeps_secrets(await fails(ClaudeError, call(wrong)))
+    for script in (
+        echo,
+        saying(b""),
+        saying(b"", "reset"),
+        saying(b"", "wait"),
+        saying(SHORT[0]),
+        saying(SHORT[2], "reset"),
+        saying(chunked(b"one", end=BROKEN_CHUNKS[0])),
+        saying(MALFORMED[0]),
+    ):
+        with LoopbackServer(script) as server:
+            for call in both_ways(transport):
+                request = post(server, headers=headers, limits=limits)
+                keeps_secrets(await fails(ClaudeError, call(request)))

@@ -1,0 +1,188 @@
+"""Time that passes only by sleeping: an hour of retries takes milliseconds, the same each time.
+
+    clock = VirtualClock()
+    client = AsyncClient(clock.async_transport(transport), api_key="any")
+
+The synchronous `sleep` moves the time on by itself. Tasks that sleep at the same time share
+it: it moves on to the earliest of their ends, once no task has anything else to do, so they
+wake in the order of their ends, and equal ends in the order in which they began. It stands
+still while a call is under way in a transport that `async_transport` wraps, so that a real
+server may take its time.
+
+It knows of nothing else that takes time: a task that waits for a thread, or a socket of its
+own, is not waited for. It serves one event loop at a time; the sleeps of threads add up.
+"""
+
+import asyncio
+import heapq
+import itertools
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import Final
+
+from claude_lite.wire import AsyncHead, AsyncTransport, Head, Request, Response, Transport
+
+TURNS: Final = 32
+"""Rounds of the loop in which nobody touches the clock, until all are taken to be waiting."""
+
+Sleeper = tuple[float, int, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+
+
+class VirtualClock:
+    """Seconds that only tests spend. Safe to share between threads."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        """Begin at *start*."""
+        self._now = start
+        self._touched = False
+        self._numbers = itertools.count()
+        self._sleepers: list[Sleeper] = []  # a heap
+        self._calling: set[asyncio.Task[object] | None] = set()
+        self._watched: asyncio.AbstractEventLoop | None = None
+        self._quiet = 0
+        self._lock = threading.RLock()
+
+    def monotonic(self) -> float:
+        """Tell the time, in seconds."""
+        self._touched = True
+        return self._now
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let so much time pass, at once."""
+        with self._lock:
+            self._touched = True
+            self._advance(self._now + max(0.0, seconds))
+
+    async def sleep_async(self, seconds: float, /) -> None:
+        """Wait until so much time has passed; no time still lets other tasks run."""
+        self._touched = True
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[None] = loop.create_future()
+        task = asyncio.current_task()
+        was_calling = task in self._calling
+        self._calling.discard(task)
+        with self._lock:
+            sleeper = (self._now + seconds, next(self._numbers), loop, end)
+            heapq.heappush(self._sleepers, sleeper)
+        self._watch(loop)
+        try:
+            await end
+        finally:
+            self._touched = True
+            if was_calling:
+                self._calling.add(task)
+
+    def transport(self, inner: Transport) -> Transport:
+        """Give *inner* this clock: waits between its attempts, and deadlines, go by it."""
+        return _Clocked(inner, self)
+
+    def async_transport(self, inner: AsyncTransport) -> AsyncTransport:
+        """Give *inner* this clock, which stands still while *inner* is at work."""
+        return _AsyncClocked(inner, self)
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Let no time pass while this task is in the block, unless it sleeps there itself."""
+        task = asyncio.current_task()
+        self._calling.add(task)
+        try:
+            yield
+        finally:
+            self._calling.discard(task)
+            self._watch(asyncio.get_running_loop())
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look on until everybody sleeps, unless that is being done."""
+        if self._watched is not loop:  # an earlier one may have ended in the middle
+            self._watched = loop
+            self._quiet = 0
+            loop.call_soon(self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            while self._sleepers and self._sleepers[0][3].done():  # cancelled
+                heapq.heappop(self._sleepers)
+            if self._calling or not self._sleepers:
+                self._watched = None
+                return
+            self._quiet = 0 if self._touched else self._quiet + 1
+            self._touched = False
+            if self._quiet >= TURNS:
+                self._quiet = 0
+                self._advance(self._sleepers[0][0])
+        loop.call_soon(self._look, loop)
+
+    def _advance(self, to: float) -> None:
+        self._now = to
+        while self._sleepers and self._sleepers[0][0] <= to:
+            _, _, loop, end = heapq.heappop(self._sleepers)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, end)
+
+
+def _wake(end: "asyncio.Future[None]") -> None:
+    if not end.done():
+        end.set_result(None)
+
+
+class _Clocked:
+    """A transport with another's clock."""
+
+    def __init__(self, inner: Transport, clock: VirtualClock) -> None:
+        self._inner = inner
+        self.sleep = clock.sleep
+        self.monotonic = clock.monotonic
+
+    def send(self, request: Request, /) -> Response:
+        return self._inner.send(request)
+
+    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+        return self._inner.stream(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _AsyncClocked:
+    """The same, asynchronously."""
+
+    def __init__(self, inner: AsyncTransport, clock: VirtualClock) -> None:
+        self._inner = inner
+        self._clock = clock
+        self.sleep = clock.sleep_async
+        self.monotonic = clock.monotonic
+
+    async def send(self, request: Request, /) -> Response:
+        with self._clock.standing():
+            return await self._inner.send(request)
+
+    @asynccontextmanager
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+        async with AsyncExitStack() as stack:
+            with self._clock.standing():
+                head, chunks = await stack.enter_async_context(self._inner.stream(request))
+            yield head, _Chunks(chunks, self._clock)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class _Chunks(AsyncIterator[bytes]):
+    """Chunks during whose arrival no time passes."""
+
+    def __init__(self, chunks: AsyncIterable[bytes], clock: VirtualClock) -> None:
+        self._chunks = aiter(chunks)
+        self._clock = clock
+
+    async def __anext__(self) -> bytes:
+        with self._clock.standing():
+            return await anext(self._chunks)

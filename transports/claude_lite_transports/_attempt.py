@@ -1,0 +1,189 @@
+"""One request over one connection, held to its limits: sent, answered, and let go of.
+
+Every wait on the socket is bounded by the clock that runs out first, and every error of a
+socket becomes one of ours here. No variable holds what was serialised: a `memoryview` does.
+"""
+
+import ssl
+from collections.abc import Iterator
+from socket import socket
+from types import TracebackType
+from typing import Final
+
+from claude_lite.errors import (
+    ClaudeError,
+    ConnectionFailed,
+    ConnectionLost,
+    ResponseTooLarge,
+    StreamInterrupted,
+    UsageError,
+)
+from claude_lite.wire import Head, Request, Response
+from claude_lite_transports._dial import RECEIVE, Clocks, Route, bare, is_timeout, ready
+from claude_lite_transports._http1 import SMALL, Reply
+from claude_lite_transports._idle import Idle
+
+# What is written at once. Over TLS a write returns only when all of it is out, and while it
+# waits no reply is noticed; one record goes out without waiting if there is room at all.
+_RECORD: Final = 16 * 1024
+
+
+class Attempt:
+    """The context of a reply, and the iterator over its chunks.
+
+    `start` is the beginning of the request as bytes; `max_size` bounds the body of the reply.
+    """
+
+    _clocks: Clocks
+    _sock: socket
+
+    def __init__(
+        self,
+        request: Request,
+        start: memoryview,
+        route: Route,
+        idle: Idle,
+        context: ssl.SSLContext | None,
+        max_size: int | None,
+    ) -> None:
+        self._request = request
+        self._start = start
+        self._route = route
+        self._idle = idle
+        self._context = context
+        self._max_size = max_size
+        self._reply = Reply(request.method)
+        self._size = 0
+        self._sent = 0
+        self._whole = False
+        self._open = False
+
+    def __enter__(self) -> Head:
+        reply, route = self._reply, self._route
+        self._clocks = Clocks(self._request.limits)
+        self._sock = self._idle.take(route) or route.connect(self._clocks, self._context)
+        self._open = True
+        self._clocks.connecting = False
+        try:
+            self._whole = self._push(self._start) and all(map(self._push, self._pieces()))
+            while not reply.has_head():
+                self._receive()
+        except BaseException:
+            self._abandon()
+            raise
+        return Response(reply.status, reply.headers), self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._abandon()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = self._take()
+        except ClaudeError as error:
+            reply = self._reply
+            error.amend(status=reply.status, request_id=reply.headers.get("request-id"))
+            raise
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+    def _take(self) -> bytes:
+        """Return the next chunk, b"" after the last; then the connection is free again."""
+        reply, limit = self._reply, self._max_size
+        while self._open:
+            chunk = reply.take()
+            self._size += len(chunk)
+            if limit is not None and max(self._size, reply.length or 0) > limit:
+                raise ResponseTooLarge(f"the response is larger than {limit} bytes")
+            if reply.complete:
+                self._finish()
+            if chunk:
+                return chunk
+            if not reply.complete:
+                self._receive()
+        if not reply.complete:
+            raise StreamInterrupted("the stream was left before its end")
+        return b""
+
+    def _pieces(self) -> Iterator[memoryview]:
+        """Yield what `opening` left out of the body, which must be as long as it claims."""
+        body = self._request.body
+        if isinstance(body, bytes):
+            if len(body) > SMALL:
+                yield memoryview(body)
+            return
+        left = body.size
+        for piece in body:
+            left -= len(piece)
+            if left < 0:
+                break
+            yield memoryview(piece)
+        if left:
+            raise UsageError("the source of the body did not yield the `size` that it has")
+
+    def _push(self, data: memoryview) -> bool:
+        """Send these bytes; False if the reply or the end came before all were taken."""
+        while data:
+            if self._sent and self._answered():
+                return False
+            self._sock.settimeout(self._clocks.left())
+            try:
+                sent = self._sock.send(data[:_RECORD])
+            except OSError as error:
+                if is_timeout(error):
+                    raise self._clocks.over() from bare(error)
+                if self._sent:
+                    return False  # there may be a reply that says why
+                raise ConnectionFailed("closed before anything was sent") from bare(error)
+            self._sent += sent
+            data = data[sent:]
+        return True
+
+    def _answered(self) -> bool:
+        """Wait for room to write; True if the reply, or the end, came in the meantime."""
+        readable, writable = ready(self._sock, self._clocks.left(), write=True)
+        if not readable and not writable:
+            raise self._clocks.over()
+        if not readable:
+            return False
+        self._sock.settimeout(0)
+        try:
+            self._reply.receive(self._sock.recv(RECEIVE))
+        except (BlockingIOError, ssl.SSLWantReadError):  # a ticket for TLS, say
+            return False
+        except OSError:
+            return True
+        return self._reply.has_head()
+
+    def _receive(self) -> None:
+        """Wait for the next bytes of the reply."""
+        self._sock.settimeout(self._clocks.left())
+        try:
+            self._reply.receive(self._sock.recv(RECEIVE))
+        except OSError as error:
+            if is_timeout(error):
+                raise self._clocks.over() from bare(error)
+            if self._reply.status:
+                raise StreamInterrupted("the reply broke off") from bare(error)
+            raise ConnectionLost("the connection broke before the reply") from bare(error)
+
+    def _finish(self) -> None:
+        """Let go of the connection: to be used again, if nothing speaks against it."""
+        self._open = False
+        if self._whole and self._reply.keep:
+            self._idle.keep(self._route, self._sock)
+        else:
+            self._sock.close()
+
+    def _abandon(self) -> None:
+        if self._open:
+            self._open = False
+            self._sock.close()

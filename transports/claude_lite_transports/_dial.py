@@ -1,0 +1,279 @@
+"""How a blocking connection is made: clocks, proxies, DNS, TCP and TLS.
+
+Nothing is sent over it here but the CONNECT that asks a proxy for a tunnel, and nothing is
+kept. Every failure is a `ConnectionFailed`, so that whoever decides about retries knows that
+the request was not sent.
+"""
+
+import math
+import re
+import select
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from time import monotonic
+from typing import Final
+from urllib.parse import unquote
+
+from attrs import frozen
+
+from claude_lite.errors import (
+    CertificateRefused,
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectTimedOut,
+    TimedOut,
+    TransportError,
+    UnexpectedResponse,
+    UsageError,
+)
+from claude_lite.wire import Limits, MaskedStr, Request
+from claude_lite_transports._http1 import Reply, opening
+
+RECEIVE: Final = 64 * 1024
+
+_URL: Final = re.compile(r"(https?)://([^/?#]+)([!-\"$-~]*)(?:#[!-~]*)?")
+_AUTHORITY: Final = re.compile(
+    r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_-][0-9A-Za-z._-]*)(?::([0-9]{1,5}))?"
+)
+_PORTS: Final = {"http": 80, "https": 443}
+_MAX_PORT: Final = 65535
+_KEEP_ALIVE: Final = (
+    ("TCP_KEEPIDLE", 60),
+    ("TCP_KEEPALIVE", 60),  # the same on macOS
+    ("TCP_KEEPINTVL", 60),
+    ("TCP_KEEPCNT", 5),
+)
+
+
+class Clocks:
+    """The limits of one attempt, running from its start.
+
+    While `connecting`, the connect limit holds; after that, the limit on silence.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._began = monotonic()
+        self._phase = "connect"
+        self.connecting = True
+
+    def left(self) -> float | None:
+        """Seconds that the next wait may take; raises `TimedOut` if there are none left."""
+        gone = monotonic() - self._began
+        limits = self._limits
+        if self.connecting:
+            self._phase = "connect"
+            left = None if limits.connect is None else limits.connect - gone
+        else:
+            self._phase, left = "read", limits.read
+        if limits.total is not None and (left is None or limits.total - gone < left):
+            self._phase, left = "total", limits.total - gone
+        if left is not None and left <= 0:
+            raise self.over()
+        return left
+
+    def over(self) -> TimedOut:
+        """Make the error that says which clock ran out."""
+        return ConnectTimedOut(self._phase) if self.connecting else TimedOut(self._phase)
+
+
+def bare(error: OSError) -> OSError:
+    """Strip an error of all but its own words, so that it can be the cause of ours.
+
+    Its traceback, and what it was chained to, would keep frames alive and show them.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def is_timeout(error: OSError) -> bool:
+    """Say whether a socket's own timeout expired; ETIMEDOUT is the kernel's news of a loss."""
+    return isinstance(error, TimeoutError) and error.errno is None
+
+
+def ready(sock: socket.socket, timeout: float | None, *, write: bool) -> tuple[bool, bool]:
+    """Wait until there is something to read (or the end), or room to write: which of the two.
+
+    `poll` is preferred as `select` fails for descriptors above 1023.
+    """
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if write else 0))
+        events = poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        flags = events[0][1] if events else 0
+        return bool(flags & ~select.POLLOUT), bool(flags & select.POLLOUT)
+    readers, writers, _ = select.select([sock], [sock] if write else [], [], timeout)
+    return bool(readers), bool(writers)
+
+
+@cache
+def default_context() -> ssl.SSLContext:
+    """Return the one TLS context for all who gave none: loading the certificates takes 50 ms."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@frozen
+class Proxy:
+    """An HTTP proxy, and the value of the header that opens it."""
+
+    host: str
+    port: int
+    credential: MaskedStr | None
+
+
+@frozen(eq=False)
+class Route:
+    """The way to one origin: straight, or through a proxy. `host` as it is in the URL."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: Proxy | None = None
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether the proxy passes bytes on unread, as it must for TLS."""
+        return self.proxy is not None and self.scheme == "https"
+
+    def connect(self, clocks: Clocks, context: ssl.SSLContext | None) -> socket.socket:
+        """Open a connection that is ready for a request.
+
+        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`. The clock cannot
+        interrupt the resolver: where DNS hangs, that is noticed once it returns.
+        """
+        at = self.proxy or self
+        sock = _connect(at.host.strip("[]"), at.port, clocks)
+        try:
+            if self.tunnel and self.proxy is not None:
+                _ask_for_tunnel(sock, f"{self.host}:{self.port}", self.proxy.credential, clocks)
+            if self.scheme == "https":
+                context = context or default_context()
+                sock = context.wrap_socket(
+                    sock,
+                    server_hostname=self.host.strip("[]"),
+                    do_handshake_on_connect=False,
+                )
+                sock.settimeout(clocks.left())
+                sock.do_handshake()
+        except OSError as error:
+            sock.close()
+            raise _failure(error, f"{self.host}:{self.port}", clocks) from bare(error)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def split_url(url: str) -> tuple[str, str, str]:
+    """Split a URL into scheme, authority and target, each as it stands; a fragment is dropped.
+
+    Raises `UsageError` if it is not an http(s) URL, or not encoded.
+    """
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise UsageError("not an http(s) URL in ASCII, without spaces")
+    target = parts[3]
+    return parts[1], parts[2], target if target.startswith("/") else "/" + target
+
+
+def find_route(scheme: str, authority: str, proxies: Mapping[str, str] | None) -> Route:
+    """Find the way to an origin; without `proxies`, as the environment or the system has it.
+
+    Raises `UsageError` for an origin or a proxy that cannot be used.
+    """
+    parts = _AUTHORITY.fullmatch(authority)
+    port = int(parts[2] or _PORTS[scheme]) if parts else 0
+    if parts is None or not 0 < port <= _MAX_PORT:
+        raise UsageError("the URL has no host and port that can be used, or it has credentials")
+    url = _choose_proxy(scheme, f"{parts[1]}:{port}", proxies)
+    proxy = _parse_proxy(url) if url else None
+    if url and not proxy:
+        raise UsageError(f"the {scheme} proxy is not of the form http://[user:password@]host:port")
+    return Route(scheme, parts[1], port, proxy)
+
+
+def _choose_proxy(
+    scheme: str, authority: str, proxies: Mapping[str, str] | None
+) -> MaskedStr | None:
+    if proxies is None:
+        # Imported here: it takes as long as all of the rest together.
+        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # see above
+
+        proxies = {} if proxy_bypass(authority) else getproxies()
+    url = proxies.get(scheme) or proxies.get("all")
+    return MaskedStr(url) if url else None
+
+
+def _parse_proxy(url: MaskedStr) -> Proxy | None:
+    """Read the URL of a proxy; None if it is not one. Raises nothing: its variables tell all."""
+    scheme, slashes, rest = url.rpartition("://")
+    userinfo, at, authority = rest.rstrip("/").rpartition("@")
+    parts = _AUTHORITY.fullmatch(authority)
+    port = int(parts[2] or _PORTS["http"]) if parts else 0
+    if parts is None or not 0 < port <= _MAX_PORT or (slashes and scheme.lower() != "http"):
+        return None
+    user, _, password = userinfo.partition(":")
+    pair = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
+    return Proxy(parts[1], port, MaskedStr(f"Basic {b64encode(pair).decode()}") if at else None)
+
+
+def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
+    """Try the addresses of a host in turn, each for its share of the time that is left."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectionFailed(f"no address for {host}: {error.strerror}") from bare(error)
+    except UnicodeError:  # what the codec for host names says of empty and overlong labels
+        addresses = []
+    failure = OSError(f"no address for {host}")
+    for waiting, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = clocks.left()
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(left and left / (len(addresses) - waiting))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _KEEP_ALIVE:
+                if hasattr(socket, name):
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = bare(error)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise _failure(failure, f"{host}:{port}", clocks) from failure
+
+
+def _ask_for_tunnel(
+    sock: socket.socket, to: str, credential: MaskedStr | None, clocks: Clocks
+) -> None:
+    """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
+    reply = Reply("CONNECT")
+    sock.settimeout(clocks.left())
+    sock.sendall(opening(Request("CONNECT", "", {}), to, to, credential))
+    failure = ""
+    try:
+        while not reply.has_head():
+            sock.settimeout(clocks.left())
+            reply.receive(sock.recv(RECEIVE))
+    except (ConnectionLost, UnexpectedResponse) as error:
+        failure = error.message
+    if failure or reply.status not in range(200, 300):
+        raise ConnectionFailed(f"no tunnel through the proxy: {failure or reply.status}")
+
+
+def _failure(error: OSError, where: str, clocks: Clocks) -> TransportError:
+    if is_timeout(error):
+        return clocks.over()
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CertificateRefused(f"certificate of {where} refused: {error.verify_message}")
+    return ConnectionFailed(f"no connection to {where}: {error.strerror or error}")

@@ -1,0 +1,61 @@
+"""Idle blocking connections, kept for the next request of the same process on the same route.
+
+There is no lock: a fork while another thread held it would leave it locked for good in the
+child. The operations of `dict` and `deque` that are used here are atomic.
+"""
+
+import os
+from collections import deque
+from contextlib import suppress
+from socket import socket
+from time import monotonic
+
+from claude_lite_transports._dial import Route, ready
+
+
+class Idle:
+    """A stack for each route, of at most `size` connections idle for up to `keepalive` seconds.
+
+    A forked child never takes, nor looks at, a connection of its parent's.
+    """
+
+    def __init__(self, size: int, keepalive: float) -> None:
+        self._size = size
+        self._keepalive = keepalive
+        self._stacks: dict[tuple[int, Route], deque[tuple[socket, float]]] = {}
+
+    def take(self, route: Route) -> socket | None:
+        """Take the connection that was idle for the shortest time, if there is a good one.
+
+        One with something to read is not: the server has closed it, or said what nobody asked.
+        """
+        stack = self._stacks.get((os.getpid(), route))
+        while stack:
+            with suppress(IndexError):  # another thread was faster
+                sock, until = stack.pop()
+                if until > monotonic() and not any(ready(sock, 0, write=False)):
+                    return sock
+                sock.close()
+        return None
+
+    def keep(self, route: Route, sock: socket) -> None:
+        """Keep a connection; close those that are too old or too many."""
+        now = monotonic()
+        stack = self._stacks.setdefault((os.getpid(), route), deque())
+        stack.append((sock, now + self._keepalive))
+        with suppress(IndexError):
+            while len(stack) > self._size or stack[0][1] < now:
+                stack.popleft()[0].close()
+
+    def close(self) -> None:
+        """Close all that are idle, of this process."""
+        for (pid, _), stack in list(self._stacks.items()):
+            while stack and pid == os.getpid():
+                with suppress(IndexError):
+                    stack.pop()[0].close()
+
+    def end(self) -> None:
+        """Close all, an inherited one too: without a farewell, so that its owner can go on."""
+        for stack in self._stacks.values():
+            for sock, _ in stack:
+                sock.close()
