@@ -1,11 +1,13 @@
 """Message batches: up to 100,000 messages in one call, answered within 24 hours.
 
 https://docs.claude.com/en/api/creating-message-batches
-What makes them usable (waiting, matching, resubmitting) is in `claude_lite.bulk_batches`.
+What makes them usable (splitting, waiting, matching, asking again) is in `claude_lite.batching`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
+
+from attrs import field
 
 from claude_lite.bodies import LinesDecoder
 from claude_lite.config import Config
@@ -122,6 +124,24 @@ class BatchEntry(Model):
     result: BatchResult
 
 
+def plain(request: JSON) -> JSON:
+    """One request of a batch as JSON alone; raises `UsageError` for what would not be sent."""
+    params = request.get("params")
+    if not isinstance(params, CreateMessage):
+        return request
+    lost = [name for name in _NOT_OF_ONE if getattr(params, name)]
+    if lost:
+        raise UsageError(f"{lost[0]} is for a whole batch: give it to CreateBatch")
+    return {**request, "params": params.body()}
+
+
+_NOT_OF_ONE: Final = ("betas", "user_profile_id", "workspace_id", "extra_headers", "extra_query")
+
+
+def _all_plain(requests: Iterable[JSON]) -> list[JSON]:
+    return [plain(request) for request in requests]
+
+
 @operation
 class CreateBatch(WorkspaceOperation[MessageBatch]):
     """Create a batch. Each request is `{"custom_id": ..., "params": ...}`.
@@ -135,7 +155,7 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
     )
     result_type = MessageBatch
 
-    requests: Sequence[JSON]
+    requests: Sequence[JSON] = field(converter=_all_plain)
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
     def build(self, config: Config) -> Request:
@@ -153,15 +173,6 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
                 raise UsageError(f"custom_id has to be text that occurs once, not {custom_id!r}")
             seen.add(custom_id)
         return super().build(config)
-
-    def body(self) -> dict[str, Any]:
-        """The JSON object that is sent."""
-        return {**super().body(), "requests": [_plain(request) for request in self.requests]}
-
-
-def _plain(request: JSON) -> JSON:
-    params = request.get("params")
-    return {**request, "params": params.body()} if isinstance(params, CreateMessage) else request
 
 
 @operation

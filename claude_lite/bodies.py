@@ -3,6 +3,7 @@
 These are the decoders of streamed operations such as a file's download and a batch's results.
 """
 
+from collections import deque
 from typing import Any, Final, Generic, TypeVar, cast
 
 from claude_lite.codec import hook_for, loads
@@ -37,26 +38,28 @@ class _Body:
 
 
 class BytesDecoder(_Body):
-    """The decoder of a download. Items are pieces of it; the result is all of it."""
+    """The decoder of a download. Items are pieces of it, and the result is what was not taken.
 
-    def __init__(self, head: Response, *, keep: bool = True) -> None:
+    So a download that is read piece by piece is not held, however large it is.
+    """
+
+    def __init__(self, head: Response) -> None:
         super().__init__(head)
-        self._keep = keep
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
 
     def receive(self, data: bytes) -> list[bytes]:
         """Take a chunk and give it back."""
         self.begun = True
-        if self._keep:
-            self._pieces.append(data)
+        self._pieces.append(data)
         return [data]
 
     def item(self, raw: bytes) -> bytes:
-        """A piece, as it is."""
+        """A piece, as it is; pieces are taken in their order."""
+        self._pieces.popleft()
         return raw
 
     def result(self) -> bytes:
-        """All that came."""
+        """All that came, unless pieces were taken."""
         return b"".join(self._pieces)
 
 

@@ -117,6 +117,8 @@ class _Client(Generic[T]):
         return {"config": self.config, "_link": self._link}
 
     def __repr__(self) -> str:
+        if "_link" not in self.__dict__:  # in the traceback of an error in its options
+            return f"<{type(self).__name__} in the making>"
         return f"{type(self).__name__}({self._link.given!r}, base_url={self.config.base_url!r})"
 
 
@@ -146,6 +148,7 @@ class Client(_Client[Transport]):
                     exchange.receive_failure(error)
                 else:
                     exchange.receive_response(response)
+                    del response  # from tracebacks that show variables: it may quote our key
             elif isinstance(action, Sleep):
                 transport.sleep(action.seconds)
             else:
@@ -240,6 +243,7 @@ class AsyncClient(_Client[AsyncTransport]):
                     exchange.receive_failure(error)
                 else:
                     exchange.receive_response(response)
+                    del response  # from tracebacks that show variables: it may quote our key
             elif isinstance(action, Sleep):
                 await transport.sleep(action.seconds)
             else:

@@ -6,14 +6,15 @@ Optional scalars are taken as they come, so that the API may grow. A `StructureE
 which field of which class did not fit.
 
 Numbers: orjson is fast, and reads integers past 64 bits as floats. A text that holds such a
-number is read once more by the standard library, so that nothing is rounded.
+number is read once more by the standard library, so that nothing is rounded. Depth: what is
+nested so deep that Python could not compare, copy or pickle it is refused.
 """
 
 import functools
 import json
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -30,7 +31,7 @@ import orjson
 from attrs import NOTHING, Attribute, fields
 
 from claude_lite.errors import UsageError
-from claude_lite.models import Model, set_values
+from claude_lite.models import Model, hidden, set_values
 
 if TYPE_CHECKING:
     from cattrs.preconf.orjson import OrjsonConverter
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 Hook = Callable[..., Any]
 
-_INT64: Final = 2.0**63
+MAX_DEPTH: Final = 250  # orjson writes 254 levels, Python copies and compares about as many
+SHORT: Final = 2048
+INT64: Final = 2.0**63
+LONG_NUMBER: Final = b"0" * 19
+OUTLINE: Final = bytes.maketrans(b"123456789{", b"000000000[")
+NOTHING_OF_ITS_OWN: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _SCALARS: Final = {str: "str", int: "int", float: "float", bool: "bool", dict: "dict", list: "list"}
 
 
@@ -47,86 +53,101 @@ class StructureError(ValueError):
 
 
 def loads(data: bytes) -> Any:
-    """Parse JSON without losing a digit; raises `ValueError` for what is not JSON."""
+    """Parse JSON without losing a digit; raises `ValueError` for what is not JSON, or too deep."""
     value = orjson.loads(data)
-    if _has_large_float(value):
-        return json.loads(data, parse_constant=_refuse_constant)
-    return value
+    if len(data) <= SHORT:  # to look for a long row of digits is quicker than to walk
+        outline = data.translate(OUTLINE)
+        if LONG_NUMBER not in outline and outline.count(b"[") <= MAX_DEPTH:
+            return value
+    return json.loads(data) if _is_rounded(value) else value
 
 
-def _has_large_float(value: Any) -> bool:
-    """Whether an integer may have become a float.
-
-    Of a message only the blocks are looked at, and not those of text: the rest is counters.
-    """
-    pending = [value]
-    if value.__class__ is dict and value.get("type") == "message":
-        blocks = value.get("content")
-        pending = blocks.copy() if blocks.__class__ is list else []
-    while pending:
-        item = pending.pop()
-        if item.__class__ is dict:
-            if item.get("type") != "text":
-                pending.extend(item.values())
-        elif item.__class__ is list:
-            pending.extend(item)
-        elif item.__class__ is float and not -_INT64 < item < _INT64:
-            return True
-    return False
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _is_rounded(value: Any) -> bool:
+    """Whether an integer may have become a float; raises `ValueError` for what is too deep."""
+    rounded = False
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        below = []
+        for item in level:
+            for inner in item.values() if item.__class__ is dict else item:
+                kind = inner.__class__
+                if kind is str or kind is int or inner is None or kind is bool:
+                    continue
+                if kind is not float:
+                    below.append(inner)
+                elif not -INT64 < inner < INT64:
+                    rounded = True
+        if not below:
+            return rounded
+        level = below
+    raise ValueError(f"nested over {MAX_DEPTH} levels deep")
 
 
 def dumps(value: Any) -> bytes:
     """Serialise to compact UTF-8; models become the JSON that they stand for.
 
     The same value gives the same bytes in every process. Raises `UsageError` for what JSON
-    cannot say: NaN, infinities, keys that are not text, objects of other libraries.
+    cannot say: NaN, infinities, keys that are not text, sets, iterators, other objects.
     """
     try:
-        text = orjson.dumps(value, default=_param)
-    except TypeError as error:
-        text = _dumps_slowly(value, error)
+        text = orjson.dumps(value, default=_param, option=NOTHING_OF_ITS_OWN)
+    except TypeError:
+        return _dumps_slowly(value)
     if b"null" in text:  # orjson writes NaN as null
-        _refuse_nan(value)
+        _refuse(value)
     return text
 
 
 def _param(value: Any) -> Any:
     if isinstance(value, Model):
         return value.to_param()
-    if isinstance(value, (set, frozenset)) or not hasattr(value, "__iter__"):
-        raise TypeError(f"{type(value).__name__} is not JSON")
-    return dict(value) if hasattr(value, "keys") else list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _dumps_slowly(value: Any, error: TypeError) -> bytes:
+def _dumps_slowly(value: Any) -> bytes:
     """Integers past 64 bits are JSON, though orjson does not write them."""
     try:
-        return json.dumps(
-            value, default=_param, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
-    except (TypeError, ValueError, RecursionError):
-        raise UsageError(f"the request cannot be written as JSON: {error}") from None
+        text = json.dumps(value, default=_param, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise _not_json(str(error)) from None
+    except RecursionError:
+        raise _not_json("it is nested too deep") from None
+    _refuse(value)
+    return text
 
 
-def _refuse_nan(value: Any) -> None:
+def _refuse(value: Any) -> None:
+    """Raise for what would be written as something else: NaN, and keys that are not text."""
     pending = [value]
     while pending:
         item = pending.pop()
+        if isinstance(item, (str, int)) or item is None:
+            continue
         if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    raise _not_json(f"the key {key!r} is not text")
             pending.extend(item.values())
         elif isinstance(item, (list, tuple)):
             pending.extend(item)
-        elif isinstance(item, float) and not math.isfinite(item):
-            raise UsageError(f"the request cannot be written as JSON: {item} is not a JSON number")
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise _not_json(f"{item} is not a JSON number")
+        elif isinstance(item, (Model, Mapping, Sequence)):
+            pending.append(_param(item))
+
+
+def _not_json(why: str) -> UsageError:
+    return UsageError(f"the request cannot be written as JSON: {why}")
 
 
 def structure(data: Any, cls: type[M]) -> M:
     """Read *data*, parsed JSON, as a *cls*; raises `StructureError`."""
-    return cast("M", hook_for(cls)(data))
+    return cast("M", hook_for(cast("Any", cls))(data))
 
 
 def unstructure(value: Any) -> Any:
@@ -153,13 +174,20 @@ def _is_model(cls: Any) -> bool:
 def hook_for(cls: Any) -> Hook:
     """The function that turns a parsed JSON object into a *cls*."""
     if not _is_model(cls):
-        return functools.partial(converter().structure, cl=cls)
-    return _family_hook(cls) if not cls.TAGS and cls.__subclasses__() else _class_hook(cls)
+        return functools.partial(_structured, cls=cls)
+    return _family_hook(cls) if any(c.TAGS for c in cls.__subclasses__()) else _class_hook(cls)
+
+
+def _structured(data: Any, _: object = None, *, cls: Any) -> Any:
+    try:
+        return converter().structure(data, cls)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise StructureError(f"{cls}: {_kind(data)} does not fit ({error})") from None
 
 
 def _family_hook(base: type[Model]) -> Hook:
     """Choose among the subclasses of *base* by `type`; the tagless one takes the rest."""
-    members = base.__subclasses__()
+    members: list[Any] = base.__subclasses__()
     hooks = {tag: _class_hook(cls) for cls in members for tag in cls.TAGS}
     (unknown,) = [_class_hook(cls) for cls in members if not cls.TAGS]
 
@@ -177,24 +205,26 @@ def _family_hook(base: type[Model]) -> Hook:
 
 
 @functools.cache
-def _class_hook(cls: type[Model]) -> Hook:
+def _class_hook(cls: Any) -> Hook:
     """Generate the function that makes one *cls* of a dict, checking and converting."""
     hints = get_type_hints(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail, "put": set_values}
+    scope |= {"ours": cls.OURS, "hidden": hidden}
     lines = ["def hook(data, _=None):", " if data.__class__ is not dict: fail(cls, '', data)"]
+    if cls.OURS:
+        taken = " or ".join(f"{name!r} in data" for name in sorted(cls.OURS))
+        lines.append(f" if {taken}: data = hidden(data, ours)")
     body = [
         line
         for attribute in fields(cls)
         if attribute.name != "received"
         for line in _field_lines(attribute, hints[attribute.name], scope)
     ]
-    if any("values[" in line for line in body):
+    converts = any("values[" in line for line in body)
+    if converts:
         lines.append(" values = data.copy()")
     lines += [" " + line for line in body]
-    lines += [
-        " made = new(cls)",
-        f" put(made, {'values' if len(lines) > len(body) + 2 else 'data'})",
-    ]
+    lines += [" made = new(cls)", f" put(made, {'values' if converts else 'data'})"]
     exec("\n".join([*lines, " return made"]), scope)  # noqa: S102  # made of our classes only
     return cast("Hook", scope["hook"])
 

@@ -6,7 +6,9 @@ environment, or the importable function that was given).
 """
 
 import functools
+import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict
@@ -17,12 +19,17 @@ from attrs import evolve, field, fields, frozen
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.logs import Observer
 from claude_lite.retry import RetryPolicy, standard
-from claude_lite.wire import MASK, Limits, MaskedStr
+from claude_lite.wire import MASK, SECRET_HEADERS, Limits, MaskedStr
 
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 __version__: Final = "0.1.0"
 USER_AGENT: Final = f"claude-lite/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 MEGABYTE: Final = 1024 * 1024
+SHORTEST_SECRET: Final = 8
+
+_BASE_URL: Final = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
+)
 
 
 class Secret:
@@ -31,9 +38,9 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self._value = MaskedStr(value)
 
-    def reveal(self) -> str:
+    def reveal(self) -> MaskedStr:
         """The value itself."""
         return self._value
 
@@ -48,6 +55,12 @@ class Secret:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _forgotten, ()
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
 
 
 def _forgotten() -> None:
@@ -75,17 +88,34 @@ def header_value(name: str, value: object) -> str:
     return text
 
 
+def conceal(options: dict[str, Any]) -> None:
+    """Hide the credentials among *options*, in place: tracebacks may show local variables."""
+    for name in ("api_key", "auth_token"):
+        if name in options:
+            options[name] = _conceal(options[name])
+    if options.get("headers"):
+        options["headers"] = _masked(options["headers"])
+
+
+def _masked(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name.lower(): MaskedStr(value) if name.lower() in SECRET_HEADERS and value else value
+        for name, value in headers.items()
+    }
+
+
 def _headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    return {name.lower(): header_value(name, value) for name, value in (given or {}).items()}
+    headers = _masked(given or {})
+    return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
 def _base_url(given: str | None) -> str:
-    url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(f"base_url has to be an http(s) URL, not {url!r}")
-    if parts.username or parts.query or parts.fragment or any(c <= " " for c in url):
-        raise UsageError("base_url has to be scheme, host and path only, with no credential in it")
+    url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
+    if not _BASE_URL.fullmatch(url):  # it is not shown: there may be a password in it
+        raise UsageError(
+            "base_url (or ANTHROPIC_BASE_URL) has to be http(s)://host[:port][/path],"
+            " in ASCII, with no credential and no query in it"
+        )
     return url
 
 
@@ -94,8 +124,13 @@ def _betas(given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _positive(_: object, attribute: Any, value: float | None) -> None:
-    if value is not None and not value > 0:
+    if value is not None and not 0 < value < math.inf:
         raise UsageError(f"{attribute.name} has to be positive, or None for no limit; not {value}")
+
+
+def _policy(_: object, __: object, value: object) -> None:
+    if not isinstance(value, RetryPolicy):
+        raise UsageError("retry has to be a policy: standard(), never() or defer()")
 
 
 class Options(TypedDict, total=False):
@@ -117,7 +152,7 @@ class Options(TypedDict, total=False):
     observe: Observer | None
 
 
-@frozen(kw_only=True, slots=False)
+@frozen(kw_only=True, slots=False, repr=False)
 class Config:
     """How calls are made. Times in seconds, sizes in bytes; None is no limit.
 
@@ -130,15 +165,14 @@ class Config:
     base_url: str = field(default=None, converter=_base_url)
     api_version: str = "2023-06-01"
     betas: tuple[str, ...] = field(default=(), converter=_betas)
-    headers: Mapping[str, str] = field(factory=dict, converter=_headers, repr=False)
-    retry: RetryPolicy = field(factory=standard)
+    headers: Mapping[str, str] = field(factory=dict, converter=_headers)
+    retry: RetryPolicy = field(factory=standard, validator=_policy)
     timeout: float | None = field(default=600.0, validator=_positive)
     connect_timeout: float | None = field(default=10.0, validator=_positive)
     content_timeout: float | None = field(default=600.0, validator=_positive)
     deadline: float | None = field(default=3600.0, validator=_positive)
     max_response: int | None = field(default=64 * MEGABYTE, validator=_positive)
     max_event: int | None = field(default=64 * MEGABYTE, validator=_positive)
-
     observe: Observer | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -147,16 +181,26 @@ class Config:
 
     def with_options(self, **changes: Any) -> "Config":
         """A copy with some options changed; `headers` are added, with None to remove one."""
+        conceal(changes)
         if "headers" in changes:
-            merged = {**self.headers, **_lowered(changes["headers"])}
-            changes["headers"] = {k: v for k, v in merged.items() if v is not None}
+            changes["headers"] = {**self.headers, **changes["headers"]}
         for one, other in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(one) is not None:
                 changes.setdefault(other, None)
-        unknown = changes.keys() - {a.name for a in fields(Config)}
-        if unknown:
-            raise UsageError(f"no such option: {', '.join(sorted(unknown))}")
+        _check_names(changes)
         return evolve(self, **changes)
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> "Config":
+        """The configuration of a client with these *options*, whose credentials get hidden."""
+        conceal(options)
+        _check_names(options)
+        return cls(**options)
+
+    @functools.cached_property
+    def origin(self) -> str:
+        """Scheme, host and port of `base_url`."""
+        return "{}://{}".format(*urlsplit(self.base_url)[:2]).lower()
 
     @functools.cached_property
     def limits(self) -> Limits:
@@ -181,8 +225,8 @@ class Config:
             "accept-encoding": "identity",
             "user-agent": USER_AGENT,
             "anthropic-version": header_value("anthropic-version", self.api_version),
-            **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
-            **_mask(self.headers),
+            **({"anthropic-beta": _joined(self.betas)} if self.betas else {}),
+            **self.headers,
             **({} if self.token_provider else self._credential()),
         }
 
@@ -191,12 +235,13 @@ class Config:
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
+        if isinstance(self.api_key, Secret):
+            return {"x-api-key": _clean("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            key = self.api_key() if callable(self.api_key) else self.api_key.reveal()
-            return {"x-api-key": _clean("api_key", key)}
-        if key := os.environ.get("ANTHROPIC_API_KEY"):
+            return {"x-api-key": _clean("api_key", self.api_key())}
+        if key := _environment("ANTHROPIC_API_KEY"):
             return {"x-api-key": _clean("ANTHROPIC_API_KEY", key)}
-        if token := os.environ.get("ANTHROPIC_AUTH_TOKEN"):
+        if token := _environment("ANTHROPIC_AUTH_TOKEN"):
             return bearer(token)
         raise CredentialMissing(
             "no API key: give api_key=... or auth_token=..., or set ANTHROPIC_API_KEY",
@@ -209,36 +254,59 @@ class Config:
             headers = self.bare_headers
         except UsageError:
             return []
-        values = [str(v) for v in headers.values() if isinstance(v, MaskedStr)]
-        return [value.removeprefix("Bearer ") for value in values]
+        return [
+            word
+            for value in headers.values()
+            if isinstance(value, MaskedStr)
+            for word in secret_words(value)
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
-        state["headers"] = {k: v for k, v in self.headers.items() if k not in SENSITIVE}
+        state["headers"] = {k: v for k, v in self.headers.items() if k not in SECRET_HEADERS}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def __repr__(self) -> str:
+        known = self.__dict__  # not all are, in the traceback of an error in one of them
+        shown = (a.name for a in fields(Config) if a.name in known)
+        return f"Config({', '.join(f'{name}={known[name]!r}' for name in shown)})"
 
-SENSITIVE: Final = frozenset({"x-api-key", "api-key", "authorization", "cookie"})
+    def __copy__(self) -> "Config":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Config":
+        return self
 
 
-def bearer(token: str) -> dict[str, str]:
+def bearer(token: MaskedStr) -> dict[str, str]:
     """The header that carries *token*."""
     return {"authorization": MaskedStr(f"Bearer {_clean('auth_token', token)}")}
 
 
+def secret_words(value: str) -> list[str]:
+    """What of a credential must not show; anything shorter would blot out ordinary words."""
+    return [word for word in value.split() if len(word) >= SHORTEST_SECRET]
+
+
+def _environment(name: str) -> MaskedStr | None:
+    return MaskedStr(os.environ[name]) if os.environ.get(name) else None
+
+
 def _clean(name: str, value: object) -> MaskedStr:
-    text = value.strip() if isinstance(value, str) else ""
-    if not text or any(not "!" <= c <= "~" for c in text):
+    value = MaskedStr(value.strip() if isinstance(value, str) else "")
+    if not value or any(not "!" <= c <= "~" for c in value):
         raise UsageError(f"{name} has to be printable ASCII without spaces, and not empty")
-    return MaskedStr(text)
+    return value
 
 
-def _mask(headers: Mapping[str, str]) -> dict[str, str]:
-    return {k: MaskedStr(v) if k in SENSITIVE else v for k, v in headers.items()}
+def _joined(betas: tuple[str, ...]) -> str:
+    return header_value("anthropic-beta", ",".join(betas))
 
 
-def _lowered(headers: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.lower(): value for name, value in headers.items()}
+def _check_names(options: Mapping[str, Any]) -> None:
+    unknown = options.keys() - {a.name for a in fields(Config)}
+    if unknown:
+        raise UsageError(f"no such option: {', '.join(sorted(unknown))}")

@@ -5,16 +5,18 @@ may go, is decided here, once: a few kilobytes can stand for gigabytes.
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
-PIECE: Final = 1 << 20
+PIECE: Final = 1 << 20  # no more than this is decompressed at a time
+SLICE: Final = 1 << 15  # from no more than this, for zlib copies what it leaves over
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class ContentDecoder:
-    """Undo one `content-encoding`: identity, gzip or deflate."""
+    """Undo one `content-encoding`: identity, gzip (of any number of members) or deflate."""
 
     def __init__(self, encoding: str, limit: int | None = None) -> None:
         """Raises `UnexpectedResponse` for an encoding that was not asked for."""
@@ -22,7 +24,8 @@ class ContentDecoder:
         if name not in {"", "identity", "gzip", "x-gzip", "deflate"}:
             raise UnexpectedResponse(f"content-encoding {name!r}, which was not asked for")
         self._zlib = None if name in {"", "identity"} else zlib.decompressobj(_GZIP)
-        self._bare_deflate = name == "deflate"
+        self._is_gzip = name != "deflate"
+        self._begun = False
         self._limit = limit
         self._size = 0
 
@@ -30,11 +33,20 @@ class ContentDecoder:
         """Take a chunk; raises `UnexpectedResponse` or `ResponseTooLarge`."""
         if self._zlib is None or not data:
             return data
-        if self._bare_deflate:  # with a zlib header, as the RFC has it, or bare, as some send it
-            self._bare_deflate = False
+        if not self._begun and not self._is_gzip:
+            # With a zlib header, as the RFC has it, or bare, as some send it.
             self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
-        pieces = []
-        while data:
+        self._begun = True
+        starts = range(0, len(data), SLICE)
+        return b"".join([p for start in starts for p in self._pieces(data[start : start + SLICE])])
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        more = True
+        while self._zlib is not None and (data or more):
+            if self._zlib.eof and not self._is_gzip:
+                raise UnexpectedResponse("more bytes after the end of a compressed body")
+            if self._zlib.eof:
+                self._zlib = zlib.decompressobj(_GZIP)
             try:
                 piece = self._zlib.decompress(data, PIECE)
             except zlib.error as error:
@@ -42,11 +54,12 @@ class ContentDecoder:
             self._size += len(piece)
             if self._limit is not None and self._size > self._limit:
                 raise ResponseTooLarge(f"a body of over {self._limit} bytes once decompressed")
-            pieces.append(piece)
-            data = self._zlib.unconsumed_tail
-        return b"".join(pieces)
+            yield piece
+            data = self._zlib.unused_data or self._zlib.unconsumed_tail
+            # zlib may hold some back that it has already read
+            more = len(piece) == PIECE and not self._zlib.eof
 
     def close(self) -> None:
         """The body is over; raises `UnexpectedResponse` if its compressed form is not."""
-        if self._zlib is not None and self._size and not self._zlib.eof:
+        if self._zlib is not None and self._begun and not self._zlib.eof:
             raise UnexpectedResponse("a compressed body that ends too early")

@@ -6,8 +6,19 @@ synchronous or not. Type checkers see that from the overloads; nothing is genera
 """
 
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    overload,
+)
 
 if TYPE_CHECKING:
     from claude_lite.client import AsyncClient, Client
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
+A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
 
@@ -133,3 +145,27 @@ class ItemsEndpoint(_Bound[P], Generic[P, E]):
     ) -> Callable[P, AsyncIterator[E]]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         return self if owner is None else self.bind(owner)
+
+
+class ByColour(Generic[P, R, A]):
+    """A method of more than one call: a function a colour, which takes the client first."""
+
+    def __init__(
+        self,
+        synchronous: "Callable[Concatenate[Client, P], R]",
+        asynchronous: "Callable[Concatenate[AsyncClient, P], A]",
+    ) -> None:
+        self.functions: tuple[Any, Any] = (synchronous, asynchronous)
+
+    @overload
+    def __get__(self, owner: None, cls: type, /) -> Self: ...
+    @overload
+    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, owner: "Namespace[AsyncClient]", cls: type, /) -> Callable[P, A]: ...
+    def __get__(self, owner: Any, cls: type, /) -> Any:
+        if owner is None:
+            return self
+        synchronous, asynchronous = self.functions
+        is_async = inspect.iscoroutinefunction(owner.client.send)
+        return functools.partial(asynchronous if is_async else synchronous, owner.client)

@@ -114,7 +114,7 @@ class ClaudeError(Exception):
         self.retry_after = retry_after
         self.attempts = attempts
         self.advice = advice
-        self.details: dict[str, Any] = details or {}
+        self.details: dict[str, Any] = dict(details or {})
         super().__init__(*self._values())
 
     def _values(self) -> tuple[Any, ...]:
@@ -355,9 +355,9 @@ def class_for(status: int | None, type_: str | None, error_code: str | None) -> 
     """
     if error_code in SPEND_LIMIT_CODES:
         return SpendLimitReached
-    if status in BY_STATUS:
+    if status is not None and status in BY_STATUS:
         return BY_STATUS[status]
-    if type_ in BY_TYPE:
+    if type_ is not None and type_ in BY_TYPE:
         return BY_TYPE[type_]
     if status is None:
         return APIError

@@ -271,6 +271,7 @@ class Exchange(Generic[R]):
 
     def _scrub(self, error: ClaudeError) -> None:
         """Take our secrets out of what others wrote."""
+        error.__context__ = None  # of a parser, it would hold all that came
         for secret in self._secrets():
             error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
 

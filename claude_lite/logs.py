@@ -21,13 +21,18 @@ from claude_lite.wire import Response
 Observer = Callable[[str, Mapping[str, Any]], None]
 """Called with an event's name and fields, on the thread or loop of the call."""
 
+Fields = Mapping[str, Any]
+Report = Callable[[str, str, Callable[[], Fields]], None]
+"""Takes a level, an event's name, and what puts its fields together if they are wanted."""
+
 RATE_LIMIT: Final = "anthropic-ratelimit-"
 
 _standard: Final = logging.getLogger("claude_lite")
-_standard.addHandler(logging.NullHandler())
+_null: Final = logging.NullHandler()
+_standard.addHandler(_null)
 
 
-def listener(observe: Observer | None) -> "Callable[..., None] | None":
+def listener(observe: Observer | None) -> Report | None:
     """The function to report to, or None where nobody listens."""
     # Not imported here: it is dear, and an application that configured it has imported it.
     structlog = sys.modules.get("structlog")
@@ -40,25 +45,29 @@ def listener(observe: Observer | None) -> "Callable[..., None] | None":
     if observe is None:
         return report
 
-    def both(level: str, event: str, fields: Mapping[str, Any]) -> None:
+    def both(level: str, event: str, fields: Callable[[], Fields]) -> None:
+        made = fields()
         if report is not None:
-            report(level, event, fields)
-        observe(event, fields)
+            report(level, event, lambda: made)
+        observe(event, made)
 
     return both
 
 
 def _has_handlers() -> bool:
-    return len(_standard.handlers) > 1 or (_standard.propagate and bool(logging.root.handlers))
+    own = _standard.handlers not in ([], [_null])
+    return own or (_standard.propagate and bool(logging.root.handlers))
 
 
-def _to_structlog(logger: Any) -> Callable[[str, str, Mapping[str, Any]], None]:
-    return lambda level, event, fields: getattr(logger, level)(event, **fields)
+def _to_structlog(logger: Any) -> Report:
+    return lambda level, event, fields: getattr(logger, level)(event, **fields())
 
 
-def _to_standard(level: str, event: str, fields: Mapping[str, Any]) -> None:
-    text = " ".join(f"{key}={value}" for key, value in fields.items())
-    _standard.log(getattr(logging, level.upper()), "%s %s", event, text)
+def _to_standard(level: str, event: str, fields: Callable[[], Fields]) -> None:
+    number = getattr(logging, level.upper())
+    if _standard.isEnabledFor(number):
+        text = " ".join(f"{key}={value}" for key, value in fields().items())
+        _standard.log(number, "%s %s", event, text)
 
 
 def head_fields(head: Response | None) -> dict[str, Any]:
@@ -71,23 +80,28 @@ def head_fields(head: Response | None) -> dict[str, Any]:
         if name.startswith(RATE_LIMIT)
     }
     ids = {"request_id": head.request_id, "organization_id": head.organization_id}
-    return {"status": head.status, **ids, **limits}
+    return known({"status": head.status, **ids, **limits})
 
 
 def error_fields(error: ClaudeError) -> dict[str, Any]:
     """What is logged of an error: its class and ids, not its message, which may quote a body."""
-    fields = {
-        "status": error.status,
-        "request_id": error.request_id,
-        "organization_id": error.organization_id,
-        "error_type": error.type or type(error).__name__,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return known(
+        {
+            "status": error.status,
+            "request_id": error.request_id,
+            "organization_id": error.organization_id,
+            "error_type": error.type or type(error).__name__,
+        }
+    )
 
 
 def usage_fields(result: object) -> dict[str, Any]:
     """Tokens, where *result* has them."""
     usage = getattr(result, "usage", None)
     names = ("input_tokens", "output_tokens")
-    found = {name: getattr(usage, name, None) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+    return known({name: getattr(usage, name, None) for name in names})
+
+
+def known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}

@@ -4,6 +4,7 @@
 `betas=[...]`, as everything else does; it is there for those who look for it there.
 """
 
+from claude_lite import batching
 from claude_lite.batches import (
     BatchResults,
     CancelBatch,
@@ -21,6 +22,7 @@ from claude_lite.completions import (
     StreamCompletion,
 )
 from claude_lite.endpoints import (
+    ByColour,
     C_co,
     Endpoint,
     ItemsEndpoint,
@@ -83,6 +85,9 @@ class Batches(Namespace[C_co]):
     cancel = Endpoint(CancelBatch)
     delete = Endpoint(DeleteBatch)
     results = StreamEndpoint(BatchResults)
+    wait = ByColour(batching.wait, batching.wait_async)
+    matched = ByColour(batching.matched, batching.matched_async)
+    run = ByColour(batching.run, batching.run_async)
 
 
 class BetaMessages(Messages[C_co]):

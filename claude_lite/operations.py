@@ -25,7 +25,7 @@ from claude_lite.responses import decoded, unexpected
 from claude_lite.retry import Resend
 from claude_lite.streaming import Decoder, MessageDecoder
 from claude_lite.uploads import FormBody
-from claude_lite.wire import MaskedStr, Request, Response
+from claude_lite.wire import SECRET_HEADERS, Request, Response
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -50,11 +50,9 @@ def local(default: Any = None) -> Any:
     return field(default=default, metadata={"local": True})
 
 
+# `header` and `local` are not named to it, so that type checkers take them for default values.
 @dataclass_transform(
-    kw_only_default=True,
-    frozen_default=True,
-    eq_default=False,
-    field_specifiers=(field, header, local),
+    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
 def operation(cls: C) -> C:
     """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
@@ -62,6 +60,14 @@ def operation(cls: C) -> C:
     It has a `__dict__` rather than slots, because that is the faster to make and to read out.
     """
     return frozen(kw_only=True, slots=False, eq=False, repr=False)(cls)
+
+
+def _no_credentials(_: object, __: object, headers: Mapping[str, str] | None) -> None:
+    if headers is not None and any(name.lower() in SECRET_HEADERS for name in headers):
+        raise UsageError(
+            "an operation holds no credential, for it may be stored and shown:"
+            " give it to the client, by with_options(api_key=...) or with_options(headers=...)"
+        )
 
 
 @frozen
@@ -88,18 +94,19 @@ class Operation(Generic[R]):
     """Base of all operations; `R` is what a successful call returns.
 
     `extra_body`, `extra_query`, `extra_headers` are merged into the request as they are;
-    `betas` go into the header anthropic-beta, after those of the client.
+    `betas` go into the header anthropic-beta, after those of the client. Two operations are
+    equal when they are of one class and stand for the same JSON.
     """
 
     route: ClassVar[Route]
     result_type: ClassVar[Any] = None
 
-    _not_in_body: ClassVar[frozenset[str]]
+    _in_body: ClassVar[tuple[str, ...]]
     _in_headers: ClassVar[tuple[tuple[str, str], ...]]
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
-    extra_headers: Mapping[str, str] | None = None
+    extra_headers: Mapping[str, str] | None = field(default=None, validator=_no_credentials)
     betas: Sequence[str] | None = None
 
     @classmethod
@@ -107,7 +114,8 @@ class Operation(Generic[R]):
         """Look up once where each field goes."""
         declared = fields(cast("Any", cls))
         in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
-        cls._not_in_body = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
+        apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
+        cls._in_body = tuple(a.name for a in declared if a.name not in apart)
         cls._in_headers = tuple(
             (a.metadata["header"], a.name) for a in declared if "header" in a.metadata
         )
@@ -147,8 +155,8 @@ class Operation(Generic[R]):
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
-        apart = self._not_in_body
-        body = {k: v for k, v in self.__dict__.items() if v is not None and k not in apart}
+        given = self.__dict__
+        body = {name: given[name] for name in self._in_body if given[name] is not None}
         return body if self.extra_body is None else {**body, **self.extra_body}
 
     def headers(self, config: Config) -> dict[str, str]:
@@ -157,24 +165,25 @@ class Operation(Generic[R]):
         if self.route.accept != "application/json":
             own["accept"] = self.route.accept
         for name, attribute in self._in_headers:
-            own[name] = getattr(self, attribute)
-        betas = (*(self.betas or ()), *self.route.betas)
-        if betas:
-            own["anthropic-beta"] = ",".join(dict.fromkeys((*config.betas, *betas)))
+            if self.__dict__[attribute] is not None:
+                own[name] = self.__dict__[attribute]
+        if self.betas or self.route.betas:
+            betas = (*config.betas, *(self.betas or ()), *self.route.betas)
+            own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         if self.extra_headers:
             own |= {name.lower(): value for name, value in self.extra_headers.items()}
-        return {k: _masked(k, header_value(k, v)) for k, v in own.items() if v is not None}
+        return own and {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def target(self) -> str:
         """Path and query, encoded."""
-        path, query = self.route.path, dict(self.extra_query or {})
+        path, query = self.route.path, self.extra_query or {}
         if "{" in path:
             path = path.format_map(
                 {name: path_segment(name, getattr(self, name)) for name in _path_names(path)}
             )
         if self.route.method != "POST":
             query = {**self.body(), **query}
-        return f"{path}?{query_string(query)}" if query else path
+        return with_query(path, query)
 
     def replace(self, **changes: Any) -> Self:
         """The same operation with some fields changed."""
@@ -192,6 +201,10 @@ class Operation(Generic[R]):
         name = values.pop("operation", None)
         cls = _by_name().get(name)
         if cls is None:
+            import claude_lite.namespaces  # noqa: F401, PLC0415  # all there are; seldom needed
+
+            cls = _by_name().get(name)
+        if cls is None:
             raise UsageError(f"no operation is named {name!r}")
         try:
             return cls(**values)
@@ -199,10 +212,12 @@ class Operation(Generic[R]):
             raise UsageError(f"{name}: {error}") from None
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.__dict__ == self.__dict__
+        if not isinstance(other, Operation) or type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__ or self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash(dumps(self.to_dict()))
+        return hash(_hashable(self.to_dict()))
 
     def __repr__(self) -> str:
         given = (f"{k}={v!r}" for k, v in self.__dict__.items() if v is not None)
@@ -253,8 +268,11 @@ def _path_names(path: str) -> tuple[str, ...]:
     return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
-def _masked(name: str, value: str) -> str:
-    return MaskedStr(value) if name in {"x-api-key", "authorization"} else value
+def _hashable(value: Any) -> Any:
+    """JSON in a form that hashes alike where it compares alike: 1 and 1.0, keys in any order."""
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _by_name() -> dict[Any, type[Operation[Any]]]:
@@ -278,14 +296,27 @@ def path_segment(name: str, value: object) -> str:
         raise UsageError(f"{name} has characters in it that no id has: {value!r}")
     if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
         raise UsageError(f"{name} has escapes in it that no id has: {value!r}")
-    return quote(text, safe="-._~!$&'()*+,;=:@")
+    return _quoted(text, "-._~!$&'()*+,;=:@")
+
+
+def with_query(path: str, query: JSON) -> str:
+    """Add *query* to *path*; what is None, or an empty list, is left out."""
+    text = query_string(query)
+    return f"{path}{'&' if '?' in path else '?'}{text}" if text else path
 
 
 def query_string(query: JSON) -> str:
     """Encode a query as the API reads it: `a[]=1&a[]=2`, `a[b]=1`, `true`; None is left out."""
     return "&".join(
-        f"{quote(key, safe='[]')}={quote(text, safe='-._~')}" for key, text in _pairs("", query)
+        f"{_quoted(key, '[]')}={_quoted(text, '-._~')}" for key, text in _pairs("", query)
     )
+
+
+def _quoted(text: str, safe: str) -> str:
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is not Unicode text: it has half a surrogate pair") from None
 
 
 def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
@@ -449,16 +480,20 @@ class RawRequest(Operation[Response]):
 
     def build(self, config: Config) -> Request:
         """The request as it was asked for."""
-        if not self.path.startswith("/") or any(c <= " " or c in "#\\\x7f" for c in self.path):
+        encoded = all("!" <= c <= "~" and c not in "#\\" for c in self.path)
+        if not self.path.startswith("/") or not encoded:
             raise UsageError(f"path has to begin with a slash and be encoded, not {self.path!r}")
         if self.path.startswith("//") or ".." in self.path.lower().replace("%2e", "."):
             raise UsageError(f"path must not lead elsewhere: {self.path!r}")
-        query = {**(self.query or {}), **(self.extra_query or {})}
-        target = f"{self.path}?{query_string(query)}" if query else self.path
-        has_body = self.json is not None
-        headers = config.json_headers if has_body else config.bare_headers
+        if not (self.method.isascii() and self.method.isalpha()):
+            raise UsageError(f"method has to be one of HTTP's, not {self.method!r}")
+        target = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
+        json = self.json
+        if self.extra_body is not None:
+            json = {**(json or {}), **self.extra_body}
+        headers = config.bare_headers if json is None else config.json_headers
         headers = {**headers, **self.headers(config)}
-        body = dumps(self.json) if has_body else b""
+        body = b"" if json is None else dumps(json)
         return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
 
     def parse(self, response: Response) -> Response:

@@ -10,20 +10,22 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import orjson
 from attrs import fields, frozen
 
+from claude_lite.codec import loads
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import APIError, UnexpectedResponse, class_for
 from claude_lite.wire import Response
 
 RAW_TEXT: Final = 1000
+LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds; 49 days, and no clock overflows
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that the server asks to wait; None if it does not, or not sensibly.
 
     `retry-after-ms` goes before `retry-after`, which is a number of seconds or an HTTP date.
+    No wait is longer than 49 days.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -34,33 +36,42 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             seconds = _seconds_until(value, headers.get("date"))
         if math.isfinite(seconds) and seconds > 0:
-            return seconds
+            return min(seconds, LONGEST_WAIT)
     return None
 
 
 def _seconds_until(date: str, now: str | None) -> float:
+    """The seconds from the response's own date, or from now, to *date*; NaN if it is none."""
+    start = _timestamp(now or "")
+    return _timestamp(date) - (time.time() if math.isnan(start) else start)
+
+
+def _timestamp(date: str) -> float:
     try:
-        start = parsedate_to_datetime(now).timestamp() if now else time.time()
-        return parsedate_to_datetime(date).timestamp() - start
+        moment = parsedate_to_datetime(date)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return math.nan
 
 
 def decoded(response: Response, limit: int | None) -> bytes:
-    """The body with its content-encoding undone."""
+    """The body with its content-encoding undone; raises `UnexpectedResponse` if it cannot be."""
     encoding = response.headers.get("content-encoding")
     if encoding is None:
         return response.body
-    decoder = ContentDecoder(encoding, limit)
-    body = decoder.receive(response.body)
-    decoder.close()
+    try:
+        decoder = ContentDecoder(encoding, limit)
+        body = decoder.receive(response.body)
+        decoder.close()
+    except UnexpectedResponse as error:
+        raise error.amend(**_head_fields(response)) from None
     return body
 
 
 def error_from_response(response: Response, body: bytes) -> APIError:
     """The error that a response of status 400 or above stands for; *body* is decompressed."""
     try:
-        envelope = orjson.loads(body)
+        envelope = loads(body)
     except ValueError:
         envelope = None
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
@@ -88,7 +99,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
         type=type_,
         error_code=code,
         **fields,
-        details={**error.details, **fields.get("details", {}), **api_details},
+        details={**api_details},
     )
 
 
@@ -149,13 +160,10 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
         prefix = "anthropic-" + name.replace("_", "-")
         if not name.startswith(("priority", "fast")):
             prefix = prefix.replace("anthropic-", "anthropic-ratelimit-")
-        limit = headers.get(f"{prefix}-limit")
-        if limit is not None:
-            found[name] = RateLimit(
-                _number(limit),
-                _number(headers.get(f"{prefix}-remaining")),
-                _time(headers.get(f"{prefix}-reset")),
-            )
+        values = [headers.get(f"{prefix}-{what}") for what in ("limit", "remaining", "reset")]
+        if values != [None, None, None]:
+            limit, remaining, reset = values
+            found[name] = RateLimit(_number(limit), _number(remaining), _time(reset))
     return RateLimits(**found)
 
 

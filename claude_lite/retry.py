@@ -16,7 +16,7 @@ tried again, what may have been done is only where doing it twice is harmless.
 import os
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import evolve, frozen
 
@@ -113,7 +113,10 @@ class RetryPolicy:
         if error.retry_after is not None:
             return float(error.retry_after)
         rule = self.rule_for(error)
-        wait = (rule.wait if rule else None) or self.wait or _full_jitter()
+        given = (rule.wait if rule else None, self.wait)
+        wait = next((wait for wait in given if wait is not None), None)
+        if wait is None:
+            return _full_jitter()(state)
         return wait(state) if callable(wait) else _seconds(wait)
 
 

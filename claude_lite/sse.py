@@ -8,6 +8,7 @@ same. U+2028 is text. Work is linear in the bytes, however they are cut.
 It does not parse JSON, and knows nothing about messages.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from claude_lite.errors import ResponseTooLarge
@@ -28,13 +29,8 @@ class SSEDecoder:
         self._started = False
         self._after_cr = False
 
-    @property
-    def pending(self) -> bool:
-        """Whether the bytes so far end inside an event."""
-        return any(not line.startswith(b":") for line in self._buffer.split(b"\n") if line)
-
-    def receive(self, data: bytes) -> list[tuple[str, bytes]]:
-        """Take a chunk; raises `ResponseTooLarge` for an event past the limit."""
+    def receive(self, data: bytes) -> Iterable[tuple[str, bytes]]:
+        """Take a chunk; iterating raises `ResponseTooLarge` where an event is past the limit."""
         if not self._started:
             data = self._without_bom(data)
             if not self._started:
@@ -45,8 +41,23 @@ class SSEDecoder:
             data = self._joined(data)
         *blocks, rest = data.split(b"\n\n") if data else (b"",)
         if rest:
-            self._keep(rest)
-        return [event for block in blocks if (event := self._parse(block)) is not None]
+            self._buffer += rest
+            self._scanned = len(rest) - 1
+        if self._limit is not None and max(len(data), len(self._buffer)) > self._limit:
+            return self._up_to_limit(blocks, self._limit)
+        return [event for block in blocks if (event := _parse(block)) is not None]
+
+    def _up_to_limit(self, blocks: list[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
+        """The events before the one that is too long, and then the error."""
+        unfinished = len(self._buffer) - self._buffer.endswith(b"\n")  # half a blank line
+        for size, block in [*((len(block), block) for block in blocks), (unfinished, b"")]:
+            if size > limit:
+                raise ResponseTooLarge(
+                    f"an event of over {limit} bytes", advice="Raise max_event to allow it."
+                )
+            event = _parse(block)
+            if event is not None:
+                yield event
 
     def _without_bom(self, data: bytes) -> bytes:
         data = bytes(self._buffer) + data
@@ -66,41 +77,27 @@ class SSEDecoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _joined(self, data: bytes) -> bytes:
-        """Add to the buffer, and take out all that is complete in it."""
+        """Add to the buffer; once an event is complete in it, take out all of it."""
         buffer = self._buffer
         buffer += data
-        end = buffer.rfind(b"\n\n", self._scanned)
-        if end < 0:
+        if buffer.find(b"\n\n", self._scanned) < 0:
             self._scanned = len(buffer) - 1
-            self._check(len(buffer))
             return b""
-        complete = bytes(buffer[: end + 2])
-        rest = bytes(buffer[end + 2 :])
+        data = bytes(buffer)
         buffer.clear()
-        return complete + rest
+        return data
 
-    def _keep(self, rest: bytes) -> None:
-        self._buffer += rest
-        self._scanned = len(rest) - 1
-        self._check(len(rest))
 
-    def _check(self, size: int) -> None:
-        if self._limit is not None and size > self._limit:
-            raise ResponseTooLarge(
-                f"an event of over {self._limit} bytes", advice="Raise max_event to allow it."
-            )
-
-    def _parse(self, block: bytes) -> tuple[str, bytes] | None:
-        self._check(len(block))
-        if block.startswith(b"event: "):  # the API's own layout, in one step
-            end = block.find(b"\n", 7)
-            if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
-                return block[7:end].decode("utf-8", "replace"), block[end + 7 :]
-        name, lines = b"", []
-        for line in block.split(b"\n"):
-            key, _, value = line.partition(b":")
-            if key == b"data":
-                lines.append(value.removeprefix(b" "))
-            elif key == b"event":
-                name = value.removeprefix(b" ")
-        return (name.decode("utf-8", "replace"), b"\n".join(lines)) if lines else None
+def _parse(block: bytes) -> tuple[str, bytes] | None:
+    if block.startswith(b"event: "):  # the API's own layout, in one step
+        end = block.find(b"\n", 7)
+        if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
+            return block[7:end].decode("utf-8", "replace"), block[end + 7 :]
+    name, lines = b"", []
+    for line in block.split(b"\n"):
+        key, _, value = line.partition(b":")
+        if key == b"data":
+            lines.append(value.removeprefix(b" "))
+        elif key == b"event":
+            name = value.removeprefix(b" ")
+    return (name.decode("utf-8", "replace"), b"\n".join(lines)) if lines else None

@@ -200,15 +200,17 @@ class MessageDecoder:
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
         """Take a delta in that is not only text: all but the most frequent."""
-        delta = event["delta"]
-        parts = self._open(event["index"])
+        index, delta = event["index"], event["delta"]
+        parts = self._open(index)
         kind = delta["type"]
         if kind in APPENDED:
             parts.setdefault(APPENDED[kind], []).append(delta[APPENDED[kind]])
         elif kind == "citations_delta":
             parts.setdefault("citations", []).append(delta["citation"])
         elif kind in {"signature_delta", "compaction_delta"}:
-            self._blocks[event["index"]].update({k: v for k, v in delta.items() if k != "type"})
+            block = {**self._blocks[index], **delta, "type": self._blocks[index]["type"]}
+            self._block_hook(block)
+            self._blocks[index] = block
 
     def _open(self, index: int) -> dict[str, list[Any]]:
         """What there is to append to block *index*."""

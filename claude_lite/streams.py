@@ -13,7 +13,7 @@ closes the connection, wherever the stream is. Each class is a thin driver aroun
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, UsageError
 from claude_lite.exchange import Authenticate, StreamExchange
@@ -24,6 +24,8 @@ from claude_lite.wire import AsyncTransport, Done, Response, Sleep, Transport
 E = TypeVar("E")
 R = TypeVar("R")
 
+CLOSED: Final = "the stream was closed here before its end"
+
 
 class _Stream(Generic[E, R]):
     """What both colours have in common: the state without the I/O."""
@@ -31,6 +33,7 @@ class _Stream(Generic[E, R]):
     def __init__(self, exchange: StreamExchange[E, R]) -> None:
         self._exchange = exchange
         self._decoder: Decoder[E, R] | None = None
+        self._body: Any = None
         self._closed = False
         self._finished = False
 
@@ -57,18 +60,36 @@ class _Stream(Generic[E, R]):
             raise UsageError("the stream is not open: use it as a context manager")
         return self._decoder
 
+    def _unopened(self) -> StreamExchange[E, R]:
+        if self._decoder is not None or self._closed:
+            raise UsageError("a stream is opened once: make another one")
+        return self._exchange
+
+    def _unread(self) -> Decoder[E, R]:
+        decoder = self._opened()
+        if self._finished:
+            raise UsageError("a stream is read once, and this one was; all of it is kept")
+        return decoder
+
     def _at_end(self) -> bool:
         """Whether there is nothing more to read; raises what ended it early."""
         decoder = self._opened()
-        if decoder.complete:
-            if not self._finished:
-                self._finished = True
-                self._exchange.finish()
+        if decoder.complete and not self._closed:
+            self._finished = True
+            self._exchange.finish()
+        if self._finished:
             return True
         self._exchange.check()
-        if self._closed:
-            raise StreamInterrupted("the stream was closed here before its end")
+        if self._closed:  # all of it had come, and was not read
+            raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
+
+    def _leave(self) -> None:
+        """From here on reading is an error, unless the stream was read to its end."""
+        self._closed = True
+        self._exchange.finish()
+        if self._decoder is not None:
+            self._decoder.fail(StreamInterrupted(CLOSED))
 
 
 class Stream(_Stream[E, R]):
@@ -87,7 +108,7 @@ class Stream(_Stream[E, R]):
         self._chunks: Iterator[bytes] = iter(())
 
     def __enter__(self) -> Self:
-        exchange = self._exchange
+        exchange = self._unopened()
         while not isinstance(action := exchange.next_action(), Done):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
@@ -97,8 +118,9 @@ class Stream(_Stream[E, R]):
                 with ExitStack() as stack:
                     try:
                         head, chunks = stack.enter_context(self._transport.stream(action))
-                        self._chunks = iter(chunks)
+                        self._chunks, self._body = iter(chunks), chunks
                         exchange.receive_head(head)
+                        del head  # from tracebacks that show variables: it may quote our key
                         while exchange.wants_data:
                             self._read()
                     except ClaudeError as error:
@@ -106,6 +128,8 @@ class Stream(_Stream[E, R]):
                     if exchange.ready:
                         self._stack = stack.pop_all()
         self._decoder = action.result
+        if self._closed:  # by another thread, meanwhile
+            self.close()
         return self
 
     def __exit__(
@@ -118,11 +142,15 @@ class Stream(_Stream[E, R]):
 
     def close(self) -> None:
         """Close the connection, wherever the stream is; reading on then is an error."""
-        self._closed = True
-        self._stack.close()
+        self._leave()
+        try:
+            if self._finished and hasattr(self._body, "finish"):
+                self._body.finish()
+        finally:
+            self._stack.close()
 
     def __iter__(self) -> Iterator[E]:
-        decoder = self._opened()
+        decoder = self._unread()
         for raw in self._raw():
             yield decoder.item(raw)
 
@@ -135,14 +163,15 @@ class Stream(_Stream[E, R]):
     def _raw(self) -> Iterator[Any]:
         items = self._exchange.items
         while True:
-            while items:
+            while items and not self._closed:
                 yield items.popleft()
             if self._at_end():
                 return
             try:
                 self._read()
             except ClaudeError as error:
-                self._exchange.receive_failure(error)
+                if not self._closed:
+                    self._exchange.receive_failure(error)
 
     def _read(self) -> None:
         chunk = next(self._chunks, None)
@@ -168,7 +197,7 @@ class AsyncStream(_Stream[E, R]):
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        exchange = self._exchange
+        exchange = self._unopened()
         while not isinstance(action := exchange.next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
@@ -179,8 +208,9 @@ class AsyncStream(_Stream[E, R]):
                     try:
                         opening = self._transport.stream(action)
                         head, chunks = await stack.enter_async_context(opening)
-                        self._chunks = aiter(chunks)
+                        self._chunks, self._body = aiter(chunks), chunks
                         exchange.receive_head(head)
+                        del head  # from tracebacks that show variables: it may quote our key
                         while exchange.wants_data:
                             await self._read()
                     except ClaudeError as error:
@@ -188,6 +218,8 @@ class AsyncStream(_Stream[E, R]):
                     if exchange.ready:
                         self._stack = stack.pop_all()
         self._decoder = action.result
+        if self._closed:  # by another task, meanwhile
+            await self.close()
         return self
 
     async def __aexit__(
@@ -199,12 +231,16 @@ class AsyncStream(_Stream[E, R]):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection, wherever the stream is, from any task."""
-        self._closed = True
-        await self._stack.aclose()
+        """Close the connection, wherever the stream is, from any task of its loop."""
+        self._leave()
+        try:
+            if self._finished and hasattr(self._body, "finish"):
+                await self._body.finish()
+        finally:
+            await self._stack.aclose()
 
     async def __aiter__(self) -> AsyncIterator[E]:
-        decoder = self._opened()
+        decoder = self._unread()
         async for raw in self._raw():
             yield decoder.item(raw)
 
@@ -217,14 +253,15 @@ class AsyncStream(_Stream[E, R]):
     async def _raw(self) -> AsyncIterator[Any]:
         items = self._exchange.items
         while True:
-            while items:
+            while items and not self._closed:
                 yield items.popleft()
             if self._at_end():
                 return
             try:
                 await self._read()
             except ClaudeError as error:
-                self._exchange.receive_failure(error)
+                if not self._closed:
+                    self._exchange.receive_failure(error)
 
     async def _read(self) -> None:
         chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
@@ -240,6 +277,7 @@ class MessageStream(Stream[Event, Message]):
     @property
     def text_stream(self) -> Iterator[str]:
         """The text as it comes, without the other events."""
+        self._unread()
         return (text for raw in self._raw() if (text := _text(raw)))
 
     @property
@@ -258,6 +296,7 @@ class AsyncMessageStream(AsyncStream[Event, Message]):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The text as it comes, without the other events."""
+        self._unread()
         return (text async for raw in self._raw() if (text := _text(raw)))
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from claude_lite.errors import UsageError
+from claude_lite.wire import MaskedStr
 
 
 class Tokens:
@@ -18,10 +19,10 @@ class Tokens:
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
-        self._token: str | None = None
+        self._token: MaskedStr | None = None
         self._lock = threading.Lock()
 
-    def get(self, stale: str | None) -> str:
+    def get(self, stale: str | None) -> MaskedStr:
         """A token that is not *stale*."""
         with self._lock:
             if self._token is None or self._token == stale:
@@ -34,7 +35,7 @@ class AsyncTokens:
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
-        self._token: str | None = None
+        self._token: MaskedStr | None = None
         self._locks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
     async def get(self, stale: str | None) -> str:
@@ -45,12 +46,20 @@ class AsyncTokens:
         lock = self._locks.setdefault(loop, asyncio.Lock())
         async with lock:
             if self._token is None or self._token == stale:
-                minted = self._provider()
-                self._token = _checked(await minted if inspect.isawaitable(minted) else minted)
+                self._token = _checked(await _settled(self._provider()))
             return self._token
 
 
-def _checked(token: object) -> str:
-    if not isinstance(token, str) or not token:
-        raise UsageError(f"the token provider returned {type(token).__name__}, not a token")
-    return token
+def _checked(token: object) -> MaskedStr:
+    if isinstance(token, str) and token:
+        return MaskedStr(token)
+    kind = type(token).__name__
+    if inspect.iscoroutine(token):
+        token.close()
+        kind = "a coroutine, for which it takes an AsyncClient"
+    del token  # from tracebacks that show variables: there may be a token in it
+    raise UsageError(f"what the token provider returned is no token: {kind}")
+
+
+async def _settled(minted: Any) -> object:
+    return await minted if inspect.isawaitable(minted) else minted

@@ -57,7 +57,7 @@ class BodySource(Protocol):
 
 
 def _repr_headers(headers: Mapping[str, str]) -> str:
-    return repr({k: MASK if k in SECRET_HEADERS else v for k, v in headers.items()})
+    return repr({k: MASK if k.lower() in SECRET_HEADERS else v for k, v in headers.items()})
 
 
 def _repr_body(body: "bytes | BodySource") -> str:
@@ -125,7 +125,10 @@ class Response:
         return self.headers.get("anthropic-workspace-id")
 
     def json(self) -> Any:
-        """Parse the body as JSON; raises `ValueError` if it is not."""
+        """Parse the body as JSON; raises `ValueError` if it is not.
+
+        Integers past 64 bits come as floats; `claude_lite.codec.loads` keeps every digit.
+        """
         return orjson.loads(self.body)
 
 
@@ -154,7 +157,9 @@ class Transport(Protocol):
     `send` returns the whole response; `stream` yields its head and an iterable of its chunks,
     and closes the connection when the context ends before the body does. Both raise nothing
     but `TransportError` leaves. A transport that keeps a clock of its own (a test's virtual
-    one) also has a `monotonic()` method.
+    one) also has a `monotonic()` method. The iterable may have a method `finish()`: it is
+    called when the message is complete, though the body may not be, and waits a moment (0.1 s)
+    for the end of it, so that the connection can be kept.
     """
 
     def send(self, request: Request, /) -> Response:

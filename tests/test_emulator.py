@@ -153,7 +153,9 @@ def test_the_official_samples_are_accepted(path, version):
     """What the API documents as a request gets an answer of the documented shape."""
     counting = "count_tokens" in path.name
     operation = OPERATIONS["messages.count_tokens" if counting else "messages.create"]
-    response = post(Emulator(), path.read_bytes(), operation["path"], anthropic_version=version)
+    emulator = Emulator()
+    emulator.add_file("report.pdf", b"%PDF", file_id="file_011SampleDoc")  # a sample shows it
+    response = post(emulator, path.read_bytes(), operation["path"], anthropic_version=version)
     assert response.status == 200
     if orjson.loads(path.read_bytes()).get("stream"):
         assert events(response)[-1] == ("message_stop", {"type": "message_stop"})

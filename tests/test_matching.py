@@ -173,7 +173,8 @@ def test_a_miss_says_what_differs(tmp_path):
         "    body.messages[1]: recorded nothing, now 5\n"
         "    body.top_k: recorded 1, now nothing\n"
         "  2 recorded, 0 used, 2 left."
-        " CLAUDE_LITE_RECORD=new_episodes records what is missing, =rewrite all of it anew"
+        " CLAUDE_LITE_RECORD=new_episodes (or pytest --claude-record=new_episodes)"
+        " records what is missing, rewrite all of it anew"
     )
     assert error.details == {
         "path": str(tmp_path / "x.json"),

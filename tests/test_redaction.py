@@ -6,7 +6,7 @@ import gzip
 import itertools
 import json
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import quote
 
 import pytest
@@ -87,11 +87,17 @@ def spellings(secret):
     return secret, secret.encode("unicode_escape").decode(), quote(secret), encoded.rstrip("=")
 
 
-@pytest.mark.parametrize("header", ["x-api-key", "api-key", "authorization", "x-gateway"])
+GATEWAYS = ["X-Gateway-Token", "cf-access-client-secret", "Ocp-Apim-Subscription-Key"]
+
+
+@pytest.mark.parametrize(
+    "header", ["x-api-key", "api-key", "authorization", "proxy-authorization", "x-any", *GATEWAYS]
+)
 def test_the_canary_is_nowhere(path, header):
     """A credential is not in the file, wherever else it also was, and no list names it."""
-    value = f"Bearer {CANARY}" if header == "authorization" else CANARY
-    headers = {header: MaskedStr(value), "anthropic-beta": CANARY, "user-agent": CANARY}
+    value = f"Bearer {CANARY}" if "authorization" in header else CANARY
+    value = MaskedStr(value) if header == "x-any" else value
+    headers = {header: value, "anthropic-beta": CANARY, "user-agent": CANARY}
     body = json.dumps({"system": f"it is {CANARY}", CANARY: [CANARY]}).encode()
     url = f"{URL}/{quote(CANARY, safe='')}?q={quote(CANARY, safe='')}&n=1"
     answer = Response(200, {"request-id": CANARY, "set-cookie": CANARY}, body)
@@ -105,6 +111,45 @@ def test_the_canary_is_nowhere(path, header):
         "json": {"system": "it is REDACTED", "REDACTED": ["REDACTED"]},
     }
     assert item["response"]["headers"] == {"request-id": "REDACTED"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "place"),
+    [
+        ("json", "request"),
+        ("json", "error"),
+        ("url json", "url"),
+        ("text", "header"),
+        ("data", "answer"),
+        ("chunks", "stream"),
+    ],
+)
+def test_the_guard_refuses_what_redaction_lets_through(path, broken, place):
+    """With the part of the redaction that is for a place broken by hand, nothing is written."""
+    answer = {
+        "answer": Response(200, {}, CANARY.encode()),
+        "stream": [CANARY[:5].encode(), CANARY[5:].encode()],
+        "error": ConnectionLost(CANARY),
+    }.get(place, Response(200, {"request-id": CANARY if place == "header" else "x"}))
+    body = json.dumps({"a": CANARY if place == "request" else "b"}).encode()
+    url = f"{URL}/{quote(CANARY, safe='')}" if place == "url" else URL
+    request = Request("POST", url, {"x-api-key": CANARY}, body)
+    transport = RecordingTransport(path, Answers(answer), "rewrite", force=True)
+    for name in broken.split():
+        setattr(transport._redactor, name, _unredacted)
+    with suppress(ConnectionLost):
+        if place == "stream":
+            with transport.stream(request) as (_, chunks):
+                list(chunks)
+        else:
+            transport.send(request)
+    with pytest.raises(SecretInCassette):
+        transport.save()
+    assert not path.exists()
+
+
+def _unredacted(value, *delays):
+    return (value, *delays) if delays else value
 
 
 def test_a_replay_needs_no_key(path):

@@ -18,9 +18,18 @@ requests in the same order give the same ids as well. Controls in the last user 
     [[tool]]            call the first tool; [[tool:name]] that one; repeated: several calls
     [[pause]]           a server tool call that is cut short: stop_reason pause_turn
     [[stop:reason]]     this stop_reason, even one that nobody knows
+    [[file:name]]       write a file that can be downloaded, if the code execution tool is
+                        there; [[file:name,bytes]] of that size
+    [[expire]]          in a batch: expired; [[expire:2]] the first two times it is sent
+    [[error:type]]      in a batch: errored; [[error:type,1]] the first time
 
 Without a control, a tool is called where `tool_choice` demands it. `thinking`, `max_tokens`,
 `stop_sequences`, `output_config.format`, `cache_control` and `container` are honoured.
+
+Batches, files and skills are kept, by workspace: what was uploaded can be used in a message,
+what a tool wrote (or `Emulator.add_file`) can be downloaded, a batch ends after a while
+(`batches={"seconds": 2}`; `claude_lite.emulator.batch_runs` has the other times). What is
+large is on disk and never in memory as a whole.
 """
 
 from claude_lite.emulator.catalogue import MODELS

@@ -1,18 +1,20 @@
 """What the emulator answers: blocks made from the prompt alone, cut where the request says so.
 
 The first text reads `Echo <hash>: <prompt>`, then what tools returned, then filler. Whether
-the answer is streamed is nobody's business here: a `Block` can be written whole or piecemeal.
+the answer is streamed is nobody's business here.
 """
 
 import base64
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
-from attrs import evolve, frozen
+from attrs import evolve
 
+from claude_lite.emulator.blocks import Block, Draft, NewId, Save, json_text
+from claude_lite.emulator.code_runs import code_runs
 from claude_lite.emulator.problems import Problem
 from claude_lite.emulator.prompts import Prompt
 from claude_lite.emulator.schema_values import value_for
@@ -21,7 +23,6 @@ from claude_lite.emulator.tokens import PER_TOKEN, of_text
 ECHOED: Final = 200  # characters of a prompt, and of each tool result
 THOUGHTS: Final = 48  # tokens
 WORDS: Final = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour")
-NewId = Callable[[str], str]  # from a prefix ("toolu_01")
 
 
 class Filler:
@@ -41,91 +42,20 @@ class Filler:
         return (self._text * times)[start : start + length]
 
 
-@frozen
-class Block:
-    """A content block: `body` is what a stream brings in pieces, `fields` what it brings whole.
-
-    For a tool's input the body is JSON text, and `value` what it was before it was cut.
-    """
-
-    kind: str
-    body: str
-    fields: Mapping[str, Any] = {}
-    value: Mapping[str, Any] | None = None
-    hidden: bool = False  # thinking that is counted but not shown
-
-    @property
-    def is_call(self) -> bool:
-        """Whether the body is a tool's input."""
-        return self.value is not None
-
-    @property
-    def shown(self) -> str:
-        """The body as the caller gets to see it."""
-        return "" if self.hidden else self.body
-
-    def whole(self) -> dict[str, Any]:
-        """Write the block as a message carries it."""
-        if self.kind == "text":
-            return {"type": "text", "text": self.body, "citations": None}
-        if self.kind == "thinking":
-            return {"type": "thinking", "thinking": self.shown, **self.fields}
-        return {"type": self.kind, **self.fields, "input": self._input(), **_CALLER}
-
-    def start(self) -> dict[str, Any]:
-        """Write the block as its stream begins."""
-        if self.kind == "text":
-            return {"type": "text", "text": "", "citations": None}
-        if self.kind == "thinking":
-            return {"type": "thinking", "thinking": "", "signature": ""}
-        return {"type": self.kind, **self.fields, "input": {}, **_CALLER}
-
-    def _input(self) -> dict[str, Any]:
-        """Return the input, or as many of its members as were complete when it was cut."""
-        members = list((self.value or {}).items())
-        for n in range(len(members), 0, -1):
-            if self.body.startswith(_json(dict(members[:n]))[:-1]):
-                return dict(members[:n])
-        return {}
-
-
-_CALLER: Final = {"caller": {"type": "direct"}}
-
-
-@frozen
-class Draft:
-    """An answer without an envelope."""
-
-    blocks: tuple[Block, ...]
-    stop_reason: str
-    stop_sequence: str | None = None
-    stop_details: Mapping[str, Any] | None = None
-    searches: int = 0  # of the web
-
-    @property
-    def thinking_tokens(self) -> int:
-        """How many of the output tokens are thinking."""
-        return sum(of_text(block.body) for block in self.blocks if block.kind == "thinking")
-
-    @property
-    def output_tokens(self) -> int:
-        """How many tokens it is: one at least."""
-        return max(1, sum(of_text(block.body) for block in self.blocks))
-
-
-def compose(body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId) -> Draft:
-    """Answer a valid request."""
+def compose(
+    body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None = None
+) -> Draft:
+    """Answer a valid request; *save* keeps the files that tools make, and returns their ids."""
     if prompt.has("refuse"):
         category = prompt.values("refuse")[0] or None
         explanation = "This request was declined by a safety classifier."
         details = {"type": "refusal", "category": category, "explanation": explanation}
         return Draft((), "refusal", stop_details=details)
-    blocks = tuple(_blocks(body, prompt, filler, new_id))
-    kinds = {block.kind for block in blocks}
+    blocks = tuple(_blocks(body, prompt, filler, new_id, save))
     reason = "end_turn"
-    if "tool_use" in kinds:
+    if any(block.kind == "tool_use" for block in blocks):
         reason = "tool_use"
-    elif "server_tool_use" in kinds:
+    elif blocks and blocks[-1].kind == "server_tool_use":
         reason = "pause_turn"
     draft = Draft(blocks, reason, searches=int(reason == "pause_turn"))
     draft = _limited(_stopped(draft, body.get("stop_sequences", ())), body["max_tokens"])
@@ -134,15 +64,17 @@ def compose(body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: New
 
 
 def _blocks(
-    body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId
+    body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None
 ) -> Iterator[Block]:
     seed = int(prompt.hash, 16)
     if _thinks(body, prompt):
         yield _thought(body, filler.text(seed, THOUGHTS * PER_TOKEN - seed % 64))
+    if save is not None and prompt.has("file"):
+        yield from code_runs(body, prompt, new_id, save)
     if prompt.has("pause"):
         value = {"query": _echo(prompt, 60)}
         fields = {"id": new_id("srvtoolu_01"), "name": "web_search"}
-        yield Block("server_tool_use", _json(value), fields, value)
+        yield Block("server_tool_use", json_text(value), fields, value)
         return
     calls = _calls(body, prompt)
     if calls and body.get("tool_choice", {}).get("type") in ("any", "tool"):
@@ -156,7 +88,7 @@ def _blocks(
     for number, tool in enumerate(calls):
         value = _input(tool, _echo(prompt, 60), seed + number)
         fields = {"id": new_id("toolu_01"), "name": tool["name"]}
-        yield Block("tool_use", _json(value), fields, value)
+        yield Block("tool_use", json_text(value), fields, value)
 
 
 def _echo(prompt: Prompt, most: int) -> str:
@@ -217,10 +149,6 @@ def _input(tool: Mapping[str, Any], text: str, seed: int) -> dict[str, Any]:
 def _output_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     wanted = body.get("output_config", {}).get("format") or body.get("output_format")
     return wanted["schema"] if wanted else None
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return orjson.dumps(value).decode() if value else ""
 
 
 def _stopped(draft: Draft, sequences: list[str]) -> Draft:

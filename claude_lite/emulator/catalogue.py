@@ -3,6 +3,7 @@
 A list and no more: what the API says about each of them is for the routes that are asked.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 MODELS: Final = (
@@ -36,3 +37,20 @@ MODELS: Final = (
 
 VERSIONS: Final = ("2023-01-01", "2023-06-01", "2026-10-21")
 """Values of the `anthropic-version` header, oldest first."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    "claude-haiku-4-5": "claude-haiku-4-5-20251001",
+    "claude-opus-4-5": "claude-opus-4-5-20251101",
+    "claude-sonnet-4-5": "claude-sonnet-4-5-20250929",
+    "claude-opus-4-0": "claude-opus-4-20250514",
+    "claude-4-opus-20250514": "claude-opus-4-20250514",
+}
+"""Other names of dated models."""
+
+DEPRECATED: Final[Mapping[str, str]] = {
+    "claude-mythos-preview": "2026-06-30T00:00:00+00:00",
+    "claude-sonnet-4-5-20250929": "2026-11-30T00:00:00+00:00",
+}
+"""When those that are on their way out retire."""
+
+RETIRED: Final = frozenset({"claude-opus-4-20250514"})

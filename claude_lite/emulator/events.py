@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from claude_lite.emulator.answers import Block, Draft
+from claude_lite.emulator.blocks import Block, Draft
 from claude_lite.wire import Sleep
 
 PIECES: Final = (4, 12, 8, 20, 8, 16)  # characters a delta, over and over
@@ -43,18 +43,21 @@ def _event(data: Mapping[str, Any]) -> bytes:
 
 def _deltas(block: Block) -> Iterator[tuple[bytes, str]]:
     """Yield the ends of delta events, and the text that each of them brings."""
+    if not block.is_call and block.kind not in DELTAS:
+        return  # it came whole
     kind, key = INPUT if block.is_call else DELTAS[block.kind]
     before = f',"delta":{{"type":"{kind}","{key}":'.encode()
     if block.is_call:  # the API's first piece of an input is empty
         yield before + b'""}}\n\n', ""
-    for piece in _pieces(block.shown):
+    for piece in pieces(block.shown):
         yield b"%b%b}}\n\n" % (before, orjson.dumps(piece)), piece
     if "signature" in block.fields:
         delta = {"type": "signature_delta", "signature": block.fields["signature"]}
         yield b',"delta":%b}\n\n' % orjson.dumps(delta), ""
 
 
-def _pieces(text: str) -> Iterator[str]:
+def pieces(text: str) -> Iterator[str]:
+    """Cut a text as a stream brings it."""
     start = number = 0
     while start < len(text):
         size = PIECES[number % len(PIECES)]

@@ -3,6 +3,7 @@
 No sockets and no clock. It reads heads, bodies with a length and chunked ones, pipelined
 requests, `Expect: 100-continue`. Of a body it keeps no more than one byte above the most that
 anyone takes: enough to be refused as too large, and the sender still gets to read the answer.
+What is too large to hold goes to a temporary file as it comes.
 """
 
 from collections.abc import Generator, Mapping
@@ -10,6 +11,11 @@ from typing import Final
 
 from attrs import frozen
 
+from claude_lite.emulator.blobs import Spool
+from claude_lite.wire import BodySource
+
+HELD: Final = 4 * 1024 * 1024  # bytes of a body in memory
+PIECE: Final = 256 * 1024
 LONGEST_HEAD: Final = 64 * 1024
 LONGEST_LINE: Final = 4096  # of a chunk's size, or a trailer
 BLANK: Final = b"\r\n\r\n"
@@ -43,7 +49,7 @@ class Received:
     method: str
     target: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | BodySource
     keep_alive: bool
     chunkable: bool
 
@@ -78,13 +84,16 @@ class RequestReader:
             tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
             chunkable = version == "HTTP/1.1"
             self.wants_continue = headers.get("expect", "").lower() == "100-continue"
+            spool = Spool(HELD)
             if "chunked" in headers.get("transfer-encoding", "").lower():
-                body = yield from self._chunks()
+                yield from self._chunks(spool)
             else:
-                body = yield from self._exactly(_length(headers))
+                yield from self._exactly(_length(headers), spool)
+            body = spool.blob()
             self.wants_continue = False
             keep = "close" not in tokens if chunkable else "keep-alive" in tokens
-            yield Received(method, target, headers, body, keep, chunkable)
+            whole = body if body.size > HELD else body.read()
+            yield Received(method, target, headers, whole, keep, chunkable)
 
     def _until(self, mark: bytes, most: int) -> Generator[None, None, bytes]:
         """Take what comes before *mark*, and the mark."""
@@ -98,38 +107,29 @@ class RequestReader:
         del self._buffer[: end + len(mark)]
         return taken
 
-    def _exactly(self, size: int, kept: int = 0) -> Generator[None, None, bytes]:
+    def _exactly(self, size: int, spool: Spool) -> Generator[None, None, None]:
         """Take *size* bytes, and keep as many of them as there is room for."""
-        keep = min(size, max(0, self._most + 1 - kept))
-        while len(self._buffer) < keep:
-            yield
-        taken = bytes(self._buffer[:keep])
-        del self._buffer[:keep]
-        left = size - keep
-        while left:
+        while size:
             if not self._buffer:
                 yield
-            dropped = min(left, len(self._buffer))
-            del self._buffer[:dropped]
-            left -= dropped
-        return taken
+            taken = min(size, len(self._buffer), PIECE)
+            kept = min(taken, self._most + 1 - spool.size)
+            if kept:
+                spool.write(bytes(self._buffer[:kept]))
+            del self._buffer[:taken]
+            size -= taken
 
-    def _chunks(self) -> Generator[None, None, bytes]:
-        pieces: list[bytes] = []
-        kept = 0
+    def _chunks(self, spool: Spool) -> Generator[None, None, None]:
         while True:
             line = yield from self._until(LINE, LONGEST_LINE)
             size = _hexadecimal(line)
             if not size:
                 break
-            piece = yield from self._exactly(size, kept)
-            kept += len(piece)
-            pieces.append(piece)
+            yield from self._exactly(size, spool)
             if (yield from self._until(LINE, LONGEST_LINE)):
                 raise BadRequest("a chunk is longer than its size")
         while (yield from self._until(LINE, LONGEST_LINE)):  # trailers
             pass
-        return b"".join(pieces)
 
 
 def _start(line: str) -> tuple[str, str, str]:

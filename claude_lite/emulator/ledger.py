@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from attrs import Factory, define
 
+from claude_lite.wire import BodySource
+
 LOGGED: Final = 10_000  # requests
 REMEMBERED: Final = 1_000_000  # bodies; the oldest is forgotten first
 
@@ -33,9 +35,12 @@ class Requests:
         return self.by_body.get(fingerprint(body), 0)
 
 
-def fingerprint(body: bytes) -> bytes:
+def fingerprint(body: bytes | BodySource) -> bytes:
     """The key of `Requests.by_body`: BLAKE2b, 8 bytes."""
-    return blake2b(body, digest_size=8).digest()
+    digest = blake2b(digest_size=8)
+    for piece in (body,) if isinstance(body, bytes) else body:
+        digest.update(piece)
+    return digest.digest()
 
 
 class Ledger:
@@ -49,7 +54,7 @@ class Ledger:
         self.log: deque[Entry] = deque(maxlen=LOGGED)
         self._lock = threading.Lock()
 
-    def arrive(self, path: str, body: bytes) -> int:
+    def arrive(self, path: str, body: bytes | BodySource) -> int:
         """Count a request and return its number, from 1."""
         key = fingerprint(body)
         with self._lock:

@@ -5,17 +5,25 @@ from itertools import count
 from typing import Any, Final
 
 from claude_lite.emulator import tokens
-from claude_lite.emulator.answers import Draft, compose
+from claude_lite.emulator.answers import compose
+from claude_lite.emulator.blocks import Draft
 from claude_lite.emulator.events import stream
-from claude_lite.emulator.prompt_cache import Split
+from claude_lite.emulator.prompt_cache import PromptCache, Split
 from claude_lite.emulator.prompts import read_prompt
 from claude_lite.emulator.rate_limits import timestamp
+from claude_lite.emulator.references import check_references, container_skills
 from claude_lite.emulator.routing import Answer, Call, Route
+from claude_lite.emulator.stored_files import Produced
+from claude_lite.emulator.threads import Threads
 from claude_lite.emulator.tokens import PER_TOKEN
 from claude_lite.emulator.validation import check_count, check_create
 from claude_lite.emulator.world import World
 
 CONTAINER_LIFE: Final = 3600  # seconds
+BETA_REFUSAL: Final = dict.fromkeys(
+    ("fallback_credit_token", "fallback_has_prefill_claim", "recommended_model")
+)
+IDS: Final = 1000  # for the blocks of one item of a batch
 
 
 class Messages:
@@ -23,6 +31,7 @@ class Messages:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._threads = Threads()
 
     def routes(self) -> tuple[Route, ...]:
         """List the routes."""
@@ -34,36 +43,67 @@ class Messages:
     def create(self, call: Call) -> Answer:
         """Answer a message, whole or as a stream."""
         body = call.json()
-        beta = bool(call.betas)
-        check_create(body, call.version, beta=beta, models=self._world.models)
-        draft, split, headers = self._work(body, call.number)
-        message = self._message(body, draft, split, call.number)
-        if beta:
-            message["context_management"] = None
-            message["usage"] |= {"iterations": None, "fallback_credit": None}
+        if call.is_beta:
+            body = self._threads.resume(body, call.workspace_id)
+        self.check(body, call)
+        message, draft, headers = self.answer(body, call)
+        self._threads.keep(body, message, call.workspace_id)
         pace = self._world.seconds_per_token
         if body.get("stream"):
             return Answer.events(stream(message, draft, pace / PER_TOKEN), headers)
         return Answer.json(message, headers, delay=draft.output_tokens * pace)
 
+    def answer(
+        self, body: Mapping[str, Any], call: Call
+    ) -> tuple[dict[str, Any], Draft, dict[str, str]]:
+        """Answer a body that has been checked, and charge for it.
+
+        Returns the message, what it was made from, and the headers of the rate limits.
+        """
+        draft, split, headers = self._work(body, call)
+        message = self._message(body, draft, split, call)
+        self.charge(message, call)
+        return message, draft, headers
+
+    def charge(self, message: Mapping[str, Any], call: Call) -> None:
+        """Put what a message used into the reports, on the account of *call*."""
+        self._world.usage.record(
+            self._world.now(),
+            message["usage"],
+            model=message["model"],
+            workspace_id=call.workspace_id,
+            api_key_id=call.api_key_id,
+        )
+
+    def check(self, body: Mapping[str, Any], call: Call) -> None:
+        """Check the body of a message that *call* brought; a `Problem` if it is refused."""
+        check_create(body, call.version, beta=call.is_beta, models=self._world.models)
+        check_references(body, call.workspace_id, self._world)
+
+    def in_batch(self, body: Mapping[str, Any], call: Call, item: int) -> dict[str, Any]:
+        """Answer the *item*-th message of a batch that *call* brought; it has been checked.
+
+        Nothing is charged here or cached: the same item has the same answer every time.
+        """
+        draft = self._draft(body, call, item)
+        split = PromptCache().split(body["model"], tokens.segments(body), 0.0)
+        message = self._message(body, draft, split, call, item)
+        message["usage"]["service_tier"] = "batch"
+        return message
+
     def count_tokens(self, call: Call) -> Answer:
         """Count a prompt's tokens."""
         body = call.json()
-        check_count(body, call.version, beta=bool(call.betas), models=self._world.models)
+        check_count(body, call.version, beta=call.is_beta, models=self._world.models)
+        check_references(body, call.workspace_id, self._world)
         world = self._world
         headers = world.limits.take_count(body["model"], world.clock(), world.now())
         return Answer.json({"input_tokens": tokens.count(body)}, headers)
 
-    def _work(self, body: Mapping[str, Any], number: int) -> tuple[Draft, Split, dict[str, str]]:
+    def _work(self, body: Mapping[str, Any], call: Call) -> tuple[Draft, Split, dict[str, str]]:
         """Compose the answer and charge for it."""
         world, model = self._world, body["model"]
-        parts = count()
-        draft = compose(
-            body,
-            read_prompt(body["messages"]),
-            world.filler,
-            lambda prefix: world.new_id(prefix, number, next(parts)),
-        )
+        draft = self._draft(body, call)
         now = world.clock()
         split = world.cache.split(model, tokens.segments(body), now)
         headers = world.limits.take(
@@ -76,30 +116,62 @@ class Messages:
         world.cache.learn(split, now)
         return draft, split, headers
 
+    def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> Draft:
+        world = self._world
+        parts = count(item * IDS)
+
+        def new_id(prefix: str) -> str:
+            return world.new_id(prefix, call.number, next(parts))
+
+        def save(filename: str, size: int) -> str:
+            content = Produced(world.filler, size)
+            file_id = new_id("file_01")
+            world.files.add(call.workspace_id, file_id, filename, content, downloadable=True)
+            return file_id
+
+        return compose(body, read_prompt(body["messages"]), world.filler, new_id, save)
+
     def _message(
-        self, body: Mapping[str, Any], draft: Draft, split: Split, number: int
+        self, body: Mapping[str, Any], draft: Draft, split: Split, call: Call, item: int = 0
     ) -> dict[str, Any]:
-        return {
-            "id": self._world.new_id("msg_01", number),
+        message = {
+            "id": self._world.new_id("msg_01", call.number, item),
             "type": "message",
             "role": "assistant",
             "model": body["model"],
             "content": [block.whole() for block in draft.blocks],
-            "container": self._container(body.get("container"), number),
+            "container": self._container(body, draft, call, item),
             "diagnostics": _diagnostics(body.get("diagnostics")),
             "stop_details": draft.stop_details,
             "stop_reason": draft.stop_reason,
             "stop_sequence": draft.stop_sequence,
             "usage": _usage(body, draft, split),
         }
+        if call.is_beta:
+            message["context_management"] = None
+            message["usage"] |= {"iterations": None, "fallback_credit": None}
+            if draft.stop_details:
+                message["stop_details"] = {**BETA_REFUSAL, **draft.stop_details}
+        return message
 
-    def _container(self, wanted: str | dict[str, Any] | None, number: int) -> dict[str, Any] | None:
-        if wanted is None:
+    def _container(
+        self, body: Mapping[str, Any], draft: Draft, call: Call, item: int
+    ) -> dict[str, Any] | None:
+        """Describe the container that was asked for, or that code was run in."""
+        wanted = body.get("container")
+        if wanted is None and not draft.ran_code:
             return None
-        given: dict[str, Any] = {"id": wanted} if isinstance(wanted, str) else wanted
-        skills = [{"version": "latest", **skill} for skill in given.get("skills") or ()]
+        given = wanted if isinstance(wanted, str) else (wanted or {}).get("id")
+        skills = [
+            {
+                "type": skill["type"],
+                "skill_id": skill["skill_id"],
+                "version": self._world.skills.resolve(call.workspace_id, skill).id,
+            }
+            for skill in container_skills(body)
+        ]
         return {
-            "id": given.get("id") or self._world.new_id("container_01", number),
+            "id": given or self._world.new_id("container_01", call.number, item),
             "expires_at": timestamp(int(self._world.now()) + CONTAINER_LIFE),
             "skills": skills or None,
         }

@@ -12,9 +12,11 @@ from attrs import frozen
 
 from claude_lite.emulator.problems import Problem
 from claude_lite.tampering import EVENT_STREAM
-from claude_lite.wire import Sleep
+from claude_lite.wire import BodySource, Response, Sleep
 
 MEBIBYTE: Final = 1024 * 1024
+
+Refuse = Callable[[Problem, str], Response]
 
 
 @frozen
@@ -28,12 +30,21 @@ class Call:
     params: Mapping[str, str]  # from the path
     query: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | BodySource
+    workspace_id: str
+    origin: str  # scheme and host that were asked, for URLs in answers
+    api_key_id: str | None = None  # of the credential; None for an admin's
+
+    @property
+    def is_beta(self) -> bool:
+        """Whether any beta was asked for."""
+        return bool(self.betas)
 
     def json(self) -> dict[str, Any]:
         """Parse the body; a `Problem` if it is not a JSON object."""
+        body = self.body if isinstance(self.body, bytes) else b"".join(self.body)
         try:
-            value = orjson.loads(self.body)
+            value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise Problem(400, f"The request body is not valid JSON: {error}") from None
         if not isinstance(value, dict):
@@ -43,7 +54,10 @@ class Call:
 
 @frozen
 class Answer:
-    """What a handler returns: a body at once (`size` bytes), or a stream of events."""
+    """What a handler returns: a body of `size` bytes, or a stream of nobody knows how many.
+
+    Where the chunks are a tuple, the body is there at once.
+    """
 
     chunks: Iterable[bytes | Sleep]
     size: int | None = None
@@ -74,6 +88,8 @@ class Route:
     handler: Callable[[Call], Answer]
     most: int = 32 * MEBIBYTE  # bytes of body
     per_workspace: bool = True  # else per organization, as the admin operations are
+    version: str | None = None  # what is meant where `anthropic-version` may be left out
+    refuse: Refuse = Problem.response  # how a problem is written, given the request's id
 
 
 class Router:

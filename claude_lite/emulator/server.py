@@ -12,10 +12,10 @@ import signal
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from claude_lite.emulator.http1 import BadRequest, Received, RequestReader, head
 from claude_lite.emulator.reply import Reply
@@ -26,6 +26,7 @@ from claude_lite.wire import Request, Sleep
 __all__ = ["emulator_server", "run", "serve"]
 
 TURN: Final = 32  # chunks that a stream may write before others get their turn
+LARGE: Final = 8 * 1024  # bytes of a chunk after which they get it at once
 BACKLOG: Final = 1024
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: close sends RST
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -176,20 +177,37 @@ class _Connection(asyncio.Protocol):
         host = received.headers.get("host", "localhost")
         url = f"http://{host}{received.target}"
         request = Request(received.method, url, received.headers, received.body)
-        reply = self._emulator.reply(request)
-        if reply.at_once and received.method != "HEAD":
-            opening = head(
-                reply.head.status,
-                reply.head.headers,
-                size=reply.size,
-                connection="keep-alive" if received.keep_alive else "close",
-            )
-            self._transport.write(b"".join((opening, *cast("Iterator[bytes]", reply.steps))))
-            if not received.keep_alive:
-                self._transport.close()
+        if not isinstance(request.body, bytes):
+            self._begin(self._work(received, request))
             return
-        self._acting = asyncio.get_running_loop().create_task(self._act(received, reply))
+        reply = self._emulator.reply(request)
+        if not reply.at_once or received.method == "HEAD":
+            self._begin(self._act(received, reply))
+            return
+        opening = head(
+            reply.head.status,
+            reply.head.headers,
+            size=reply.size,
+            connection="keep-alive" if received.keep_alive else "close",
+        )
+        self._transport.write(b"".join((opening, *cast("Iterator[bytes]", reply.steps))))
+        if not received.keep_alive:
+            self._transport.close()
+
+    def _begin(self, acting: Coroutine[Any, Any, None]) -> None:
+        self._acting = asyncio.get_running_loop().create_task(acting)
         self._acting.add_done_callback(self._acted)
+
+    async def _work(self, received: Received, request: Request) -> None:
+        """Find a reply on a thread, for a large body takes a while to read, and act it out."""
+        loop = asyncio.get_running_loop()
+        found = loop.run_in_executor(None, self._emulator.reply, request)
+        try:
+            reply = await asyncio.shield(found)
+        except asyncio.CancelledError:
+            found.add_done_callback(lambda late: late.result().close())
+            raise
+        await self._act(received, reply)
 
     def _acted(self, task: "asyncio.Task[None]") -> None:
         self._acting = None
@@ -229,7 +247,7 @@ class _Connection(asyncio.Protocol):
             if isinstance(step, bytes):
                 if step and received.method != "HEAD":
                     self._transport.write(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)
-                if number % TURN == 0:
+                if number % TURN == 0 or len(step) > LARGE:
                     await asyncio.sleep(0)
                 await self._writable.wait()
             elif isinstance(step, Sleep):

@@ -7,21 +7,36 @@ not wait: waits are steps of the reply. What it shares between threads is behind
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import evolve
 
-from claude_lite.emulator.catalogue import MODELS, VERSIONS
+from claude_lite.emulator.batch_runs import BatchPace
+from claude_lite.emulator.batches import Batches
+from claude_lite.emulator.blobs import Blob
+from claude_lite.emulator.catalogue import MODELS
+from claude_lite.emulator.chat import ChatCompletions
+from claude_lite.emulator.completions import Completions
+from claude_lite.emulator.credentials import Credentials
+from claude_lite.emulator.files import Files
 from claude_lite.emulator.ledger import Entry, Ledger, Requests
 from claude_lite.emulator.messages import Messages
+from claude_lite.emulator.models import Models
+from claude_lite.emulator.organization import Organization
 from claude_lite.emulator.problems import Problem
 from claude_lite.emulator.reply import Reply
-from claude_lite.emulator.routing import Answer, Call, Route, Router
+from claude_lite.emulator.reports import Reports
+from claude_lite.emulator.request_headers import read_betas, read_version, read_workspace
+from claude_lite.emulator.routing import Answer, Call, Refuse, Route, Router
+from claude_lite.emulator.skills import Skills
+from claude_lite.emulator.workspaces import Workspaces
 from claude_lite.emulator.world import World
 from claude_lite.faults import FaultScript
+from claude_lite.plain import read
 from claude_lite.tampering import End, Step, Tamper
-from claude_lite.wire import Request, Response, Sleep
+from claude_lite.wire import BodySource, Request, Response, Sleep
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = (
@@ -47,20 +62,21 @@ class Emulator:
         clock: Callable[[], float] = time.monotonic,
         latency: float = 0.0,
         tokens_per_second: float | None = None,
+        batches: Mapping[str, Any] | None = None,
     ) -> None:
         """Set the API up.
 
         *seed* decides ids and filler. *faults*: a script, or its rules. *api_keys*: those that
-        are let in; None: any that is not empty. *limits* per minute: see `rate_limits`.
+        are let in (see `credentials`); None: any. *limits* per minute: see `rate_limits`.
         *clock* gives seconds (a test may have its own). *latency*: seconds before each head;
-        *tokens_per_second*: the pace of answers, None for at once.
+        *tokens_per_second*: the pace of answers, None for at once. *batches*: how long they
+        take, see `batch_runs.BatchPace`.
 
-        Raises `UsageError` if faults or limits are wrong.
+        Raises `UsageError` if faults, limits or batches are wrong.
         """
         if faults is not None and not isinstance(faults, FaultScript):
             faults = FaultScript(list(faults), seed)
         self._faults = faults
-        self._api_keys = None if api_keys is None else frozenset(api_keys)
         self._latency = latency
         self._world = World(
             seed=seed,
@@ -69,8 +85,10 @@ class Emulator:
             clock=clock,
             tokens_per_second=tokens_per_second,
         )
-        self._router = Router(_routes(self._world))
+        self._credentials = Credentials(self._world, api_keys)
+        self._router = Router(_routes(self._world, read(BatchPace, batches or {}, "batches")))
         self._ledger = Ledger()
+        self._added = count()
         self._date: tuple[int, str] = (0, "")
 
     @property
@@ -108,6 +126,33 @@ class Emulator:
         """The most bytes that any route takes; a server need not keep more than one above."""
         return self._router.most
 
+    def add_file(
+        self,
+        filename: str,
+        content: bytes | BodySource,
+        *,
+        mime_type: str | None = None,
+        downloadable: bool = True,
+        expires_in: float | None = None,
+        workspace_id: str | None = None,
+        file_id: str | None = None,
+    ) -> str:
+        """Put a file into the API, as a tool would have, and return its id.
+
+        It is kept as it is, and read when it is downloaded. *expires_in* seconds, None for
+        never. The ids of workspace and file are made up where none is given.
+        """
+        world = self._world
+        return world.files.add(
+            workspace_id or world.workspace_id,
+            file_id or world.new_id("file_01", 0, next(self._added)),
+            filename,
+            Blob.of(content) if isinstance(content, bytes) else content,
+            mime_type=mime_type,
+            downloadable=downloadable,
+            expires_in=expires_in,
+        ).id
+
     def handle(self, request: Request) -> Response:
         """Answer at once, without waiting; a stream comes as one body.
 
@@ -130,7 +175,7 @@ class Emulator:
 
     def reply(self, request: Request) -> Reply:
         """Answer with a reply to be acted out, waits and faults included."""
-        body = request.body if isinstance(request.body, bytes) else b"".join(request.body)
+        body = request.body
         url = urlsplit(request.url)
         number = self._ledger.arrive(url.path, body)
         request_id = self._world.new_id("req_01", number)
@@ -142,7 +187,7 @@ class Emulator:
         elif fault is not None and not fault.sends:
             answer = Answer((), 0, status=0)
         else:
-            answer = self._answer(request, url, body, number, request_id, headers)
+            answer = self._answer(request, url, number, request_id, headers)
         delay = self._latency + answer.delay
         before = (*(fault.before() if fault else ()), *((Sleep(delay),) if delay else ()))
         headless = any(isinstance(step, End) for step in before)
@@ -161,7 +206,7 @@ class Emulator:
             steps,
             size=size,
             before=before,
-            at_once=fault is None and not delay and size is not None,
+            at_once=fault is None and not delay and isinstance(answer.chunks, tuple),
             on_end=self._ledger.leave,
         )
 
@@ -169,7 +214,6 @@ class Emulator:
         self,
         request: Request,
         url: SplitResult,
-        body: bytes,
         number: int,
         request_id: str,
         headers: dict[str, str],
@@ -177,36 +221,32 @@ class Emulator:
         """Find the route and ask it; *headers* gets those that every answer has."""
         headers["request-id"] = request_id
         headers["anthropic-organization-id"] = self._world.organization_id
+        refuse: Refuse = Problem.response
         try:
             route, params = self._router.find(request.method, url.path)
-            _check_size(body, route.most)
-            self._authenticate(request.headers)
+            refuse = route.refuse
+            _check_size(request.body, route.most)
+            key_id = self._credentials.check(request.headers, admin=not route.per_workspace)
+            workspace_id = self._world.workspace_id
             if route.per_workspace:
-                headers["anthropic-workspace-id"] = self._world.workspace_id
+                workspace_id = read_workspace(request.headers, workspace_id)
+                headers["anthropic-workspace-id"] = workspace_id
             call = Call(
                 number=number,
                 request_id=request_id,
-                version=_version(request.headers),
-                betas=_betas(request.headers),
+                version=read_version(request.headers, route.version),
+                betas=read_betas(request.headers),
                 params=params,
                 query=url.query,
                 headers=request.headers,
-                body=body,
+                body=request.body,
+                workspace_id=workspace_id,
+                origin=f"{url.scheme}://{url.netloc}",
+                api_key_id=key_id,
             )
             return route.handler(call)
         except Problem as problem:
-            return _answered(problem.response(request_id))
-
-    def _authenticate(self, headers: Mapping[str, str]) -> None:
-        key, authorization = headers.get("x-api-key"), headers.get("authorization")
-        if key is not None and authorization is not None:
-            raise Problem(401, "either x-api-key or authorization may be set, not both")
-        if key is None and authorization is None:
-            raise Problem(401, "x-api-key header is required")
-        scheme, _, token = (authorization or "").partition(" ")
-        given = token.strip() if key is None and scheme.lower() == "bearer" else key
-        if not given or (self._api_keys is not None and given not in self._api_keys):
-            raise Problem(401, "invalid bearer token" if key is None else "invalid x-api-key")
+            return _answered(refuse(problem, request_id))
 
     def _http_date(self) -> str:
         second = int(self._world.now())
@@ -218,9 +258,19 @@ class Emulator:
         return self._date[1]
 
 
-def _routes(world: World) -> Iterator[Route]:
+def _routes(world: World, pace: BatchPace) -> Iterator[Route]:
     """List every route; a module for another part of the API is added here."""
-    yield from Messages(world).routes()
+    messages = Messages(world)
+    yield from messages.routes()
+    yield from Completions(world, messages).routes()
+    yield from ChatCompletions(world, messages).routes()
+    yield from Batches(world, messages, pace).routes()
+    yield from Models(world).routes()
+    yield from Files(world).routes()
+    yield from Skills(world).routes()
+    yield from Organization(world).routes()
+    yield from Workspaces(world).routes()
+    yield from Reports(world).routes()
 
 
 def _answered(response: Response) -> Answer:
@@ -236,20 +286,6 @@ def _tampered(chunks: Iterable[bytes | Sleep], tamper: Tamper) -> Iterator[Step]
             yield chunk
 
 
-def _check_size(body: bytes, most: int) -> None:
-    if len(body) > most:
+def _check_size(body: bytes | BodySource, most: int) -> None:
+    if (len(body) if isinstance(body, bytes) else body.size) > most:
         raise Problem(413, "Request exceeds the maximum size")
-
-
-def _version(headers: Mapping[str, str]) -> str:
-    version = headers.get("anthropic-version")
-    if version is None:
-        raise Problem(400, "anthropic-version: header is required")
-    if version not in VERSIONS:
-        raise Problem(400, f'anthropic-version: "{version}" is not a valid version')
-    return version
-
-
-def _betas(headers: Mapping[str, str]) -> tuple[str, ...]:
-    flags = (flag.strip() for flag in headers.get("anthropic-beta", "").split(","))
-    return tuple(flag for flag in flags if flag)

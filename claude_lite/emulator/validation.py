@@ -110,7 +110,14 @@ _BETA: Final[Mapping[str, Check]] = {
     "fallbacks": anything,
     "mcp_servers": anything,
     "output_format": nullable(_FORMAT),
-    "thread": anything,
+    "thread": nullable(
+        tagged(
+            {
+                "create": record({"type": string}, closed=True),
+                "continue": record({"type": string, "previous_message_id": filled}, closed=True),
+            }
+        )
+    ),
     "tools": listing(beta_tool),
 }
 _BETA_MESSAGES: Final = listing(

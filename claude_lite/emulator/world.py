@@ -9,6 +9,11 @@ from typing import Any
 from claude_lite.emulator.answers import Filler
 from claude_lite.emulator.prompt_cache import PromptCache
 from claude_lite.emulator.rate_limits import RateLimits
+from claude_lite.emulator.seeded import NAME, settle
+from claude_lite.emulator.stored_files import StoredFiles
+from claude_lite.emulator.stored_organization import StoredOrganization
+from claude_lite.emulator.stored_skills import StoredSkills
+from claude_lite.emulator.usage import Usage
 
 
 class World:
@@ -31,9 +36,16 @@ class World:
         self.seconds_per_token = 1 / tokens_per_second if tokens_per_second else 0.0
         self.filler = Filler(seed)
         self.cache = PromptCache()
+        self.files = StoredFiles(self.now)
+        self.skills = StoredSkills(self.now)
         self.organization_id = self._uuid("organization")
         self.workspace_id = self.new_id("wrkspc_01", 0)
+        self.usage = Usage()
         self._epoch = time.time() - clock()
+        self.organization = StoredOrganization(
+            self.organization_id, self.workspace_id, NAME, self.now
+        )
+        settle(self.organization, self.new_id, self.now())
 
     def now(self) -> float:
         """Tell the time of day, in seconds since 1970, as the emulator's clock has it."""

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -24,21 +24,22 @@ _INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 def assert_no_network(*, allow_loopback: bool = False) -> Iterator[None]:
     """Make new connections, datagrams and look-ups of names fail in this process.
 
-    Each raises `AssertionError` where it is tried; so does leaving the block, if whoever tried
-    kept quiet about it. *allow_loopback* lets through what goes to this machine.
+    Each raises `NetworkUsed` where it is tried, and leaving the block raises it again, whatever
+    became of the first. *allow_loopback* lets through what goes to this machine.
     """
     guard = _Guard(allow_loopback=allow_loopback)
     with _lock:
         if not _guards:
             _listen()
         _guards.append(guard)
-    try:
+    with ExitStack() as stack:
+        stack.push(guard.judge)
+        stack.callback(_guards.remove, guard)
         yield
-    finally:
-        with _lock:
-            _guards.remove(guard)
-    if guard.tried:
-        raise AssertionError(f"the network was used: {', '.join(guard.tried)}")
+
+
+class NetworkUsed(AssertionError, OSError):
+    """Somebody tried to. As an `OSError` it makes whoever tried clean up."""
 
 
 class _Guard:
@@ -51,7 +52,12 @@ class _Guard:
     def refuse(self, what: str, host: str) -> None:
         if not (self._allow_loopback and _is_loopback(host)):
             self.tried.append(f"{what} {host}")
-            raise AssertionError(f"no network is to be used here: {what} {host}")
+            raise NetworkUsed(f"no network is to be used here: {what} {host}")
+
+    def judge(self, _: object, error: BaseException | None, __: object) -> None:
+        """Leave the block."""
+        if self.tried:
+            raise NetworkUsed(f"the network was used: {', '.join(self.tried)}") from error
 
 
 _guards: Final[list[_Guard]] = []

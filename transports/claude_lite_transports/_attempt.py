@@ -6,6 +6,7 @@ socket becomes one of ours here. No variable holds what was serialised: a `memor
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from socket import socket
 from types import TracebackType
 from typing import Final
@@ -18,7 +19,7 @@ from claude_lite.errors import (
     StreamInterrupted,
     UsageError,
 )
-from claude_lite.wire import Head, Request, Response
+from claude_lite.wire import Head, Limits, Request, Response
 from claude_lite_transports._dial import RECEIVE, Clocks, Route, bare, is_timeout, ready
 from claude_lite_transports._http1 import SMALL, Reply
 from claude_lite_transports._idle import Idle
@@ -26,6 +27,8 @@ from claude_lite_transports._idle import Idle
 # What is written at once. Over TLS a write returns only when all of it is out, and while it
 # waits no reply is noticed; one record goes out without waiting if there is room at all.
 _RECORD: Final = 16 * 1024
+
+_LINGER: Final = Limits(read=0.1, total=0.1)
 
 
 class Attempt:
@@ -94,6 +97,14 @@ class Attempt:
         if not chunk:
             raise StopIteration
         return chunk
+
+    def finish(self) -> None:
+        """Wait a moment for the end of a body whose rest does not matter."""
+        self._clocks = Clocks(_LINGER)
+        self._clocks.connecting = False
+        with suppress(ClaudeError):
+            while self._take():
+                pass
 
     def _take(self) -> bytes:
         """Return the next chunk, b"" after the last; then the connection is free again."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar, cast, get_args
 from claude_lite.errors import UsageError
 from claude_lite_transports._redaction import Redactor
 from claude_lite_transports._tape import Tape
-from claude_lite_transports.cassette import Interaction
+from claude_lite_transports.cassette import CassetteMiss, Interaction
 
 Mode = Literal["none", "once", "new_episodes", "all", "rewrite", "off"]
 
@@ -96,9 +96,7 @@ class Recorder(Generic[T]):
         self._contain(inner)
 
     @classmethod
-    def sharing(
-        cls, other: "Recorder[Any]", inner: T | Callable[[], T] | None = None
-    ) -> Self:
+    def sharing(cls, other: "Recorder[Any]", inner: T | Callable[[], T] | None = None) -> Self:
         """Share the file and the settings of another one, which may be of the other colour."""
         new = object.__new__(cls)
         new.__dict__.update(other.__dict__)
@@ -115,6 +113,11 @@ class Recorder(Generic[T]):
     def unused(self) -> list[Interaction]:
         """Give what is recorded and was not asked for."""
         return self._tape.unused()
+
+    @property
+    def misses(self) -> list[CassetteMiss]:
+        """What was asked for and had no answer, as the errors that were raised for it."""
+        return self._tape.misses
 
     def save(self) -> None:
         """Write what was recorded, if anything was; raises `SecretInCassette` if it must not be."""

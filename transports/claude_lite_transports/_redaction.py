@@ -48,6 +48,10 @@ _SECRET_FIELDS: Final = frozenset(
 _SECRET_QUERY: Final = re.compile(
     r"(?i)(?:key|(?<!page)(?<!page_)token|secret|signature|credential|password|^sig)$"
 )
+# What gateways call theirs: x-gateway-token, cf-access-client-secret, ...
+_SECRET_HEADER: Final = re.compile(
+    r"(?:key|token|secret|signature|credentials?|password|authorization|auth)$"
+)
 # A dummy such as "test" is no secret, and replacing it would change what it occurs in.
 _SHORTEST_CREDENTIAL: Final = 8
 _LONGEST_WORD: Final = 11
@@ -91,8 +95,12 @@ class Redactor:
 
     def learn(self, request: Request) -> None:
         """Remember the credentials that a request carries in its headers and its URL."""
-        for name, value in request.headers.items():
-            if name.lower() in SECRET_HEADERS or isinstance(value, MaskedStr):
+        for name, value in ((name.lower(), value) for name, value in request.headers.items()):
+            if (
+                _SECRET_HEADER.search(name)
+                or name in SECRET_HEADERS
+                or isinstance(value, MaskedStr)
+            ):
                 self._learn(str(value))
                 self._learn(value.partition(" ")[2])  # without the word Bearer
         host, _, query = _split(request.url)
@@ -107,6 +115,12 @@ class Redactor:
             for name in _SECRET_FIELDS.intersection(value):
                 if isinstance(value[name], str):
                     self._learn(value[name])
+
+    def learn_live(self, data: bytes) -> None:
+        """Remember whatever in a text looks like a key."""
+        for pattern in _LIVE.values():
+            for match in pattern.finditer(data):
+                self._learn(match[0].decode())
 
     def _learn(self, secret: str) -> None:
         word = secret.isalpha() and len(secret) <= _LONGEST_WORD

@@ -7,7 +7,6 @@ later request is replaced in the earlier ones, too.
 """
 
 import itertools
-import json
 import re
 import threading
 from collections import defaultdict, deque
@@ -22,20 +21,24 @@ from claude_lite.errors import TransportError, UnexpectedResponse
 from claude_lite.wire import Response
 from claude_lite_transports._matching import explain_miss, match_key
 from claude_lite_transports._redaction import Redactor
+from claude_lite_transports._review import refuse_secrets
 from claude_lite_transports.cassette import (
     CassetteMiss,
     Interaction,
     InteractionsUnused,
-    SecretInCassette,
     dump,
     encode_body,
-    encode_chunk,
+    encode_stream,
     load,
     parse_json,
     write,
 )
 
 _MOST_NAMED: Final = 3
+_HOW_TO_RECORD: Final = (
+    "CLAUDE_LITE_RECORD=new_episodes (or pytest --claude-record=new_episodes) records what is "
+    "missing, rewrite all of it anew"
+)
 _BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 # After these no event follows, and a reader need not wait for the end of the body.
 _LAST_EVENT: Final = re.compile(rb"(?:^|[\r\n])(?:event: ?(?:message_stop|error)|data: ?\[DONE\])")
@@ -119,9 +122,7 @@ class Take:
             return encode_body(redactor.data(body))
         waits = [round((b - a) * 1000) for a, b in itertools.pairwise(self.times)]
         chunks, delays = redactor.chunks(self.chunks, waits[1:])
-        encoded = {"chunks": [encode_chunk(chunk) for chunk in chunks]}
-        delays = [waits[0], *delays]
-        return encoded | ({"delays_ms": delays} if any(delays) else {})
+        return encode_stream(chunks, [waits[0], *delays])
 
 
 class Tape:
@@ -190,8 +191,7 @@ class Tape:
 
     def _advice(self) -> str:
         missing = "" if self._path.exists() else "There is no such file. "
-        fix = "CLAUDE_LITE_RECORD=new_episodes records what is missing, =rewrite all of it anew"
-        return missing + fix
+        return missing + _HOW_TO_RECORD
 
     def unused(self) -> list[Interaction]:
         """Give what is recorded and was not asked for; empty where nothing is replayed."""
@@ -204,7 +204,10 @@ class Tape:
         if unused := self.unused():
             some = ", ".join(map(str, unused[:_MOST_NAMED]))
             more = ", ..." if len(unused) > _MOST_NAMED else ""
-            raise InteractionsUnused(f"{len(unused)} unused in {self._path}: {some}{more}")
+            raise InteractionsUnused(
+                f"{len(unused)} unused in {self._path}: {some}{more}",
+                advice=f"strict=False allows it. {_HOW_TO_RECORD}",
+            )
 
     def forget(self) -> None:
         """Drop what was recorded and not saved."""
@@ -224,8 +227,7 @@ class Tape:
             for take in takes:
                 self._learn(take)
             items = self._merged([take.interaction(self._redactor) for take in takes])
-            for number, item in enumerate(items, 1):
-                self._refuse_secrets(number, item)
+            refuse_secrets(items, self._redactor, self._path)
             write(self._path, dump(items))
             for take in takes:
                 take.saved = True
@@ -251,16 +253,6 @@ class Tape:
                 placed.add(index)
                 merged.append(fresh[index])
         return merged + [item for index, item in enumerate(fresh) if index not in placed]
-
-    def _refuse_secrets(self, number: int, item: Interaction) -> None:
-        text = json.dumps(item.raw(), ensure_ascii=False)
-        leak = self._redactor.leak
-        if kind := leak(text) or leak(b"".join(item.chunks)):
-            name = f", {item}" if not leak(str(item)) else ""
-            raise SecretInCassette(
-                f"{self._path} was not written: {kind} would be in interaction {number}{name}",
-                advice="Pass it in redact=[...], or keep it out of the request",
-            )
 
 
 def _has_last_event(stream: bytes) -> bool:

@@ -17,7 +17,8 @@ began. An interaction has
                 failed before the head
     left_early  true if whoever recorded it stopped reading before the end
 
-Keys that do not apply are left out. A host, a credential or a time of day is never saved.
+Keys that do not apply are left out. A host or a credential is never saved, and of the time of
+day only what the server's `date` header says.
 """
 
 import base64
@@ -148,6 +149,12 @@ def encode_chunk(chunk: bytes) -> str | dict[str, str]:
         return chunk.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(chunk).decode()}
+
+
+def encode_stream(chunks: Sequence[bytes], delays: Sequence[int]) -> dict[str, Any]:
+    """Give a stream; `delays` are milliseconds before its head and before each chunk."""
+    encoded: dict[str, Any] = {"chunks": [encode_chunk(chunk) for chunk in chunks]}
+    return encoded | ({"delays_ms": list(delays)} if any(delays) else {})
 
 
 def _decoded(response: dict[str, Any]) -> tuple[bytes, ...]:

@@ -9,22 +9,19 @@ one's own, a test of an hour of retries takes no time. No event loop is imported
 colour sleeps by asyncio unless it is given another *sleep* (`trio.sleep`, `anyio.sleep`).
 """
 
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Any
 
 from attrs import evolve
 
 from claude_lite.emulator import Emulator, Reply
-from claude_lite.errors import ResponseTooLarge, TimedOut
 from claude_lite.faults import End
-from claude_lite.wire import AsyncHead, Clock, Head, Limits, Request, Response, Sleep
+from claude_lite.wire import AsyncHead, Head, Request, Response, Sleep
+from claude_lite_transports._patience import LONGEST, Body, Patience
 
 __all__ = ["AsyncEmulatorTransport", "EmulatorTransport"]
-
-LONGEST: Final = 1e8  # seconds; three years stand for "for good", which no clock can sleep
 
 
 class EmulatorTransport:
@@ -44,7 +41,7 @@ class EmulatorTransport:
     def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         with self.stream(request) as (head, chunks):
-            body = _Body(request.limits)
+            body = Body(request.limits, head)
             for chunk in chunks:
                 body.add(chunk)
             return evolve(head, body=body.joined())
@@ -53,7 +50,7 @@ class EmulatorTransport:
     def stream(self, request: Request, /) -> Iterator[Head]:
         """Yield the head and the chunks as they come; raises `TransportError`."""
         reply = self.emulator.reply(request)
-        patience = _Patience(request.limits, self.emulator.clock)
+        patience = Patience(request.limits, self.emulator.clock)
         try:
             for step in reply.before:
                 if isinstance(step, Sleep):
@@ -75,7 +72,7 @@ class EmulatorTransport:
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    def _chunks(self, reply: Reply, patience: "_Patience") -> Iterator[bytes]:
+    def _chunks(self, reply: Reply, patience: Patience) -> Iterator[bytes]:
         for step in reply.steps:
             if isinstance(step, bytes):
                 patience.hear()
@@ -85,11 +82,11 @@ class EmulatorTransport:
             elif step.how != "truncate":
                 self._fail(patience, step, begun=True)
 
-    def _wait(self, patience: "_Patience", seconds: float) -> None:
+    def _wait(self, patience: Patience, seconds: float) -> None:
         self._sleep(patience.grant(seconds))
         patience.check()
 
-    def _fail(self, patience: "_Patience", end: End, *, begun: bool) -> None:
+    def _fail(self, patience: Patience, end: End, *, begun: bool) -> None:
         if end.how == "stall":
             self._wait(patience, LONGEST)
         raise end.error(begun=begun)
@@ -112,7 +109,7 @@ class AsyncEmulatorTransport:
     async def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         async with self.stream(request) as (head, chunks):
-            body = _Body(request.limits)
+            body = Body(request.limits, head)
             async for chunk in chunks:
                 body.add(chunk)
             return evolve(head, body=body.joined())
@@ -121,7 +118,7 @@ class AsyncEmulatorTransport:
     async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
         """Yield the head and the chunks as they come; raises `TransportError`."""
         reply = self.emulator.reply(request)
-        patience = _Patience(request.limits, self.emulator.clock)
+        patience = Patience(request.limits, self.emulator.clock)
         try:
             await self._sleep(0)  # a network would let others run, too
             for step in reply.before:
@@ -144,7 +141,7 @@ class AsyncEmulatorTransport:
     async def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    async def _chunks(self, reply: Reply, patience: "_Patience") -> AsyncIterator[bytes]:
+    async def _chunks(self, reply: Reply, patience: Patience) -> AsyncIterator[bytes]:
         for step in reply.steps:
             if isinstance(step, bytes):
                 patience.hear()
@@ -154,62 +151,14 @@ class AsyncEmulatorTransport:
             elif step.how != "truncate":
                 await self._fail(patience, step, begun=True)
 
-    async def _wait(self, patience: "_Patience", seconds: float) -> None:
+    async def _wait(self, patience: Patience, seconds: float) -> None:
         await self._sleep(patience.grant(seconds))
         patience.check()
 
-    async def _fail(self, patience: "_Patience", end: End, *, begun: bool) -> None:
+    async def _fail(self, patience: Patience, end: End, *, begun: bool) -> None:
         if end.how == "stall":
             await self._wait(patience, LONGEST)
         raise end.error(begun=begun)
-
-
-class _Patience:
-    """How long one attempt may still take, by its limits."""
-
-    def __init__(self, limits: Limits, clock: Clock) -> None:
-        self._read = math.inf if limits.read is None else limits.read
-        self._clock = clock
-        self._deadline = math.inf if limits.total is None else clock() + limits.total
-        self._silence = 0.0
-        self._over = ""
-
-    def grant(self, seconds: float) -> float:
-        """Say how much of a wait there is time for; `check` then says whether it was enough."""
-        left = {"read": self._read - self._silence, "total": self._deadline - self._clock()}
-        phase = min(left, key=lambda name: left[name])
-        self._silence += seconds
-        self._over = phase if left[phase] < seconds else ""
-        return max(0.0, min(seconds, left[phase]))
-
-    def check(self) -> None:
-        """Raise `TimedOut` if the last wait was longer than granted."""
-        if self._over:
-            raise TimedOut(self._over)
-
-    def hear(self) -> None:
-        """Something arrived; raises `TimedOut` if that was after the end of it all."""
-        self._silence = 0.0
-        if self._clock() > self._deadline:
-            raise TimedOut("total")
-
-
-class _Body:
-    """A body that is read whole, up to a limit."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._most = math.inf if limits.max_response is None else limits.max_response
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def add(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > self._most:
-            raise ResponseTooLarge(f"the response is larger than {self._most} bytes")
-        self._chunks.append(chunk)
-
-    def joined(self) -> bytes:
-        return b"".join(self._chunks)
 
 
 async def _asyncio_sleep(seconds: float) -> None:

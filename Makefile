@@ -1,0 +1,42 @@
+# Everything happens in .venv, which each target sets up as far as it needs it.
+#
+#   make demo    run examples/requests.jsonl against the emulator, with faults; no key, no network
+#   make test    run the tests
+#   make check   lint, formatting, types
+#   make clean   remove .venv and what was built
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+.DEFAULT_GOAL := test
+
+$(BIN)/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# Dependency groups need pip 25.1, and venv brings the pip that Python was shipped with.
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --group dev
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/claude-lite run examples/requests.jsonl --output demo-results.jsonl --force \
+		--emulator --faults examples/faults.json
+	$(BIN)/python examples/check_results.py examples/requests.jsonl demo-results.jsonl
+
+test: .venv/installed-dev
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+clean:
+	rm -rf .venv dist build demo-results.jsonl .mypy_cache .pytest_cache .ruff_cache .hypothesis

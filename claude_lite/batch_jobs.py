@@ -1,0 +1,162 @@
+"""Which requests of a batch have been answered, and which are worth asking again. No I/O.
+
+Of results only a few bytes a request are kept, so memory does not grow with them.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from attrs import frozen
+
+from claude_lite.batch_waiting import is_passing
+from claude_lite.batches import (
+    MAX_REQUESTS,
+    BatchEntry,
+    BatchResult,
+    CreateBatch,
+    ErroredResult,
+    plain,
+)
+from claude_lite.codec import dumps
+from claude_lite.operations import JSON, too_large
+
+Pair = tuple[JSON, BatchResult]
+"""A request, and what became of it."""
+
+FRAME: Final = len(b'{"requests":[]}')
+
+MISSING, SUCCEEDED, ERRORED, CANCELED, EXPIRED, PASSED, OTHER = range(7)
+KINDS: Final = {"succeeded": SUCCEEDED, "canceled": CANCELED, "expired": EXPIRED}
+AGAIN: Final = frozenset({MISSING, EXPIRED, PASSED})
+
+
+def split(
+    requests: Iterable[JSON],
+    *,
+    most: int = MAX_REQUESTS,
+    size: int = CreateBatch.route.max_body,
+    **fields: Any,
+) -> Iterator[CreateBatch]:
+    """Put *requests* into batches of at most *most*, and of *size* bytes of JSON.
+
+    They are taken as the batches are: one batch is held at a time. *fields* are further ones of
+    `CreateBatch`. Raises `RequestTooLarge` for a request that no batch can hold.
+    """
+    frame = FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + FRAME
+    held: list[JSON] = []
+    total = frame
+    for request in requests:
+        given = plain(request)
+        length = len(dumps(given)) + 1  # and a comma
+        if frame + length > size:
+            raise too_large(frame + length, size)
+        if len(held) == most or total + length > size:
+            yield CreateBatch(requests=held, **fields)
+            held, total = [], frame
+        held.append(given)
+        total += length
+    if held:
+        yield CreateBatch(requests=held, **fields)
+
+
+@frozen
+class BatchReport:
+    """How a job stands: counts of requests by their results, and `custom_id`s out of place.
+
+    `missing` ones have no result yet; `duplicate` ones have several in one batch, of which the
+    first counts; `unknown` ones nobody asked for. `other` are results of a kind that this
+    version does not know. `attempts` is the number of batches that were read to their end.
+    """
+
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+    other: int
+    missing: tuple[str, ...]
+    duplicate: tuple[str, ...]
+    unknown: tuple[str, ...]
+    attempts: int
+
+
+class BatchJob:
+    """The requests of a batch, and for each what became of it.
+
+    What has no result, or expired, or failed for a passing reason (the API's being overloaded,
+    say) is asked again: in at most *attempts* batches, the first included. A result is given
+    out once, when nothing more will be done about it.
+    """
+
+    def __init__(self, create: CreateBatch, attempts: int = 3) -> None:
+        self.create = create
+        self.attempts = attempts
+        self.batch_id: str | None = None
+        """The batch under way; to take up the job in another process, set it."""
+        self._made = 0
+        self._places = {
+            request.get("custom_id", ""): i for i, request in enumerate(create.requests)
+        }
+        self._kinds = bytearray(len(create.requests))
+        self._read = bytearray(len(create.requests))  # the number of the reading, for duplicates
+        self._reading = 0
+        self._duplicate: dict[str, None] = {}
+        self._unknown: dict[str, None] = {}
+
+    def pending(self) -> CreateBatch | None:
+        """The batch to create next; None if there is nothing left to ask, or no attempt."""
+        if self._made >= self.attempts:
+            return None
+        requests = self.create.requests
+        if self._made:
+            requests = [r for r, k in zip(requests, self._kinds, strict=True) if k in AGAIN]
+        return self.create.replace(requests=requests) if requests else None
+
+    def begin(self) -> None:
+        """Results will be read from the beginning; what was taken already is passed over."""
+        self._reading = self._reading % 255 + 1
+
+    def take(self, entry: BatchEntry) -> Pair | None:
+        """Note a result; return it, and its request, if it is one to be given out."""
+        place = self._places.get(entry.custom_id)
+        if place is None:
+            self._unknown[entry.custom_id] = None
+            return None
+        if self._read[place] == self._reading:
+            self._duplicate[entry.custom_id] = None
+            return None
+        self._read[place] = self._reading
+        last = self._made + 1 >= self.attempts
+        if self._kinds[place] not in AGAIN:
+            return None  # given out in an earlier reading
+        kind = _kind(entry.result)
+        self._kinds[place] = kind
+        if kind in AGAIN and not last:
+            return None
+        return self.create.requests[place], entry.result
+
+    def end(self) -> None:
+        """All results of the batch have been read."""
+        self._made += 1
+        self.batch_id = None
+
+    @property
+    def report(self) -> BatchReport:
+        """How the job stands."""
+        count = self._kinds.count
+        return BatchReport(
+            succeeded=count(SUCCEEDED),
+            errored=count(ERRORED) + count(PASSED),
+            canceled=count(CANCELED),
+            expired=count(EXPIRED),
+            other=count(OTHER),
+            missing=tuple(name for name, i in self._places.items() if self._kinds[i] == MISSING),
+            duplicate=tuple(self._duplicate),
+            unknown=tuple(self._unknown),
+            attempts=self._made,
+        )
+
+
+def _kind(result: BatchResult) -> int:
+    if isinstance(result, ErroredResult):
+        return PASSED if is_passing(result.exception) else ERRORED
+    return KINDS.get(result.type, OTHER)  # type: ignore[attr-defined]  # every member has one

@@ -1,0 +1,258 @@
+"""Run many requests through an `AsyncClient`, a number of them at a time.
+
+    with open("requests.jsonl", "rb") as lines:
+        tally = await run(client, read(lines), finished, concurrency=32)
+
+Requests are taken from an iterable as there is room for them, and each outcome is handed over
+as it ends: at no time is more held than what is in flight. A failure is an outcome, too, and
+stops nothing. Rate limits are met together (`claude_lite.pace`); other retries are the
+client's. This opens no file and prints nothing: `claude_lite.requests_file` reads requests,
+`claude_lite.results_file` keeps outcomes, and `claude-lite run` does both.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from attrs import Factory, define, field, frozen
+
+from claude_lite.client import AsyncClient
+from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
+from claude_lite.models import Message
+from claude_lite.operations import Operation
+from claude_lite.pace import Pace
+from claude_lite.wire import MASK, Clock
+
+RATE_LIMITED: Final = 50  # times that one request is asked again after a rate limit
+LONGEST_GUESS: Final = 30.0  # seconds, where a rate limit does not say how long
+
+
+@frozen
+class Item:
+    """A request to make: the `line` it stands on, from 1, and the name to answer under."""
+
+    line: int
+    custom_id: str
+    operation: Operation[Message]
+
+
+@frozen
+class Outcome:
+    """How a request ended: with a message or an error, after so many attempts.
+
+    `elapsed_ms` spans retries and waits. A line that is no request ends with a `UsageError`
+    and no attempt; its `custom_id` is None where it has none of its own.
+    """
+
+    line: int
+    custom_id: str | None
+    result: Message | ClaudeError
+    attempts: int = 0
+    elapsed_ms: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a message."""
+        return isinstance(self.result, Message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as a JSON object: a line of results, as the Batches API has it, and more."""
+        result = self.result
+        if isinstance(result, Message):
+            ending: dict[str, Any] = {"type": "succeeded", "message": result.to_dict()}
+            usage: Any = result.usage.to_dict()
+        else:
+            ending = {"type": "errored", "error": result.to_dict()}
+            usage = result.usage
+        return {
+            "custom_id": self.custom_id,
+            "result": ending,
+            "request_id": result.request_id,
+            "attempts": self.attempts,
+            "usage": usage,
+            "elapsed_ms": self.elapsed_ms,
+            "line": self.line,
+        }
+
+
+@define
+class Tally:
+    """The count of a run, up to date at any time. Times are of `time.monotonic`, in seconds."""
+
+    succeeded: int = 0
+    failed: Counter[str] = Factory(Counter)
+    """By the class of error."""
+    bad_lines: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    started: float = field(factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """How many ended, one way or the other."""
+        return self.succeeded + self.failed.total() + self.bad_lines
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.started
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one that ended."""
+        result = outcome.result
+        if isinstance(result, Message):
+            self.succeeded += 1
+            self.input_tokens += result.usage.total_input_tokens
+            self.output_tokens += result.usage.output_tokens
+        elif isinstance(result, UsageError):
+            self.bad_lines += 1
+        else:
+            self.failed[type(result).__name__] += 1
+
+
+async def run(
+    client: AsyncClient,
+    items: Iterable[Item | Outcome],
+    finished: Callable[[Outcome], None],
+    *,
+    concurrency: int = 32,
+    rate_limited: int = RATE_LIMITED,
+    started: Callable[[Item], None] | None = None,
+    tally: Tally | None = None,
+) -> Tally:
+    """Make the requests of *items*, at most *concurrency* at a time; an `Outcome` passes through.
+
+    *finished* is called with each outcome, *started* with each request before it is made, in
+    the task that makes it; *tally* is kept up to date on the way, and returned. A request that
+    a rate limit refuses is asked again, up to *rate_limited* attempts and the client's
+    deadline; unless the client's policy is to try once, to defer, or has a rule of its own for
+    `RateLimited`.
+
+    An exception of *items* or *finished* ends the run; so ended, or cancelled, what is in
+    flight is dropped.
+    """
+    tally = tally or Tally()
+    transport = client.transport
+    clock: Clock = getattr(transport, "monotonic", time.monotonic)
+    pace = Pace(concurrency, clock, transport.sleep)
+    workers = [_Worker(client, pace, tally, clock, rate_limited) for _ in range(concurrency)]
+    shared = iter(items)
+    tasks = [asyncio.create_task(worker.work(shared, started, finished)) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return tally
+
+
+class _Worker:
+    """Makes one request after the other."""
+
+    def __init__(
+        self, client: AsyncClient, pace: Pace, tally: Tally, clock: Clock, rate_limited: int
+    ) -> None:
+        policy = client.config.retry
+        has_rule = policy.rule_for(RateLimited()) is not None
+        self._patient = not (has_rule or policy.defers or policy.attempts == 1)
+        self._client = client.with_options(
+            observe=self._event, retry=policy.off(RateLimited) if self._patient else policy
+        )
+        self._observe = client.config.observe
+        self._pace = pace
+        self._tally = tally
+        self._clock = clock
+        self._rate_limited = rate_limited
+        self._attempts = 0
+
+    async def work(
+        self,
+        items: Iterator[Item | Outcome],
+        started: Callable[[Item], None] | None,
+        finished: Callable[[Outcome], None],
+    ) -> None:
+        """Take from *items*, which others take from as well, until there are no more."""
+        for item in items:
+            if isinstance(item, Outcome):
+                outcome = item
+                await asyncio.sleep(0)  # a million of these should not shut the others out
+            else:
+                if started is not None:
+                    started(item)
+                self._tally.in_flight += 1
+                outcome = await self._asked(item)
+                self._tally.in_flight -= 1
+            finished(outcome)
+            self._tally.add(outcome)
+
+    async def _asked(self, item: Item) -> Outcome:
+        self._attempts = 0
+        start = self._clock()
+        result: Message | ClaudeError
+        try:
+            result = await self._answer(item.operation, start)
+        except ClaudeError as error:
+            result = error.amend(attempts=self._attempts)
+        except Exception as error:  # noqa: BLE001  # a bug; but the others' answers are paid for
+            result = ClaudeError(self._without_secrets(f"{type(error).__name__}: {error}"))
+        elapsed = round((self._clock() - start) * 1000, 1)
+        return Outcome(item.line, item.custom_id, result, self._attempts, elapsed)
+
+    async def _answer(self, operation: Operation[Message], start: float) -> Message:
+        """Ask until it is no rate limit that refuses."""
+        again = False
+        while True:
+            await self._pace.enter(again=again)
+            try:
+                message = await self._client_since(start).send(operation)
+            except RateLimited as error:
+                self._pace.slow_down(self._patience(error, start))
+            else:
+                self._pace.speed_up()
+                return message
+            finally:
+                self._pace.leave()
+            self._tally.retries += 1
+            await self._pace.resumed()
+            again = True
+
+    def _client_since(self, start: float) -> AsyncClient:
+        """The client, with as much of its deadline as is left of it since *start*."""
+        deadline = self._client.config.deadline
+        used = self._clock() - start
+        if deadline is None or used < deadline / 100:
+            return self._client
+        return self._client.with_options(deadline=max(deadline - used, 0.001))
+
+    def _patience(self, error: RateLimited, start: float) -> float:
+        """The seconds after which to ask again; raises the error if that is not to be."""
+        refused = isinstance(error, SpendLimitReached) or error.should_retry is False
+        if refused or not self._patient or self._attempts >= self._rate_limited:
+            raise error
+        wait = error.retry_after
+        if wait is None:
+            wait = min(LONGEST_GUESS, 0.5 * 2.0**self._attempts)
+        deadline = self._client.config.deadline
+        if deadline is not None and self._clock() + wait >= start + deadline:
+            advice = f"Try again in {wait:.3g} s: the deadline comes before that."
+            raise error.amend(advice=advice)
+        return wait
+
+    def _event(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Count what the client says of its attempts, and pass it on."""
+        if event == "claude_lite.call":
+            self._attempts += fields["attempts"]
+        elif "retry_in" in fields:
+            self._tally.retries += 1
+        if self._observe is not None:
+            self._observe(event, fields)
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._client.config.secrets():
+            text = text.replace(secret, MASK)
+        return text

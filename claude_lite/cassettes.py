@@ -1,0 +1,230 @@
+"""The command `claude-lite cassettes`: look at recordings, check, redact and convert them.
+
+    [diff "claude"]                                     # in .gitconfig, and in .gitattributes:
+        textconv = claude-lite cassettes show           # tests/**/cassettes/**/*.json diff=claude
+
+Recordings and their rules belong to `claude_lite_transports`, which is imported when a command
+runs. Nothing here makes a request.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from claude_lite.errors import UsageError
+
+if TYPE_CHECKING:
+    from claude_lite_transports._redaction import Redactor
+    from claude_lite_transports.cassette import Interaction
+
+DONE: Final = 0
+FAILED: Final = 1
+FORMATS: Final = ("cassette", "har", "vcr")
+SUFFIXES: Final = {".har": "har", ".yaml": "vcr", ".yml": "vcr"}
+
+# What would move a terminal's cursor, or worse.
+_CONTROLS: Final = {c: None for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (9, 10)}
+_TEST: Final = re.compile(r"(?:.*\.)?(test\w*)")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `cassettes` to the subparsers of a command line; each sets `command`."""
+    made = commands.add_parser(
+        "cassettes",
+        help="show, check, redact and convert recordings",
+        description="Show, check, redact and convert recordings.",
+    )
+    actions = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add = actions.add_parser("show", help="print a recording as text, also for git diff")
+    add.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    add.set_defaults(command=_show)
+    add = actions.add_parser(
+        "check",
+        help="look for broken files, secrets, repeated answers, and files that no test uses",
+        epilog="exit code: 0 fine, 1 something is wrong, 2 wrong usage",
+    )
+    add.add_argument("files", metavar="PATH", type=Path, nargs="+", help="files or directories")
+    add.add_argument("--strict", action="store_true", help="fail for what is only odd, too")
+    add.set_defaults(command=_check)
+    add = actions.add_parser(
+        "redact",
+        help="take more secrets out of recordings",
+        description="Take secrets out of recordings: what looks like a key, and what is given. "
+        "To replay them, give the recording transport the same secrets as redact=[...].",
+    )
+    add.add_argument("files", metavar="PATH", type=Path, nargs="+", help="files or directories")
+    add.add_argument(
+        "--env", metavar="NAME", action="append", default=[], help="variable that holds a secret"
+    )
+    add.add_argument(
+        "--text", metavar="TEXT", action="append", default=[], help="a text to replace"
+    )
+    add.add_argument("--header", metavar="NAME", action="append", default=[], help="header to drop")
+    add.set_defaults(command=_redact)
+    add = actions.add_parser(
+        "convert",
+        help="write a recording as HAR 1.2 or for vcrpy, or read one",
+        description="Convert between a cassette, HAR 1.2, and the YAML or JSON of vcrpy. The kind "
+        "of IN is recognised; that of OUT follows from its suffix (.har, .yaml, else a cassette).",
+    )
+    add.add_argument("source", metavar="IN", type=Path)
+    add.add_argument("target", metavar="OUT", type=Path)
+    add.add_argument("--to", choices=FORMATS, help="the kind of OUT")
+    add.add_argument("--base-url", metavar="URL", help="to put before paths (default: the API's)")
+    add.set_defaults(command=_convert)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from claude_lite_transports._listing import listed  # noqa: PLC0415  # see the docstring
+    from claude_lite_transports.cassette import load  # noqa: PLC0415
+
+    for path in args.files:
+        items = load(_existing(path))
+        _say("".join(f"{line}\n" for line in listed(items)))
+    return DONE
+
+
+def _check(args: argparse.Namespace) -> int:
+    wrong = odd = 0
+    paths = list(_cassettes(args.files))
+    for path in paths:
+        for grave, text in findings(path):
+            wrong, odd = wrong + grave, odd + (not grave)
+            _say(f"{path}: {text}\n")
+    _say(f"{len(paths)} checked, {wrong} wrong, {odd} odd\n")
+    return FAILED if wrong or (args.strict and odd) else DONE
+
+
+def _redact(args: argparse.Namespace) -> int:
+    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415  # see the docstring
+    from claude_lite_transports._review import cleaned, refuse_secrets  # noqa: PLC0415
+    from claude_lite_transports.cassette import dump, load, write  # noqa: PLC0415
+
+    for name in args.env:
+        if not os.environ.get(name):
+            raise UsageError(f"there is no variable {name}")
+    redactor = Redactor([*args.text, *(os.environ[name] for name in args.env)])
+    dropped = {name.lower() for name in args.header}
+    loaded = {path: load(path) for path in _cassettes(args.files)}
+    for items in loaded.values():
+        _learn(items, redactor)
+    for path, items in loaded.items():
+        clean = [cleaned(item, redactor, dropped) for item in items]
+        refuse_secrets(clean, redactor, path)
+        if (text := dump(clean)) != path.read_text(encoding="utf-8"):
+            write(path, text)
+            _say(f"{path}: rewritten\n")
+    return DONE
+
+
+def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
+    for item in items:
+        redactor.learn_live(json.dumps(item.raw(), ensure_ascii=False).encode("utf-8", "replace"))
+        redactor.learn_live(b"".join(item.chunks))
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from claude_lite_transports import har, vcr  # noqa: PLC0415  # see the docstring
+    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415
+    from claude_lite_transports._review import refuse_secrets  # noqa: PLC0415
+    from claude_lite_transports.cassette import dump, write  # noqa: PLC0415
+    from claude_lite_transports.foreign import BASE_URL  # noqa: PLC0415
+
+    redactor = Redactor()
+    items = _read(_existing(args.source), redactor)
+    refuse_secrets(items, redactor, args.target)
+    kind = args.to or SUFFIXES.get(args.target.suffix.lower(), "cassette")
+    base_url = args.base_url or BASE_URL
+    if kind == "har":
+        text = json.dumps(har.to_har(items, base_url), ensure_ascii=False, indent=2) + "\n"
+    elif kind == "vcr":
+        data = vcr.to_vcr(items, base_url)
+        is_yaml = SUFFIXES.get(args.target.suffix.lower()) == "vcr"
+        text = vcr.dump_yaml(data) if is_yaml else vcr.dump_json(data)
+        if lost := len(items) - len(data["interactions"]):
+            _say(f"left out, because vcrpy cannot hold them: {lost} failed requests\n")
+    else:
+        text = dump(items)
+    write(args.target, text)
+    return DONE
+
+
+def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
+    """Read a recording of any kind."""
+    from claude_lite_transports import har, vcr  # noqa: PLC0415  # see the docstring
+    from claude_lite_transports.cassette import load  # noqa: PLC0415
+
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        data = vcr.load_yaml(text) if SUFFIXES.get(path.suffix) == "vcr" else json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{path} is neither JSON nor YAML: {error}") from None
+    if isinstance(data, dict) and "log" in data:
+        return har.from_har(data, redactor)
+    first: Any = next(iter(data.get("interactions") or ()), {}) if isinstance(data, dict) else {}
+    if isinstance(first, dict) and "uri" in first.get("request", {}):
+        return vcr.from_vcr(data, redactor)
+    return load(path)
+
+
+def findings(path: Path) -> "Iterator[tuple[bool, str]]":
+    """Yield what is wrong (True) or odd (False) about a recording, in words."""
+    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415  # see the docstring
+    from claude_lite_transports._review import repeats_in, secrets_in  # noqa: PLC0415
+    from claude_lite_transports.cassette import load  # noqa: PLC0415
+
+    try:
+        items = load(path)
+    except UsageError as error:
+        yield True, error.message.removeprefix(f"{path} ")
+        return
+    for number, kind in secrets_in(items, Redactor()):
+        yield True, f"interaction {number} has {kind}"
+    if not items:
+        yield False, "there is nothing in it"
+    for number, earlier in repeats_in(items):
+        yield False, f"interaction {number} is the same as {earlier} (allow_repeats=True would do)"
+    if missing := _unused_by(path):
+        yield False, missing
+
+
+def _unused_by(path: Path) -> str | None:
+    """Say so if the plugin of pytest has put a file where no test is that uses it."""
+    match = _TEST.match(path.stem)
+    if path.parent.parent.name != "cassettes" or match is None:
+        return None
+    module = path.parent.parent.parent / f"{path.parent.name}.py"
+    if not module.exists():
+        return f"no test uses it: there is no {module}"
+    if not re.search(rf"def {match[1]}\b", module.read_text(encoding="utf-8")):
+        return f"no test uses it: there is no {match[1]} in {module}"
+    return None
+
+
+def _cassettes(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and of directories every JSON file within that looks like a recording."""
+    for path in paths:
+        if path.is_dir():
+            yield from (p for p in sorted(path.rglob("*.json")) if b'"interactions"' in _head(p))
+        else:
+            yield _existing(path)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(200)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    return path
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text.translate(_CONTROLS))

@@ -1,0 +1,343 @@
+"""The command `claude-lite`: run a file of requests, ask one thing, serve the emulator.
+
+It is a user of the library like any other, and the one place that configures logging. What a
+command needs is imported when it runs. Exit codes: 0 done, 1 failed, 2 not used rightly,
+130 interrupted. No credential is ever printed: keys come from the environment only.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from claude_lite import cassettes
+from claude_lite.client import AsyncClient, Client
+from claude_lite.config import __version__
+from claude_lite.errors import ClaudeError, UsageError
+
+if TYPE_CHECKING:
+    from claude_lite.emulator import Emulator
+
+DEFAULT_MODEL: Final = "claude-sonnet-5-5"
+DEFAULT_MAX_TOKENS: Final = 4096
+
+DONE: Final = 0
+FAILED: Final = 1
+MISUSED: Final = 2
+INTERRUPTED: Final = 130
+
+LAST_PORT: Final = 65535
+
+EMULATED: Final[dict[str, Any]] = {"api_key": "emulator", "base_url": "http://emulator"}
+
+# What would move a terminal's cursor, or worse: answers and errors are text that others wrote.
+_CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (by default the program's); return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except UsageError as error:
+        say(error.message + (f". {error.advice}" if error.advice else ""))
+        return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has had enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments that it takes."""
+    made = argparse.ArgumentParser(
+        prog="claude-lite",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Call the Claude API from the command line.",
+        epilog="""\
+environment:
+  ANTHROPIC_API_KEY   your API key (or ANTHROPIC_AUTH_TOKEN, a bearer token);
+                      not needed with --emulator
+  ANTHROPIC_BASE_URL  another server than https://api.anthropic.com
+
+try it without a key:
+  claude-lite message "Hello" --emulator
+  claude-lite run examples/requests.jsonl -o results.jsonl --emulator
+
+"claude-lite COMMAND --help" explains a command.""",
+    )
+    made.add_argument("--version", action="version", version=f"claude-lite {__version__}")
+    commands = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_message(commands)
+    _add_serve(commands)
+    cassettes.add_commands(commands)
+    return made
+
+
+def _add_run(commands: Any) -> None:
+    add = commands.add_parser(
+        "run",
+        help="send a file of requests, and write down each answer",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Send a file of requests, many at a time, and write down each answer as it ends.
+
+REQUESTS is JSON Lines as the Batches API has it; params are those of a message:
+  {"custom_id": "q1", "params": {"model": "claude-sonnet-5-5",
+   "max_tokens": 1024, "messages": [{"role": "user", "content": "Hello"}]}}
+
+RESULTS gets a line for each, in the order in which they end: custom_id, result
+(type "succeeded" with the message, or "errored" with the error), request_id,
+attempts, usage, elapsed_ms, and the line of the request. Lines that are no
+request are reported, and do not stop the others. Rate limits are waited out,
+and other passing failures tried again.
+
+Stop it with Ctrl-C, and go on with --resume: no answer is asked for twice.""",
+        epilog="exit code: 0 all answered, 1 some failed, 2 wrong usage, 130 interrupted",
+    )
+    add.set_defaults(command=_run)
+    add.add_argument("requests", metavar="REQUESTS", type=Path, help="file of requests")
+    add.add_argument(
+        "-o", "--output", metavar="RESULTS", type=Path, required=True, help="file of results"
+    )
+    add.add_argument(
+        "--concurrency",
+        type=_count,
+        default=32,
+        metavar="N",
+        help="requests at a time (default: 32)",
+    )
+    add.add_argument(
+        "--attempts",
+        type=_count,
+        metavar="N",
+        help="attempts per request, the first one included (default: 3, but 50 for rate limits)",
+    )
+    add.add_argument(
+        "--deadline",
+        type=_seconds,
+        metavar="S",
+        help="seconds per request, with its retries and waits (default: 3600)",
+    )
+    add.add_argument("--stream", action="store_true", help="stream every answer")
+    exists = add.add_mutually_exclusive_group()
+    exists.add_argument(
+        "--resume", action="store_true", help="add to RESULTS what is missing in it"
+    )
+    exists.add_argument("--force", action="store_true", help="replace RESULTS if it exists")
+    add.add_argument(
+        "--log-file", type=Path, metavar="F", help="append a JSON line for each attempt and call"
+    )
+    _add_emulator(add)
+    add.add_argument(
+        "--faults", type=Path, metavar="F", help="JSON file of faults for the emulator to commit"
+    )
+
+
+def _add_message(commands: Any) -> None:
+    add = commands.add_parser(
+        "message",
+        help="ask one thing, and stream the answer to the terminal",
+        description="Ask one thing, and stream the answer to the terminal.",
+        epilog="exit code: 0 answered, 1 failed, 2 wrong usage, 130 interrupted",
+    )
+    add.set_defaults(command=_message)
+    add.add_argument("prompt", metavar="PROMPT", help='what to ask; "-" reads standard input')
+    add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    add.add_argument(
+        "--max-tokens",
+        type=_count,
+        default=DEFAULT_MAX_TOKENS,
+        metavar="N",
+        help=f"the most to write (default: {DEFAULT_MAX_TOKENS})",
+    )
+    add.add_argument("--system", metavar="TEXT", help="system prompt")
+    add.add_argument(
+        "-v", "--verbose", action="store_true", help="print usage and request id to standard error"
+    )
+    _add_emulator(add)
+
+
+def _add_serve(commands: Any) -> None:
+    add = commands.add_parser(
+        "serve",
+        help="serve the emulator of the API on a port",
+        description="Serve the emulator of the API on a port, until Ctrl-C.",
+        epilog="Any client of the API works with it; any key is good.",
+    )
+    add.set_defaults(command=_serve)
+    add.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: 8080)")
+    add.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    add.add_argument("--faults", type=Path, metavar="F", help="JSON file of faults to commit")
+    add.add_argument("--seed", type=int, default=0, help="of ids, filler and faults (default: 0)")
+    add.add_argument(
+        "--latency", type=_seconds, default=0.0, metavar="S", help="seconds before each answer"
+    )
+
+
+def _add_emulator(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--emulator", action="store_true", help="ask the built-in emulator: no key, no network"
+    )
+    add.add_argument("--seed", type=int, metavar="N", help="of the emulator (default: 0)")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("has to be 1 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError("has to be seconds, more than 0")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= LAST_PORT:
+        raise argparse.ArgumentTypeError("has to be 0 to 65535")
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    from claude_lite.cli_run import run  # noqa: PLC0415  # it brings asyncio along
+
+    return run(args)
+
+
+def _message(args: argparse.Namespace) -> int:
+    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    if not prompt.strip():
+        raise UsageError("there is nothing to ask: the prompt is empty")
+    client = _client(args)
+    written = ""
+    try:
+        with (
+            client,
+            client.messages.stream(
+                model=args.model,
+                max_tokens=args.max_tokens,
+                messages=[{"role": "user", "content": prompt}],
+                system=args.system,
+            ) as stream,
+        ):
+            for text in stream.text_stream:
+                written = show(text) or written
+            message = stream.final_message()
+    except ClaudeError as error:
+        say(explained(error), newline=_open(written))
+        return FAILED
+    except KeyboardInterrupt:
+        say("interrupted", newline=_open(written))
+        return INTERRUPTED
+    show("\n" if _open(written) else "")
+    if message.stop_reason != "end_turn":
+        say(f"the answer ended with stop_reason {message.stop_reason}")
+    if args.verbose:
+        usage = message.usage
+        say(
+            f"{message.model}, {usage.total_input_tokens} tokens in, {usage.output_tokens} out, "
+            f"{stream.attempts} attempt(s), request id {message.request_id}"
+        )
+    return DONE
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from claude_lite.emulator import server  # noqa: PLC0415  # it brings asyncio along
+
+    def announce(url: str) -> None:
+        show("The emulator is up; end it with Ctrl-C. To use it:\n")
+        show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any\n")
+
+    made = emulator(args.seed, args.faults, latency=args.latency)
+    try:
+        server.run(made, args.host, args.port, announce=announce)
+    except OSError as error:
+        say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
+        return FAILED
+    return DONE
+
+
+def _client(args: argparse.Namespace) -> Client:
+    if not needs_emulator(args):
+        return Client()
+    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+        EmulatorTransport,
+    )
+
+    return Client(EmulatorTransport(emulator(args.seed)), **EMULATED)
+
+
+def async_client(args: argparse.Namespace) -> AsyncClient:
+    """The client that `run` was asked to use."""
+    if not needs_emulator(args):
+        return AsyncClient()
+    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+        AsyncEmulatorTransport,
+    )
+
+    return AsyncClient(AsyncEmulatorTransport(emulator(args.seed, args.faults)), **EMULATED)
+
+
+def needs_emulator(args: argparse.Namespace) -> bool:
+    """Whether to use the emulator; raises `UsageError` for options that are of it alone."""
+    for name in ("faults", "seed"):
+        if getattr(args, name, None) is not None and not args.emulator:
+            raise UsageError(f"--{name} is for the emulator: add --emulator")
+    return bool(args.emulator)
+
+
+def emulator(seed: int | None, faults: Path | None = None, **options: Any) -> "Emulator":
+    """Set an emulator up; *faults* is a file. Raises `UsageError`."""
+    from claude_lite.emulator import Emulator  # noqa: PLC0415  # only where it is asked for
+
+    rules = None
+    if faults is not None:
+        try:
+            rules = json.loads(faults.read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot read {faults}: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{faults} is not JSON: {error}") from None
+        if not isinstance(rules, list):
+            raise UsageError(f"{faults} has to be a list of faults")
+    try:
+        return Emulator(seed or 0, faults=rules, **options)
+    except UsageError as error:
+        raise error.amend(message=f"{faults}: {error.message}") from None
+
+
+def explained(error: ClaudeError) -> str:
+    """An error in a line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def say(text: str, *, newline: bool = False) -> None:
+    """Tell the user something, on standard error; *newline*: on a line of its own."""
+    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {text}\n")
+
+
+def show(text: str) -> str:
+    """Write a piece of the answer, and return it."""
+    _write(sys.stdout, text)
+    return text
+
+
+def _write(out: TextIO, text: str) -> None:
+    out.write(text.translate(_CONTROLS) if out.isatty() else text)
+    out.flush()
+
+
+def _open(written: str) -> bool:
+    """Whether the last line, of which this is the last piece, has not been ended."""
+    return written != "" and not written.endswith("\n")

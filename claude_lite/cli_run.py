@@ -1,0 +1,178 @@
+"""`claude-lite run`: from a file of requests to a file of results, and a summary.
+
+It opens files, shows progress and turns what came of it into an exit code; the work itself is
+`claude_lite.bulk`'s.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Container, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from attrs import define
+
+from claude_lite import bulk
+from claude_lite.bulk import Item, Outcome, Tally
+from claude_lite.cli import DONE, FAILED, INTERRUPTED, async_client, say
+from claude_lite.client import AsyncClient
+from claude_lite.errors import UsageError
+from claude_lite.progress import display, summary
+from claude_lite.requests_file import read
+from claude_lite.results_file import ResultsFile
+from claude_lite.retry import standard
+
+_BLOCK: Final = 1 << 20
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code. Raises `UsageError`."""
+    client = _configured(async_client(args), args)
+    tally = Tally()
+    rest = _Rest()
+    try:
+        with ExitStack() as stack:
+            code = _run(client, args, tally, rest, stack)
+    except OSError as error:  # a full disk, for one
+        say(f"stopped; go on with --resume: {error.strerror or error}")
+        code = FAILED
+    _summarise(tally, rest.skipped)
+    return code or (FAILED if tally.failed or tally.bad_lines else DONE)
+
+
+def _run(
+    client: AsyncClient, args: argparse.Namespace, tally: Tally, rest: "_Rest", stack: ExitStack
+) -> int:
+    requests = stack.enter_context(_opened(args.requests, "rb"))
+    _keep_apart(args)
+    if args.log_file is not None:
+        _log_to(stack.enter_context(_opened(args.log_file, "ab")), stack)
+    results = stack.enter_context(_results(args))
+    shown = stack.enter_context(display(tally, _total(args.requests, results), sys.stderr))
+    rest.items = read(requests, stream=args.stream)
+    rest.answered = results.answered
+
+    def finished(outcome: Outcome) -> None:
+        results.write(outcome)
+        if isinstance(outcome.result, UsageError):
+            shown.complain(f"claude-lite: {outcome.result.message}")
+        shown.update()
+
+    async def ask() -> None:
+        async with client.with_options(observe=lambda _event, _fields: shown.update()) as asked:
+            await bulk.run(
+                asked,
+                rest,
+                finished,
+                concurrency=args.concurrency,
+                rate_limited=args.attempts or bulk.RATE_LIMITED,
+                started=None if args.log_file is None else _name_in_logs,
+                tally=tally,
+            )
+
+    try:
+        asyncio.run(ask())
+    except KeyboardInterrupt:
+        shown.complain("claude-lite: interrupted; go on with --resume")
+        return INTERRUPTED
+    return DONE
+
+
+def _configured(client: AsyncClient, args: argparse.Namespace) -> AsyncClient:
+    changes: dict[str, Any] = {}
+    if args.attempts is not None:
+        changes["retry"] = standard(attempts=args.attempts)
+    if args.deadline is not None:
+        changes["deadline"] = args.deadline
+    client = client.with_options(**changes)
+    client.config.bare_headers  # noqa: B018  # a missing key is to be told once, and now
+    return client
+
+
+@define
+class _Rest:
+    """Requests without those that have an answer already."""
+
+    items: Iterable[Item | Outcome] = ()
+    answered: Container[str] = ()
+    skipped: int = 0
+
+    def __iter__(self) -> Iterator[Item | Outcome]:
+        for item in self.items:
+            if isinstance(item, Item) and item.custom_id in self.answered:
+                self.skipped += 1
+            else:
+                yield item
+
+
+def _opened(path: Path, mode: Literal["rb", "ab"]) -> BinaryIO:
+    try:
+        return path.open(mode)
+    except OSError as error:
+        what = "read" if mode == "rb" else "write"
+        raise UsageError(f"cannot {what} {path}: {error.strerror}") from None
+
+
+def _results(args: argparse.Namespace) -> ResultsFile:
+    path: Path = args.output
+    try:
+        return ResultsFile(path, "replace" if args.force else "resume" if args.resume else "new")
+    except FileExistsError:
+        raise UsageError(
+            f"{path} exists: --resume adds what is missing in it, --force replaces it"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _keep_apart(args: argparse.Namespace) -> None:
+    """Refuse to write where something else is read or written."""
+    paths = [args.requests, args.output, args.faults, args.log_file]
+    given = [path.resolve() for path in paths if path is not None]
+    if len(set(given)) < len(given):
+        raise UsageError("requests, results, faults and log have to be different files")
+
+
+def _total(path: Path, results: ResultsFile) -> int | None:
+    """About how many requests there are to make."""
+    if not path.is_file():  # a pipe can be read only once
+        return None
+    last = b"\n"
+    lines = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            lines += block.count(b"\n")
+            last = block[-1:]
+    return max(0, lines + (last != b"\n") - len(results.answered))
+
+
+def _log_to(file: BinaryIO, stack: ExitStack) -> None:
+    """Let structlog write JSON lines to *file*, until the stack unwinds."""
+    import orjson  # noqa: PLC0415  # as below
+    import structlog  # noqa: PLC0415  # dear, and only for those who log
+
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        logger_factory=structlog.BytesLoggerFactory(file),
+    )
+    stack.callback(structlog.reset_defaults)
+
+
+def _name_in_logs(item: Item) -> None:
+    """Let what this task logs from now on say which request it is about."""
+    import structlog  # noqa: PLC0415  # imported already, where this is called
+
+    structlog.contextvars.bind_contextvars(custom_id=item.custom_id)
+
+
+def _summarise(tally: Tally, skipped: int) -> None:
+    from rich.console import Console  # noqa: PLC0415  # dear, and only needed here
+
+    Console().print(summary(tally, skipped))

@@ -1,0 +1,117 @@
+"""Read a file of requests: JSON Lines, as the Batches API has them.
+
+    {"custom_id": "ticket-17", "params": {"model": ..., "max_tokens": ..., "messages": [...]}}
+
+The params are the body of `POST /v1/messages`. A line is checked as far as a request could not
+be made of it; whether the API likes it, the API says. A bad line is an outcome of its own, and
+the others are read on. Lines are read as they are asked for; of those read, only the
+`custom_id`s are kept, because they have to differ.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from attrs import fields
+
+from claude_lite.bulk import Item, Outcome
+from claude_lite.codec import loads
+from claude_lite.errors import UsageError
+from claude_lite.models import Message
+from claude_lite.operations import LOCAL, CreateMessage, Operation, StreamMessage
+
+CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+BOM: Final = b"\xef\xbb\xbf"
+
+_KNOWN: Final = {
+    attribute.name
+    for attribute in fields(CreateMessage)  # type: ignore[arg-type]  # attrs, by our decorator
+    if not attribute.metadata  # it would say that it is no part of the body
+} - LOCAL
+_SHOWN: Final = 80  # characters of a value in a complaint
+
+
+def read(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Outcome]:
+    """Turn lines into requests, and into outcomes (a `UsageError` each) where they are bad.
+
+    Empty lines are passed over. *stream*: all answers are streamed, otherwise those whose
+    params say so. A stream is collected, and starts over where it breaks.
+    """
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        text = (line.removeprefix(BOM) if number == 1 else line).strip()
+        if not text:
+            continue
+        name: Any = None
+        try:
+            data = _object(text)
+            name = data.get("custom_id")
+            custom_id = _checked(name)
+            first = seen.setdefault(custom_id, number)
+            if first != number:
+                name = None  # an answer of that name is the other line's
+            _check_first(custom_id, first, number)
+            item = Item(number, custom_id, operation(data.get("params"), stream=stream))
+        except UsageError as error:
+            error.amend(message=f"line {number}: {error.message}")
+            yield Outcome(number, name if isinstance(name, str) else None, error)
+        else:
+            yield item
+
+
+def operation(params: Any, *, stream: bool = False) -> Operation[Message]:
+    """Make the operation for the body of a request; raises `UsageError`.
+
+    Fields that `CreateMessage` does not have, and nulls, are sent as they are.
+    """
+    if not isinstance(params, dict):
+        raise UsageError(f"params has to be an object, not {_shown(params)}")
+    _check(params, "model", str, "a model's name")
+    _check(params, "max_tokens", int, "a whole number")
+    _check(params, "messages", list, "a list")
+    if "stream" in params:
+        _check(params, "stream", bool, "true or false")
+    known = {k: v for k, v in params.items() if k in _KNOWN and v is not None}
+    rest = {k: v for k, v in params.items() if k not in known and k != "stream"}
+    kind = StreamMessage if stream or params.get("stream") else CreateMessage
+    return kind(**known, extra_body=rest or None)
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    try:
+        data = loads(text)
+    except ValueError as error:
+        raise UsageError(f"not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"a JSON object is wanted, not {_shown(data)}")
+    return data
+
+
+def _checked(custom_id: Any) -> str:
+    if custom_id is None:
+        raise UsageError("custom_id is missing")
+    if not isinstance(custom_id, str) or not CUSTOM_ID.fullmatch(custom_id):
+        raise UsageError(
+            "custom_id has to be 1 to 64 characters of a-z, A-Z, 0-9, - and _, "
+            f"not {_shown(custom_id)}"
+        )
+    return custom_id
+
+
+def _check_first(custom_id: str, first: int, number: int) -> None:
+    if first != number:
+        raise UsageError(f"custom_id {custom_id!r} is that of line {first} already")
+
+
+def _check(params: Mapping[str, Any], name: str, kind: type, wanted: str) -> None:
+    if name not in params:
+        raise UsageError(f"params.{name} is missing")
+    value = params[name]
+    if type(value) is not kind:  # for a bool is an int, too
+        raise UsageError(f"params.{name} has to be {wanted}, not {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value as a complaint shows it: short, and with no character that moves a cursor."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

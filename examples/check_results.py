@@ -1,0 +1,50 @@
+"""Check that each request was answered once, and with its own answer.
+
+    python examples/check_results.py REQUESTS.jsonl RESULTS.jsonl
+
+For results of the emulator: its answers carry a hash of the question. Exits with 1 and says
+which requests are at fault if any is.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from claude_lite.emulator import message_hash
+
+
+def lines(path: str) -> list[Any]:
+    """Read JSON lines."""
+    with Path(path).open("rb") as file:
+        return [json.loads(line) for line in file]
+
+
+def faults(requests: list[Any], results: list[Any]) -> list[str]:
+    """List what is wrong, by request."""
+    questions = {r["custom_id"]: message_hash(r["params"]["messages"]) for r in requests}
+    answers = {r["custom_id"]: r["result"] for r in results}
+    counts = Counter(r["custom_id"] for r in results)
+    found = [f"{name}: nobody asked" for name in counts if name not in questions]
+    for name, question in questions.items():
+        if counts[name] != 1:
+            found.append(f"{name}: {counts[name]} answers")
+        elif answers[name]["type"] != "succeeded":
+            found.append(f"{name}: {answers[name]['error']}")
+        elif f"Echo {question}" not in json.dumps(answers[name]["message"]["content"]):
+            found.append(f"{name}: the answer to another question")
+    return found
+
+
+if __name__ == "__main__":
+    asked, answered = lines(sys.argv[1]), lines(sys.argv[2])
+    wrong = faults(asked, answered)
+    for fault in wrong[:20]:
+        print(fault)
+    retried = [result for result in answered if result["attempts"] > 1]
+    print(
+        f"{len(asked)} requests, {len(answered)} results, {len(wrong)} of them wrong; "
+        f"{len(retried)} took more than one attempt."
+    )
+    sys.exit(bool(wrong))

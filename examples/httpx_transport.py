@@ -1,0 +1,83 @@
+"""A transport of your own, on httpx: `AsyncClient(HttpxTransport())`. It conforms."""
+# ruff: noqa: ANN001, ANN201, ANN202, ANN204, D102  # types and docstrings are in AsyncTransport
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx
+
+from claude_lite import Response, errors
+
+
+class HttpxTransport:
+    """An `AsyncTransport` for one event loop, without the client of httpx, which redirects."""
+
+    sleep = staticmethod(asyncio.sleep)
+
+    def __init__(self):
+        self._pool = httpx.AsyncHTTPTransport(limits=httpx.Limits())
+
+    async def send(self, request, /):
+        most, body = request.limits.max_response or float("inf"), b""
+        async with self.stream(request) as (head, chunks):
+            size = int(head.headers.get("content-length", 0)) * (request.method != "HEAD")
+            while max(size, len(body)) <= most:
+                if (chunk := await anext(chunks, None)) is None:
+                    return Response(head.status, head.headers, body)
+                body += chunk
+        raise errors.ResponseTooLarge(f"more than {most} bytes")
+
+    @asynccontextmanager
+    async def stream(self, request, /):
+        end = asyncio.get_running_loop().time() + (request.limits.total or float("inf"))
+        reply = await _ours(end, lambda: self._pool.handle_async_request(_theirs(request)))
+        headers = {name: ", ".join(reply.headers.get_list(name)) for name in reply.headers}
+        try:
+            yield Response(reply.status_code, headers), _chunks(reply, end)
+        finally:
+            await reply.aclose()
+            connection = reply.stream._httpcore_stream._stream._connection  # noqa: SLF001  # alas
+            if connection._h11_state.trailing_data[0]:  # noqa: SLF001  # bytes of no reply
+                await connection.aclose()
+
+    async def close(self):
+        await self._pool.aclose()
+
+
+def _theirs(request):
+    body, limits = request.body, request.limits
+    pieces, size = ([body], len(body)) if isinstance(body, bytes) else (body, body.size)
+    headers = {**request.headers, "content-length": str(size)}
+    waits = {"timeout": {"connect": limits.connect, "read": limits.read}}
+    options = {"headers": headers, "content": _slowly(pieces), "extensions": waits}
+    return httpx.Request(request.method, request.url, **options)
+
+
+async def _slowly(pieces):
+    for piece in pieces:
+        yield piece
+
+
+async def _chunks(reply, end):
+    chunks = reply.aiter_raw()
+    while chunk := await _ours(end, lambda: anext(chunks, None), begun=True):
+        yield chunk
+
+
+async def _ours(end, call, *, begun=False):
+    try:
+        async with asyncio.timeout_at(end):
+            return await call()
+    except httpx.ConnectTimeout:
+        error = errors.ConnectTimedOut()
+    except (TimeoutError, httpx.TimeoutException) as late:
+        error = errors.TimedOut("total" if isinstance(late, TimeoutError) else "read")
+    except httpx.ConnectError:
+        error = errors.ConnectionFailed("no connection")
+    except (httpx.NetworkError, httpx.RemoteProtocolError) as lost:
+        malformed = isinstance(lost, httpx.RemoteProtocolError) and "disconnected" not in str(lost)
+        unread = errors.UnexpectedResponse if malformed else errors.ConnectionLost
+        error = (errors.StreamInterrupted if begun else unread)("there is no whole reply")
+    except (httpx.LocalProtocolError, ValueError):
+        error = errors.UsageError("this cannot be sent")
+    raise error  # outside of `except`: what httpx raises may quote the key

@@ -1,0 +1,193 @@
+"""What is imported by whom: the core makes no I/O, and imports run one way."""
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "claude_lite"
+TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
+
+# Each module imports only from modules that stand before it.
+ORDER = [
+    *("wire", "errors", "encoding", "models", "codec", "responses", "sse", "streaming"),
+    *("logs", "retry", "config", "uploads", "operations", "exchange"),
+    *("tokens", "link", "streams", "arrival", "endpoints", "client", "__init__"),
+    *(
+        "bodies",
+        "pages",
+        "batches",
+        "batch_waiting",
+        "batch_jobs",
+        "batching",
+        "catalog",
+        "completions",
+        "files",
+    ),
+    *("organization", "reports", "skills", "namespaces"),
+]
+
+NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "select", "subprocess"}
+
+# Loaded only where they are needed: dear, or of no use to who does not need them.
+LAZY = {
+    "tokens": {"asyncio"},
+    "retry": {"tenacity"},
+    "exchange": {"tenacity"},
+    "codec": {"cattrs.preconf.orjson"},
+    "link": {"importlib.metadata"},
+    "client": {"claude_lite.namespaces"},
+    "operations": {"claude_lite.namespaces"},
+}
+
+# What some transports need of the core beyond `wire` and `errors`, and why.
+BEYOND = {
+    "emulator": {"emulator", "faults"},  # it is the emulator's
+    "faulty": {"faults"},  # it acts out fault scripts around another transport
+    "foreign": {"encoding"},  # recordings of other tools may hold compressed bodies
+    "har": {"config"},  # a HAR file names its creator's version
+    "_listing": {"sse"},  # recorded streams are listed event by event
+    "pytest_plugin": {"testing"},  # it is for tests
+}
+
+
+@functools.cache
+def tree(path):
+    """Parse a file, once."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def imported(path, *, lazily=False):
+    """Name the modules that a file imports: as it is loaded, or within functions."""
+    found = set()
+
+    def walk(node, *, within):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.orelse:
+                walk(child, within=within)
+            return
+        if within == lazily:
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                package = node.module == "claude_lite"
+                names = [f"claude_lite.{alias.name}" for alias in node.names] if package else []
+                found.update(names or [node.module])
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            walk(child, within=within or function)
+
+    walk(tree(path), within=False)
+    return found
+
+
+def ours(modules):
+    """Pick our own modules, by their names within the package."""
+    return {name.split(".")[1] for name in modules if name.startswith("claude_lite.")}
+
+
+def fresh(code):
+    """Run a program in a fresh interpreter and give its output."""
+    done = subprocess.run(  # noqa: S603  # this interpreter
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_is_cheap():
+    """`import claude_lite` loads no transport, and none of the packages that take long."""
+    loaded = set(fresh("import sys, claude_lite; print(*sys.modules)"))
+    dear = {"aiohttp", "cattrs", "structlog", "tenacity", "rich", "http.client", "asyncio", "ssl"}
+    assert not dear & loaded
+    assert not [name for name in loaded if name.startswith("claude_lite_transports")]
+
+
+def test_a_call_that_succeeds_loads_no_more():
+    """Success needs neither retry machinery nor logging packages nor the other operations."""
+    code = """
+import sys
+from claude_lite import Client, Response
+
+class Mine:
+    def send(self, request):
+        return Response(200, {}, b'{"input_tokens": 7}')
+    def stream(self, request): ...
+    def sleep(self, seconds): ...
+    def close(self): ...
+
+client = Client(Mine(), api_key="any")
+assert client.messages.count_tokens(model="m", messages=[]).input_tokens == 7
+print(*sys.modules)
+"""
+    loaded = set(fresh(code))
+    assert not {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata"} & loaded
+    assert "claude_lite.namespaces" not in loaded
+
+
+def test_the_order_names_all_of_the_core():
+    """Whatever the package loads by itself is held to these rules."""
+    loaded = fresh("import sys, claude_lite.namespaces; print(*sys.modules)")
+    core = {name.removeprefix("claude_lite.") for name in loaded if name.startswith("claude_lite.")}
+    assert core <= set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_run_one_way(name):
+    """A module of the core imports only what stands before it."""
+    before = set(ORDER[: ORDER.index(name)])
+    assert ours(imported(CORE / f"{name}.py")) - {"__version__"} <= before
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_core_makes_no_io(name):
+    """No module of the core imports an event loop, a socket, TLS or an HTTP client."""
+    modules = imported(CORE / f"{name}.py")
+    assert not {module for module in modules if module in NO_IO or module.split(".")[0] in NO_IO}
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_what_is_imported_late(name):
+    """Within functions only what is listed here is imported."""
+    assert imported(CORE / f"{name}.py", lazily=True) <= LAZY.get(name, set())
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_core_never_sleeps(name):
+    """No module of the core calls `time.sleep`, by whatever name it has imported it."""
+    for node in ast.walk(tree(CORE / f"{name}.py")):
+        if isinstance(node, ast.Attribute):
+            assert ast.unparse(node) != "time.sleep"
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            assert "sleep" not in {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("path", sorted(TRANSPORTS.glob("*.py")), ids=lambda path: path.stem)
+def test_transports_know_the_boundary_only(path):
+    """Transports import `wire` and `errors` of the core, but for what is listed here."""
+    modules = imported(path) | imported(path, lazily=True)
+    assert ours(modules) <= {"wire", "errors"} | BEYOND.get(path.stem, set())
+
+
+def test_nothing_imports_the_folder_of_the_transports():
+    """`import transports` would work here, and nowhere else."""
+    wrong = re.compile(r"^\s*(import|from) transports\b", re.MULTILINE)
+    for folder in (CORE, TRANSPORTS, ROOT / "tests"):
+        assert not [path for path in folder.rglob("*.py") if wrong.search(path.read_text())]
+
+
+def test_the_core_does_not_know_transports():
+    """No module of the core imports a transport: they are found by name, or given."""
+    for name in ORDER:
+        path = CORE / f"{name}.py"
+        modules = imported(path) | imported(path, lazily=True)
+        assert not {module for module in modules if module.startswith("claude_lite_transports")}

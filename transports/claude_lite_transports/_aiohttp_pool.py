@@ -1,0 +1,264 @@
+"""Connections for the aiohttp transport: where to, alive when handed out, closed at once.
+
+aiohttp's connector brings DNS, happy eyeballs, TLS, proxies and the pool. This module adds
+what it lacks: it never hands out a connection that the server has closed or has spoken on
+out of turn, never lingers over a close, and never touches what a parent process opened: an
+event queue is shared across `fork`, so that closing "our" copy would deafen the parent's.
+
+Whatever fails here fails before anything was sent. A connector is never told a request's
+headers, and so cannot leak the API key.
+"""
+
+import asyncio
+import re
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from math import inf
+from os import getpid
+from ssl import SSLContext
+from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from claude_lite.errors import (
+    CertificateRefused,
+    ClaudeError,
+    ConnectionFailed,
+    ConnectTimedOut,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
+    from aiohttp.connector import AddrInfoType, Connection
+    from aiohttp.tracing import Trace
+
+_URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)([!\"$-~]*)(?:#.*)?")
+_PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
+
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
+_SPOKEN: Final = getattr(select, "POLLIN", 0) | _HUNG_UP
+
+_TCP_OPTIONS: Final = [
+    (getattr(socket, level), getattr(socket, name), value)
+    for level, name, value in (
+        ("IPPROTO_TCP", "TCP_NODELAY", 1),
+        ("SOL_SOCKET", "SO_KEEPALIVE", 1),
+        ("IPPROTO_TCP", "TCP_KEEPIDLE", 60),  # Linux
+        ("IPPROTO_TCP", "TCP_KEEPALIVE", 60),  # the same on macOS
+        ("IPPROTO_TCP", "TCP_KEEPINTVL", 60),
+        ("IPPROTO_TCP", "TCP_KEEPCNT", 5),
+    )
+    if hasattr(socket, name)
+]
+
+
+class Pool:
+    """The connections of one loop, and how each origin is reached.
+
+    Takes the options of `AiohttpTransport`, and a connector unless it is to make its own.
+    """
+
+    def __init__(
+        self,
+        connector: aiohttp.BaseConnector | None,
+        *,
+        ssl: SSLContext | None,
+        proxy: str | None,
+        trust_env: bool,
+        keepalive_timeout: float,
+    ) -> None:
+        self._connector = connector or _Connector(keepalive_timeout)
+        self._ssl = ssl
+        self._proxy = proxy
+        self._proxies = getproxies() if trust_env and proxy is None else {}
+        self._origins: dict[str, aiohttp.ClientRequest] = {}
+
+    def route(self, url: str) -> tuple[aiohttp.ClientRequest, str]:
+        """Find out where to connect to, and how the path is written there.
+
+        Raises `UsageError` if the URL, or the proxy's, is none that can be used.
+        """
+        try:
+            origin, target = _split(url)
+            to = self._origins.get(origin) or self._add(origin)
+        except ValueError:
+            to, origin, target = None, "", ""
+        if to is None:  # raised here, where no foreign error with a password in it is near
+            raise UsageError("a URL (a proxy's, too) starts with http(s)://host, and is encoded")
+        return to, f"{origin}{target}" if to.proxy is not None and not to.is_ssl() else target
+
+    async def connect(
+        self, to: aiohttp.ClientRequest, seconds: float | None
+    ) -> "Connection | ClaudeError":
+        """Take a connection from the pool or open one; what went wrong is returned."""
+        try:
+            return await self._connector.connect(to, [], _timeout(seconds))
+        except Exception as error:  # noqa: BLE001  # foreign errors are mapped here, all of them
+            return _unconnected(error, f"{to.host}:{to.port}")
+
+    async def close(self) -> None:
+        """Close all connections, those in use as well, and wait until they are."""
+        if isinstance(self._connector, _Connector):
+            await self._connector.close()
+            await asyncio.sleep(0)  # the transports' last callbacks
+
+    def bury(self) -> None:
+        """Close the sockets of a loop that is closed itself."""
+        if isinstance(self._connector, _Connector):
+            self._connector.bury()
+
+    def _add(self, origin: str) -> aiohttp.ClientRequest:
+        url, proxy = URL(f"{origin}/", encoded=True), self._proxy
+        if proxy is None and not proxy_bypass(url.authority):
+            proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
+        via = None
+        if proxy is not None:
+            via = URL(proxy if "://" in proxy else f"http://{proxy}")
+            if not _PROXY.fullmatch(str(via)):
+                raise ValueError
+        loop, ssl = asyncio.get_running_loop(), self._ssl or True
+        self._origins[origin] = to = aiohttp.ClientRequest(
+            "GET", url, loop=loop, ssl=ssl, proxy=via
+        )
+        return to
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, keepalive_timeout: float) -> None:
+        self._pid = getpid()
+        super().__init__(
+            limit=0,
+            keepalive_timeout=keepalive_timeout,
+            timeout_ceil_threshold=inf,
+            resolver=aiohttp.ThreadedResolver(),  # the system's answers, aiodns or not
+            ttl_dns_cache=10,
+            socket_factory=_socket,
+        )
+
+    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
+        while (connection := await super()._get(key, traces)) is not None:
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is not None and transport is not None:
+                spoken = protocol.should_close or _polled(transport, _SPOKEN)
+                if not spoken:
+                    return connection
+            let_go(connection)
+        return None
+
+    def _transports(self) -> Iterator[asyncio.Transport]:
+        idle = [protocol for pool in self._conns.values() for protocol, _ in pool]
+        for protocol in [*idle, *self._acquired]:
+            if protocol.transport is not None:
+                yield protocol.transport
+
+    async def close(self, *, abort_ssl: bool = True) -> None:  # noqa: ARG002  # always so
+        for transport in self._transports():
+            transport.abort()
+        await super().close()
+
+    def bury(self) -> None:
+        for transport in self._transports():
+            with suppress(RuntimeError):  # "Event loop is closed", after what matters
+                transport.abort()
+            # asyncio has no public way to close a transport without its loop.
+            tls = getattr(transport, "_ssl_protocol", None)
+            lost = getattr(getattr(tls, "_transport", transport), "_call_connection_lost", None)
+            if lost is not None:
+                with suppress(RuntimeError):
+                    lost(None)
+        self._close()
+
+    def __del__(self, *args: Any) -> None:
+        if self._pid == getpid():
+            super().__del__(*args)
+
+
+def let_go(connection: "Connection", *, whole: bool = False) -> None:
+    """Give a connection back to its pool if the exchange on it is `whole`, else close it now.
+
+    aiohttp alone would wait for unsent bytes to leave, and for the peer's end of TLS.
+    """
+    transport = connection.transport
+    if whole:
+        connection.release()
+    else:
+        connection.close()
+    if transport is not None and transport.is_closing():
+        transport.abort()
+
+
+def hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the peer has closed a connection, which its loop may not know yet."""
+    return _polled(transport, _HUNG_UP)
+
+
+def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
+    number = transport.get_extra_info("socket").fileno()
+    if number < 0:
+        return True
+    poll = select.poll()
+    poll.register(number, events)
+    return bool(poll.poll(0))
+
+
+def _socket(address: "AddrInfoType") -> socket.socket:
+    made = socket.socket(*address[:3])
+    try:
+        for level, name, value in _TCP_OPTIONS:
+            made.setsockopt(level, name, value)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@lru_cache(512)
+def _split(url: str) -> tuple[str, str]:
+    """Cut a URL into its origin and the rest, which is to be sent byte for byte."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError
+    origin, target = match[1], match[2]
+    return origin, target if target.startswith("/") else f"/{target}"
+
+
+@lru_cache(64)
+def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
+    # aiohttp takes 0 for "no limit"; here it is no time at all.
+    connect = connect if connect is None else max(connect, 1e-3)
+    return aiohttp.ClientTimeout(connect=connect, ceil_threshold=inf)
+
+
+def _unconnected(error: Exception, place: str) -> ClaudeError:
+    match error:
+        case TimeoutError():
+            return ConnectTimedOut(message=f"no connection to {place} in time")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
+            return because(error, CertificateRefused, f"the certificate of {place} is refused")
+        case aiohttp.ClientHttpProxyError():
+            return ConnectionFailed(f"the proxy refused a connection (status {error.status})")
+        case _:
+            return because(error, ConnectionFailed, f"no connection to {place}")
+
+
+def because(error: Exception, kind: type[ClaudeError], what: str) -> ClaudeError:
+    """Make an error of our own, caused by no more than the operating system's (or TLS's) word.
+
+    What aiohttp raises stays behind, and so do the frames: they hold on to too much.
+    """
+    cause, name = None, type(error).__name__
+    for found in (getattr(error, "os_error", None), error.__cause__, error):
+        if isinstance(found, OSError) and not isinstance(found, aiohttp.ClientError):
+            found.__cause__ = found.__context__ = found.__traceback__ = None
+            reason = getattr(found, "verify_message", None) or found.strerror
+            cause, name = found, type(found).__name__ + (f": {reason}" if reason else "")
+            break
+    failure = kind(message=f"{what} ({name})")
+    failure.__cause__ = cause
+    return failure

@@ -1,0 +1,251 @@
+"""A reply on its way in: bytes go in, cut anywhere; a head, pieces of body, or an error come out.
+
+The parser is httptools' (llhttp, the one of Node.js). What that leaves to its users is added
+here: limits, the end of the connection, HEAD. There is no socket and no clock.
+
+Receiving raises nothing. An error is kept until whoever wants the reply raises it in a frame
+of his own, so that no traceback shows what was received. A reply may outlive its connection's
+part in it: that serves the next request while this one's last bytes are still to be taken.
+"""
+
+import asyncio
+from math import inf
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from claude_lite.errors import (
+    ClaudeError,
+    ConnectionLost,
+    ResponseTooLarge,
+    StreamInterrupted,
+    UnexpectedResponse,
+    UsageError,
+)
+from claude_lite.wire import Request
+from claude_lite_transports._http1 import MAX_FIELDS, MAX_HEAD
+
+_CONTINUE: Final = 100
+_SWITCHING_PROTOCOLS: Final = 101
+_OK: Final = 200
+
+_MAX_NAMES: Final = 512
+_names: Final[dict[bytes, str]] = {}
+
+
+def _lower(name: bytes) -> str:
+    """Decode the name of a header and remember it: there are but a few dozen."""
+    if len(_names) >= _MAX_NAMES:
+        _names.clear()
+    _names[name] = lower = name.decode("latin-1").lower()
+    return lower
+
+
+class Incoming:
+    """One reply: feed it with `receive` until it is `over`: `complete`, or with an `error`.
+
+    `status` and `headers` are those of the final head. `size` counts the bytes of the body
+    that have come and were not taken; where it is wanted `whole`, the request's limit on it
+    holds. `reusable` says whether another request may follow on the connection.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_limit",
+        "_parser",
+        "_pieces",
+        "_repeats",
+        "_since_body",
+        "_until_end",
+        "_waiter",
+        "complete",
+        "error",
+        "headers",
+        "paused",
+        "reusable",
+        "size",
+        "status",
+        "whole",
+    )
+
+    def __init__(self, request: Request, *, whole: bool) -> None:
+        limit = request.limits.max_response
+        self.whole = whole
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.size = 0
+        self.complete = False
+        self.error: ClaudeError | None = None
+        self.reusable = False
+        self.paused = False
+        self._bodiless = request.method == "HEAD"
+        self._limit = limit if whole and limit is not None else inf
+        self._since_body = 0
+        self._pieces: list[bytes] = []
+        self._repeats = 0
+        self._until_end = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        # Harmless, and common: lines that end in LF alone, chunk sizes with spaces after them.
+        self._parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a head, or never will be."""
+        return self.status != 0 or self.error is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.complete or self.error is not None
+
+    # What comes in
+
+    def receive(self, data: bytes | memoryview) -> None:
+        """Take what has arrived. It is not kept: what is needed of it is copied."""
+        parser = self._parser
+        if parser is None:
+            return
+        self._since_body += len(data)
+        try:
+            parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self.reusable = False
+            self._refuse("the reply is malformed")
+        if self.size > self._limit:
+            self._refuse_size()
+        elif self._since_body > MAX_HEAD:
+            self._refuse("the head or the trailers of the reply are too long")
+        if self.complete:
+            self._parser = None
+
+    def end(self) -> None:
+        """Take the end of the connection, which some bodies end with."""
+        if self._until_end and self.error is None:
+            self.complete = True
+            self._parser = None
+        else:
+            self.lose()
+
+    def lose(self, cause: OSError | None = None) -> None:
+        """Take the loss of the connection."""
+        if self.status:
+            self.fail(StreamInterrupted("the reply broke off"), cause)
+        else:
+            self.fail(ConnectionLost("the connection ended before the reply"), cause)
+
+    def fail(self, error: ClaudeError, cause: OSError | None = None) -> None:
+        """End it with an error, unless it is over already."""
+        if not self.over:
+            if self.status:
+                error.amend(status=self.status, request_id=self.headers.get("request-id"))
+            error.__cause__ = cause
+            self.error = error
+            self._parser = None
+
+    def _refuse(self, what: str) -> None:
+        self.fail(StreamInterrupted(what) if self.status else UnexpectedResponse(what))
+
+    def _refuse_size(self) -> None:
+        self.complete = False
+        self._pieces.clear()
+        self.fail(ResponseTooLarge(f"a response of more than {self._limit} bytes"))
+
+    # What goes out
+
+    def take(self) -> bytes:
+        """Return what has come of the body since the last time."""
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.size = 0
+        return body
+
+    def failure(self) -> ClaudeError:
+        """Return the error to raise. It is not kept: once raised, it holds on to frames."""
+        later = StreamInterrupted("the stream has broken off before")
+        error, self.error = self.error, later
+        return error or later
+
+    def wait(self) -> "asyncio.Future[None]":
+        """Return what to await until there may be news. It is for one task at a time."""
+        if self._waiter is not None and not self._waiter.done():
+            raise UsageError("two tasks cannot read the same stream")
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
+
+    def wake(self) -> None:
+        """Tell whoever waits that there may be news."""
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """Begin a reply: to this request, or to none."""
+        if self.complete:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are dropped."""
+        if self.status:
+            return
+        key = _names.get(name) or _lower(name)
+        text = value.decode("latin-1").strip(" \t")
+        if key in self.headers:
+            self._repeats += 1
+            if self._repeats > MAX_FIELDS:
+                return  # the whole head will be refused
+            text = f"{self.headers[key]}, {text}"
+        self.headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        """Take a head, and find out where the body ends (RFC 9112, section 6.3)."""
+        parser, headers = self._parser, self.headers
+        if self.status or parser is None:
+            return
+        status = parser.get_status_code()
+        coding = headers.get("transfer-encoding")
+        length = headers.get("content-length")
+        if _CONTINUE <= status < _OK and status != _SWITCHING_PROTOCOLS:
+            headers.clear()
+            return
+        if status < _OK or (coding is not None and coding.lower() != "chunked"):
+            self._refuse("the head of the reply is malformed")
+        elif len(headers) + self._repeats > MAX_FIELDS or self._is_long():
+            self._refuse("the head of the reply is too long")
+        else:
+            self.status = status
+            self._until_end = coding is None and length is None
+            if self._bodiless:
+                self.complete = True
+                self.reusable = parser.should_keep_alive()
+            elif length is not None and int(length) > self._limit:
+                self._refuse_size()
+
+    def _is_long(self) -> bool:
+        # Where all came at once, body included, this is the only look at it.
+        return (
+            self._since_body > MAX_HEAD
+            and sum(len(name) + len(text) + 4 for name, text in self.headers.items()) > MAX_HEAD
+        )
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.complete:
+            self.reusable = False
+        else:
+            self._since_body = 0
+            self._pieces.append(data)
+            self.size += len(data)
+
+    def on_message_complete(self) -> None:
+        """Take the end of the body."""
+        if self.status and not self.complete and self._parser is not None:
+            self.complete = True
+            self.reusable = self._parser.should_keep_alive()

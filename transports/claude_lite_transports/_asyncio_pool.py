@@ -1,0 +1,189 @@
+"""The connections of one event loop: opened when needed, used again, and watched.
+
+One timer looks after all requests under way, ten times a second, instead of one for each: a
+limit may be noticed a little late, and a request that is answered in time pays nothing for
+it. While no request is under way, the only timer is that of the oldest idle connection.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from math import inf
+from ssl import SSLContext
+from typing import Final
+
+from claude_lite.errors import ConnectionFailed, ConnectTimedOut
+from claude_lite.wire import Request
+from claude_lite_transports._asyncio_connection import Connection
+from claude_lite_transports._asyncio_incoming import Incoming
+from claude_lite_transports._asyncio_opening import Opening
+from claude_lite_transports._asyncio_reach import reach
+from claude_lite_transports._dial import Route, find_route, split_url
+from claude_lite_transports._http1 import SMALL
+
+# asyncio itself would allocate four times as much for every read, which costs more than reading.
+_BUFFER: Final = 64 * 1024
+_TICK: Final = 0.1
+_HELD_UP: Final = 1.0
+_UNSEEN: Final = 0.1  # seconds for which the loop may not have seen that a server hung up
+_MAX_OPENINGS: Final = 256
+
+
+class Pool:
+    """Connections by route, idle and busy. The one that was idle for the shortest time is next."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: SSLContext | None,
+        proxies: Mapping[str, str] | None,
+        keepalive: float,
+    ) -> None:
+        self.buffer = memoryview(bytearray(_BUFFER))
+        self._loop = loop
+        self._context = context
+        self._proxies = proxies
+        self._keepalive = keepalive
+        self._closed = False
+        self._busy: set[Connection] = set()
+        self._idle: dict[Route, list[Connection]] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._openings: dict[tuple[str, str, int], Opening] = {}
+        self._ticking: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._held_up = False
+        self._expiring: asyncio.TimerHandle | None = None
+
+    async def begin(self, request: Request, *, whole: bool) -> tuple[Connection, Incoming]:
+        """Send a request; return the reply that will come, and the connection it will come on.
+
+        Raises `ConnectionFailed`, `UsageError`, and whatever reading the request's body raises.
+        """
+        now = self._loop.time()
+        limits, body = request.limits, request.body
+        deadline = inf if limits.total is None else now + limits.total
+        if deadline <= now:
+            raise ConnectTimedOut("total")
+        opening = self._opening(request)
+        incoming = Incoming(request, whole=whole)
+        size = len(body) if isinstance(body, bytes) else body.size
+        small = body if isinstance(body, bytes) and size <= SMALL else b""
+        at_once = len(small) == size
+        while connection := self._reuse(opening.route, now):
+            if connection.start(incoming, opening.with_body(small, size), whole=at_once):
+                break
+        else:
+            connection = await self._open(opening.route, limits.connect, deadline)
+            now = self._loop.time()
+            if not connection.start(incoming, opening.with_body(small, size), whole=at_once):
+                raise ConnectionFailed("the connection was closed before its use")
+        connection.deadline = deadline
+        connection.silence = inf if limits.read is None else limits.read
+        connection.quiet_since = now
+        self._busy.add(connection)
+        if self._ticking is None:
+            self._tick_at(now + _TICK)
+        if not at_once:
+            try:
+                await connection.upload(incoming, body)
+            except BaseException:
+                connection.drop(incoming)
+                raise
+        return connection, incoming
+
+    def keep(self, connection: Connection) -> None:
+        """Take a connection back whose request is done, for the next one or to close it."""
+        self._busy.discard(connection)
+        if self._closed:
+            connection.close()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.setdefault(connection.route, []).append(connection)
+        if self._expiring is None:
+            self._expiring = self._loop.call_later(self._keepalive, self._expire)
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that is closed, or about to be."""
+        self._busy.discard(connection)
+        idle = self._idle.get(connection.route)
+        if idle and not connection.busy:
+            with suppress(ValueError):
+                idle.remove(connection)
+
+    def close(self) -> None:
+        """Close everything. Requests under way fail, those that still connect are the last."""
+        self._closed = True
+        self._openings.clear()
+        for timer in (self._ticking, self._expiring):
+            if timer is not None:
+                timer.cancel()
+        self._ticking = self._expiring = None
+        for connection in self._connections():
+            connection.close()
+
+    def bury(self) -> None:
+        """Close everything after the loop itself was closed."""
+        for connection in self._connections():
+            connection.bury()
+
+    def _connections(self) -> list[Connection]:
+        return [*self._busy, *(one for idle in self._idle.values() for one in idle)]
+
+    def _opening(self, request: Request) -> Opening:
+        """Find or make the head of a request. Its headers are known again by their identity."""
+        key = request.method, request.url, id(request.headers)
+        known = self._openings.get(key)
+        if known is not None and known.fits(request.headers):
+            return known
+        url = split_url(request.url)
+        route = self._routes.get(url[:2])
+        if route is None:
+            route = self._routes[url[:2]] = find_route(*url[:2], self._proxies)
+        made = Opening(request, route, url)
+        if len(self._openings) >= _MAX_OPENINGS:
+            self._openings.clear()
+        self._openings[key] = made
+        return made
+
+    def _reuse(self, route: Route, now: float) -> Connection | None:
+        idle = self._idle.get(route)
+        while idle:
+            connection = idle.pop()
+            age = now - connection.idle_since
+            if age < self._keepalive and (age < _UNSEEN or not connection.spoken()):
+                return connection
+            connection.close()
+        return None
+
+    async def _open(self, route: Route, limit: float | None, deadline: float) -> Connection:
+        return await reach(route, partial(Connection, self, route), self._context, limit, deadline)
+
+    def _tick_at(self, due: float) -> None:
+        self._due = due
+        self._ticking = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        """Look at the clocks of the requests under way.
+
+        Where the loop itself was held up, what has arrived in the meantime is read first.
+        """
+        now = self._loop.time()
+        self._ticking = None
+        self._held_up = now - self._due > _HELD_UP and not self._held_up
+        if not self._held_up:
+            for connection in tuple(self._busy):
+                connection.check(now)
+        if self._busy:
+            self._tick_at(now + _TICK)
+
+    def _expire(self) -> None:
+        """Close the connections that were idle for too long."""
+        self._expiring = None
+        latest = self._loop.time() - self._keepalive
+        for connection in self._connections():
+            if not connection.busy and connection.idle_since <= latest:
+                connection.close()
+        oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
+        if oldest is not None:
+            self._expiring = self._loop.call_at(oldest + self._keepalive, self._expire)

@@ -1,0 +1,213 @@
+"""How a connection is made on an event loop: clocks, proxies, DNS, TCP and TLS.
+
+Nothing is sent over it here but the CONNECT that asks a proxy for a tunnel. Every failure is a
+`ConnectionFailed`, so that whoever decides about retries knows that the request was not sent.
+
+The race between addresses is run here: that of asyncio's `create_connection` loses sockets
+when it is cancelled, and uvloop has none.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain, zip_longest
+from math import inf
+from typing import Any, Final, TypeVar
+
+from claude_lite.errors import (
+    CertificateRefused,
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectTimedOut,
+    UnexpectedResponse,
+)
+from claude_lite.wire import Request
+from claude_lite_transports._dial import (
+    _KEEP_ALIVE,
+    Proxy,
+    Route,
+    bare,
+    default_context,
+    is_timeout,
+)
+from claude_lite_transports._http1 import Reply, opening
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+Address = tuple[Any, ...]  # as `getaddrinfo` has them
+
+_HEAD_START: Final = 0.25  # seconds before the next address is tried beside the last (RFC 8305)
+
+
+async def reach(
+    route: Route,
+    make: Callable[[], P],
+    context: ssl.SSLContext | None,
+    limit: float | None,
+    deadline: float,
+) -> P:
+    """Return a protocol, from `make`, on a connection that is ready for a request.
+
+    `limit` is for the connection, in seconds; `deadline` is for the whole of the request, in
+    the loop's time. Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`.
+    """
+    by = inf if limit is None else asyncio.get_running_loop().time() + limit
+    phase = "total" if deadline < by else "connect"
+    by = min(by, deadline)
+    try:
+        async with asyncio.timeout_at(None if by == inf else by):
+            return await _connect(route, make, context)
+    except (OSError, UnicodeError) as error:
+        failure = _failure(error, f"{route.host}:{route.port}", phase)
+    raise failure
+
+
+def _failure(error: OSError | UnicodeError, where: str, phase: str) -> ConnectionFailed:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        failure: ConnectionFailed = CertificateRefused(
+            f"certificate of {where} refused: {error.verify_message}"
+        )
+    elif isinstance(error, UnicodeError):  # the codec for host names: empty or overlong labels
+        return ConnectionFailed(f"no address for {where}")
+    elif is_timeout(error):
+        return ConnectTimedOut(phase)
+    else:
+        failure = ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+    failure.__cause__ = bare(error)
+    return failure
+
+
+async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext | None) -> P:
+    loop = asyncio.get_running_loop()
+    secure: dict[str, Any] = {}
+    if route.scheme == "https":
+        if context is None:  # loading the certificates takes 50 ms the first time
+            context = await loop.run_in_executor(None, default_context)
+        secure = {"ssl": context, "server_hostname": route.host.strip("[]")}
+    if route.tunnel and route.proxy is not None and context is not None:
+        return await _through(route.proxy, route, make, context)
+    at = route.proxy or route
+    sock = await _dial(at.host.strip("[]"), at.port)
+    return (await loop.create_connection(make, sock=sock, **secure))[1]
+
+
+# TCP
+
+
+async def _dial(host: str, port: int) -> socket.socket:
+    """Race the addresses of a host, families in turn, each with a head start."""
+    loop = asyncio.get_running_loop()
+    addresses = _alternating(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    if len(addresses) == 1:
+        return await _try(addresses[0])
+    tasks: list[asyncio.Task[socket.socket]] = []
+    winner = None
+    try:
+        pending: set[asyncio.Task[socket.socket]] = set()
+        while winner is None and (addresses or pending):
+            if addresses:
+                tasks.append(loop.create_task(_try(addresses.pop(0))))
+                pending.add(tasks[-1])
+            done, pending = await asyncio.wait(
+                pending,
+                timeout=_HEAD_START if addresses else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            winner = next((task for task in done if task.exception() is None), None)
+        return (winner or tasks[0]).result()
+    finally:
+        for task in tasks:
+            if task is not winner:
+                task.cancel()
+                task.add_done_callback(_discard)
+
+
+def _alternating(addresses: list[Address]) -> list[Address]:
+    families: dict[int, list[Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    return [address for address in chain(*zip_longest(*families.values())) if address]
+
+
+async def _try(address: Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _discard(task: "asyncio.Task[socket.socket]") -> None:
+    with suppress(asyncio.CancelledError, OSError):
+        task.result().close()
+
+
+# Tunnels
+
+
+async def _through(proxy: Proxy, route: Route, make: Callable[[], P], context: ssl.SSLContext) -> P:
+    loop = asyncio.get_running_loop()
+    sock = await _dial(proxy.host.strip("[]"), proxy.port)
+    transport, tunnel = await loop.create_connection(_Tunnel, sock=sock)
+    try:
+        to = f"{route.host}:{route.port}"
+        transport.write(opening(Request("CONNECT", "", {}), to, to, proxy.credential))
+        await tunnel.opened()
+        protocol = make()
+        protocol.connection_made(transport)  # in case that the handshake fails
+        secure = await loop.start_tls(
+            transport, protocol, context, server_hostname=route.host.strip("[]")
+        )
+        protocol.connection_made(secure or transport)
+    except BaseException:
+        transport.abort()
+        raise
+    return protocol
+
+
+class _Tunnel(asyncio.Protocol):
+    """What a proxy says to CONNECT (RFC 9110, section 9.3.6)."""
+
+    def __init__(self) -> None:
+        self._reply = Reply("CONNECT")
+        self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def opened(self) -> None:
+        """Wait for the tunnel; raises `ConnectionFailed` if the proxy refuses one."""
+        answer = await self._answer
+        if answer not in map(str, range(200, 300)):
+            raise ConnectionFailed(f"no tunnel through the proxy: {answer}")
+
+    def data_received(self, data: bytes) -> None:
+        """Read the answer."""
+        self._reply.receive(data)
+        self._look()
+
+    def eof_received(self) -> None:
+        """Read no more."""
+        self._reply.receive(b"")
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's way
+        """Read no more."""
+        self.eof_received()
+
+    def _look(self) -> None:
+        answer = ""
+        try:
+            if self._reply.has_head():
+                answer = str(self._reply.status)
+        except (ConnectionLost, UnexpectedResponse) as error:
+            answer = error.message
+        if answer and not self._answer.done():
+            self._answer.set_result(answer)

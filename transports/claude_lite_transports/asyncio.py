@@ -1,0 +1,233 @@
+"""The fast asynchronous transport: HTTP/1.1 on asyncio's own transports and a parser in C.
+
+It does what the aiohttp transport does, for a third of the time or less, and needs the extra
+`fast` (httptools). It sends each request once and says what became of it. It never follows a
+redirect, keeps a cookie, decompresses, retries, or limits how many connections there are.
+
+Connections belong to the process and the running loop that opened them, and are closed with
+their loop. What a parent process opened is never touched in a child: an epoll descriptor is
+shared across `fork`. It runs on uvloop as well as on asyncio's loops.
+"""
+
+import asyncio
+import ssl
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from os import getpid
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field
+
+from claude_lite.errors import UsageError
+from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
+
+if TYPE_CHECKING:
+    from claude_lite_transports._asyncio_connection import Connection
+    from claude_lite_transports._asyncio_incoming import Incoming
+    from claude_lite_transports._asyncio_pool import Pool
+
+    _Held = dict["_Key", tuple[Pool, AsyncGenerator[None]]]
+
+__all__ = ["AsyncioTransport"]
+
+_LAST_WORD: Final = 0.1  # seconds that the end of a body is waited for, to keep the connection
+
+_Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
+_Key = tuple[int, asyncio.AbstractEventLoop]
+_FOREIGN: Final[list[object]] = []  # other processes' connections, kept from being finalised
+
+
+def _mask(proxies: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    return proxies and {scheme: MaskedStr(url) for scheme, url in proxies.items()}
+
+
+class _Stream(AbstractAsyncContextManager[AsyncHead]):
+    """A reply under way: a context around its head, and an iterator of its chunks."""
+
+    _connection: "Connection"
+    _incoming: "Incoming"
+
+    def __init__(self, begin: "_Begin", request: Request) -> None:
+        self._begin = begin
+        self._request: Request | None = request
+
+    async def __aenter__(self) -> AsyncHead:
+        request, self._request = self._request, None
+        if request is None:
+            raise UsageError("a stream is entered once")
+        self._connection, self._incoming = await self._begin(request, whole=False)
+        del request
+        incoming = self._incoming
+        try:
+            while not incoming.begun:
+                await incoming.wait()
+        except BaseException:
+            self._connection.drop(incoming)
+            raise
+        if incoming.error is not None and not incoming.status:
+            raise incoming.failure()
+        return Response(incoming.status, incoming.headers), self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._connection.drop(self._incoming)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        incoming = self._incoming
+        while not incoming.size:
+            if incoming.complete:
+                raise StopAsyncIteration
+            if incoming.error is not None:
+                raise incoming.failure()
+            await incoming.wait()
+        if incoming.paused:
+            self._connection.resume(incoming)
+        return incoming.take()
+
+    async def finish(self) -> None:
+        """Wait a moment for the end of a body of which all that matters has come.
+
+        If the end comes, the connection can be used again; if not, it is closed. What else may
+        come is dropped. Raises nothing.
+        """
+        incoming = self._incoming
+        if incoming.over:
+            return
+        drop = partial(self._connection.drop, incoming)
+        timer = asyncio.get_running_loop().call_later(_LAST_WORD, drop)
+        try:
+            while not incoming.over:
+                incoming.take()
+                if incoming.paused:
+                    self._connection.resume(incoming)
+                await incoming.wait()
+        finally:
+            timer.cancel()
+
+
+async def _keep(pool: "Pool", held: "_Held", key: _Key) -> AsyncGenerator[None]:
+    """Close `pool` with its loop: `asyncio.run` closes the generators that it saw start."""
+    try:
+        yield
+    finally:
+        if key in held and held[key][0] is pool:
+            del held[key]
+        pool.close()
+        for _ in range(2):  # the transports' last callbacks; with TLS one calls another
+            await asyncio.sleep(0)
+
+
+def _prune(held: "_Held") -> None:
+    """Let go of the connections that nothing can be awaited on any more."""
+    for key in list(held):
+        pid, loop = key
+        if pid != getpid():
+            _FOREIGN.append(held.pop(key, None))
+        elif loop.is_closed() and (entry := held.pop(key, None)) is not None:
+            entry[0].bury()
+
+
+def _forget(held: "_Held") -> None:
+    """Close all; a loop that runs is told to by the generator's end."""
+    _prune(held)
+    held.clear()
+
+
+@define(eq=False, kw_only=True)
+class AsyncioTransport:
+    """A `claude_lite.wire.AsyncTransport` on plain asyncio.
+
+    `context` verifies TLS; by default one context, made on first use, is shared by all.
+    `proxies` maps "http", "https" or "all" to `http://[user:password@]host:port`; by default
+    they are looked up in the environment (or the system) once for each origin, and `{}` is
+    none. Idle connections are kept for `keepalive` seconds: fewer than the minute after which
+    common load balancers close theirs.
+
+    One that the server closes while it is idle is not used again. If the server closes it just
+    as a request is under way, nobody can tell whether that was read: `ConnectionLost`.
+
+    It can be pickled if it has neither a `context` nor a proxy with a password. Raises
+    `UsageError` if httptools is not installed.
+    """
+
+    context: ssl.SSLContext | None = None
+    proxies: Mapping[str, str] | None = field(default=None, converter=_mask)
+    keepalive: float = 50.0
+    _held: "_Held" = field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            import httptools  # noqa: F401, PLC0415  # it is an extra: here is where it is missed
+        except ImportError:
+            raise UsageError(
+                "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
+            ) from None
+        weakref.finalize(self, _forget, self._held)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if any("@" in url for url in (self.proxies or {}).values()):
+            raise UsageError("a proxy's password is not pickled; leave it to the environment")
+        make = partial(
+            type(self),
+            context=self.context,
+            proxies=self.proxies and {scheme: str(url) for scheme, url in self.proxies.items()},
+            keepalive=self.keepalive,
+        )
+        return make, ()
+
+    async def send(self, request: Request, /) -> Response:
+        """Send a request and return the whole response, whatever its status.
+
+        Raises the leaves of `TransportError`, `UnexpectedResponse` if the reply is not HTTP,
+        `ResponseTooLarge`, `UsageError` if the request cannot be put on the wire, and what
+        the request's body source raises when it is read.
+        """
+        connection, incoming = await self._begin(request, whole=True)
+        try:
+            while not incoming.over:
+                await incoming.wait()
+        except BaseException:
+            connection.drop(incoming)
+            raise
+        if incoming.error is not None:
+            raise incoming.failure()
+        return Response(incoming.status, incoming.headers, incoming.take())
+
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+        """Send a request; the context is the head of the response, and its chunks as they come.
+
+        Raises as `send` does, on entering and while the chunks are read. The iterator of the
+        chunks has a method `finish`, to be awaited when the rest of them does not matter.
+        """
+        return _Stream(self._begin, request)
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait, on the running loop."""
+        await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Close the running loop's connections, busy ones too; the next use opens new ones."""
+        entry = self._held.pop((getpid(), asyncio.get_running_loop()), None)
+        if entry is not None:
+            await entry[1].aclose()
+
+    async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
+        entry = self._held.get((getpid(), asyncio.get_running_loop()))
+        pool = await self._open() if entry is None else entry[0]
+        return await pool.begin(request, whole=whole)
+
+    async def _open(self) -> "Pool":
+        from claude_lite_transports._asyncio_pool import Pool  # noqa: PLC0415  # it imports httptools
+
+        _prune(self._held)
+        loop = asyncio.get_running_loop()
+        key = getpid(), loop
+        pool = Pool(loop, self.context, self.proxies, self.keepalive)
+        keeper = _keep(pool, self._held, key)
+        self._held[key] = pool, keeper
+        await anext(keeper)
+        return pool

@@ -1,0 +1,120 @@
+"""Recordings in the form of vcrpy, for those who replay with it, and back.
+
+vcrpy keeps whole bodies of requests that were answered: where chunks were cut, how long they
+took, and failures are lost on the way there. JSON is what its `json` serializer reads; YAML,
+its default, needs PyYAML. What is no text only YAML can hold.
+"""
+
+import importlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from claude_lite.errors import UsageError
+from claude_lite.wire import Request
+from claude_lite_transports._redaction import Redactor
+from claude_lite_transports.cassette import Interaction
+from claude_lite_transports.foreign import (
+    BASE_URL,
+    decoded_response,
+    imported,
+    joined,
+    reason,
+    request_text,
+)
+
+Json = dict[str, Any]
+
+
+def to_vcr(items: Iterable[Interaction], base_url: str = BASE_URL) -> Json:
+    """Give the interactions that have a whole response; *base_url* goes before their paths."""
+    whole = [item for item in items if item.head is not None and item.error is None]
+    return {
+        "version": 1,
+        "interactions": [_interaction(item, base_url.rstrip("/")) for item in whole],
+    }
+
+
+def _interaction(item: Interaction, base_url: str) -> Json:
+    headers, body, _ = decoded_response(item)
+    status = item.head.status if item.head else 0
+    try:
+        text: str | bytes = body.decode()
+    except UnicodeDecodeError:
+        text = body
+    return {
+        "request": {
+            "method": item.request["method"],
+            "uri": base_url + item.request["url"],
+            "body": request_text(item.request) or None,
+            "headers": {k: [v] for k, v in item.request.get("headers", {}).items()},
+        },
+        "response": {
+            "status": {"code": status, "message": reason(status)},
+            "headers": {name: [value] for name, value in headers.items()},
+            "body": {"string": text},
+        },
+    }
+
+
+def dump_json(data: Json) -> str:
+    """Write it as JSON; raises `UsageError` for a body that is no text."""
+    try:
+        return json.dumps(data, indent=4, ensure_ascii=False) + "\n"
+    except TypeError:
+        raise UsageError(
+            "a body is no text, and vcrpy has no JSON for that", advice="Write YAML"
+        ) from None
+
+
+def dump_yaml(data: Json) -> str:
+    """Write it as YAML; raises `UsageError` where PyYAML is not installed."""
+    return str(_yaml().safe_dump(data, allow_unicode=True, sort_keys=False))
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML; raises `UsageError` for what is none, and where PyYAML is not installed."""
+    yaml = _yaml()
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"this is no YAML: {error}") from error
+
+
+def _yaml() -> Any:
+    try:
+        return importlib.import_module("yaml")  # installed with vcrpy, but not with us
+    except ImportError:
+        raise UsageError("YAML needs PyYAML", advice="pip install pyyaml") from None
+
+
+def from_vcr(data: Any, redactor: Redactor) -> list[Interaction]:
+    """Read what vcrpy has recorded, and take its secrets out; raises `UsageError`."""
+    try:
+        items = [(_asked(item["request"]), item["response"]) for item in data["interactions"]]
+        for request, _ in items:
+            redactor.learn(request)  # a credential may occur earlier than it is used
+        return [_imported(request, answer, redactor) for request, answer in items]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"this is no recording of vcrpy: {error!r}") from error
+
+
+def _asked(given: Json) -> Request:
+    return Request(given["method"], given["uri"], _headers(given), _bytes(given.get("body")))
+
+
+def _imported(request: Request, answer: Json, redactor: Redactor) -> Interaction:
+    body = answer["body"]
+    content = _bytes(body.get("string") if isinstance(body, dict) else body)
+    return imported(request, answer["status"]["code"], _headers(answer), content, redactor)
+
+
+def _headers(part: Json) -> dict[str, str]:
+    pairs = []
+    for name, values in (part.get("headers") or {}).items():
+        pairs += [(name, value) for value in ([values] if isinstance(values, str) else values)]
+    return joined(pairs)
+
+
+def _bytes(body: str | bytes | None) -> bytes:
+    return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b""
