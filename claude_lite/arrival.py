@@ -34,8 +34,12 @@ class Arrival:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            self._file.close()
+            if kind is None:
+                self._partial.replace(self.path)
+        except OSError as failure:
+            if kind is None:
+                raise UsageError(f"{self.path} cannot be written: {failure.strerror}") from None
+        finally:
             self._partial.unlink(missing_ok=True)

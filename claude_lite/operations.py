@@ -101,7 +101,7 @@ class Operation(Generic[R]):
     route: ClassVar[Route]
     result_type: ClassVar[Any] = None
 
-    _in_body: ClassVar[tuple[str, ...]]
+    _in_body: ClassVar[frozenset[str]]
     _in_headers: ClassVar[tuple[tuple[str, str], ...]]
 
     extra_body: JSON | None = None
@@ -115,7 +115,7 @@ class Operation(Generic[R]):
         declared = fields(cast("Any", cls))
         in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
         apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
-        cls._in_body = tuple(a.name for a in declared if a.name not in apart)
+        cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = tuple(
             (a.metadata["header"], a.name) for a in declared if "header" in a.metadata
         )
@@ -155,8 +155,8 @@ class Operation(Generic[R]):
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
-        given = self.__dict__
-        body = {name: given[name] for name in self._in_body if given[name] is not None}
+        known = self._in_body
+        body = {k: v for k, v in self.__dict__.items() if v is not None and k in known}
         return body if self.extra_body is None else {**body, **self.extra_body}
 
     def headers(self, config: Config) -> dict[str, str]:
@@ -183,7 +183,7 @@ class Operation(Generic[R]):
             )
         if self.route.method != "POST":
             query = {**self.body(), **query}
-        return with_query(path, query)
+        return with_query(path, query) if query else path
 
     def replace(self, **changes: Any) -> Self:
         """The same operation with some fields changed."""

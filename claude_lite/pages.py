@@ -70,7 +70,7 @@ class IdPaged(ListOperation[T], Generic[T]):
 
     def after(self, page: Page[T]) -> "ListOperation[T] | None":
         """Go on in the direction that this page was asked for."""
-        if not page.has_more or not page.data:
+        if page.has_more is False or not page.data:
             return None
         if self.before_id is not None:
             return self.replace(before_id=page.first_id) if page.first_id else None

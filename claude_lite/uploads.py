@@ -135,8 +135,9 @@ def skill_parts(files: object) -> list[Part]:
     if not (path / "SKILL.md").is_file():
         raise UsageError(f"{path} is no skill: it is neither a .zip nor a folder with a SKILL.md")
     root = path.resolve()
-    found = sorted(p for p in root.rglob("*") if p.is_file())
-    outside = [p for p in found if not p.resolve().is_relative_to(root)]
-    if outside:
-        raise UsageError(f"{outside[0]} leads out of the skill's folder")
+    found = sorted(root.rglob("*"))
+    for p in found:
+        if p.is_symlink() and not (p.is_file() and p.resolve().is_relative_to(root)):
+            raise UsageError(f"{p} is a link to what is no file of the skill's folder")
+    found = [p for p in found if p.is_file()]
     return [Part("files[]", f"{root.name}/{p.relative_to(root).as_posix()}", p) for p in found]

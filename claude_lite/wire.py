@@ -17,7 +17,10 @@ R = TypeVar("R")
 MASK: Final = "**********"
 
 SECRET_HEADERS: Final = frozenset(
-    {"x-api-key", "api-key", "authorization", "proxy-authorization", "cookie", "set-cookie"}
+    {
+        *("x-api-key", "api-key", "authorization", "proxy-authorization", "cookie", "set-cookie"),
+        "x-amz-security-token",
+    }
 )
 
 
@@ -197,6 +200,38 @@ class AsyncTransport(Protocol):
 
     async def close(self) -> None:
         """Close what this loop has open; a later call opens it anew."""
+        ...
+
+
+class Dialect(Protocol):
+    """How another platform wants what the API takes: a pure function over the built request.
+
+    A dialect is a frozen value, and a client with one never sends the first-party credential
+    that is in the environment. `claude_lite.dialects` has those that there are.
+    """
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, in place of the API's own address; no slash at its end."""
+        ...
+
+    def adapt(self, request: Request, /) -> Request:
+        """The platform's request for the API's own, which was built on `base_url`.
+
+        It may carry a credential that was given to the client, as the API would have it.
+        Raises `UsageError` for an operation that the platform lacks.
+        """
+        ...
+
+    def sign(self, request: Request, /) -> Request:
+        """Add a credential, if *request* has none yet; called for each attempt."""
+        ...
+
+    def decode(self, head: Response, /) -> Callable[[bytes], Iterable[bytes]] | None:
+        """What turns chunks of a stream into server-sent events; None if they are that.
+
+        Iterating its result raises `UnexpectedResponse` for what cannot be read.
+        """
         ...
 
 

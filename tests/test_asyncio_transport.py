@@ -46,6 +46,7 @@ except ImportError:
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
+QUIET = "import logging; logging.getLogger('asyncio').setLevel('ERROR')\n"  # slow is no error
 KEY = "sk-ant-canary-Zx81"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 ENDLESS = CHUNKED + b"5\r\nfirst\r\n"
@@ -107,8 +108,9 @@ async def told(news):
 
 def python(code, *args):
     """Run code in an interpreter where warnings are errors; return what it wrote to stderr."""
+    code = QUIET + textwrap.dedent(code)
     done = subprocess.run(  # noqa: S603  # this interpreter, code of our own
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(code), *args],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *args],
         capture_output=True,
         text=True,
         timeout=20,
@@ -366,6 +368,48 @@ def test_256_calls_at_once(run):
     run(main())
 
 
+def test_what_is_said_out_of_turn_ends_a_connection(run):
+    """A server that speaks while nothing was asked is not asked anything more."""
+    spoken = Queue()
+
+    def script(peer):
+        if peer.request():
+            peer.send(reply(b"fine"))
+            sleep(0.02)
+            peer.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            spoken.put(peer.gone())
+
+    async def main():
+        with LoopbackServer(script) as server:
+            async with opened() as transport:
+                for _ in range(2):
+                    assert (await transport.send(get(server))).body == b"fine"
+                    assert await told(spoken) is True
+                assert server.connections == 2
+
+    run(main())
+
+
+def test_close_while_a_call_connects(run):
+    """A call that connects while the transport is closed is answered, and keeps nothing open."""
+    closed = Queue()
+
+    def script(peer):
+        echo(peer)
+        closed.put(peer.number)
+
+    async def main():
+        with LoopbackServer(script) as server:
+            async with opened() as transport:
+                call = asyncio.ensure_future(transport.send(get(server, "/a")))
+                await asyncio.sleep(0)
+                await transport.close()
+                assert (await call).body == b"/a"
+                assert await told(closed) == 0
+
+    run(main())
+
+
 def test_close_ends_what_is_under_way(run):
     """`close` ends calls that wait and streams that are read, each with its error."""
 
@@ -556,9 +600,11 @@ def test_a_body_source_must_have_its_size(run):
                     (Broken(), KeyError),
                     (Unreadable(), KeyError),
                 ):
+                    began = monotonic()
                     with pytest.raises(error):
                         await transport.send(post(server, source))
                     assert await told(closed) is None
+                    assert monotonic() - began < 1.0
 
     run(main())
 
@@ -626,6 +672,29 @@ def test_a_stalled_upload_times_out(run, limits, phase):
             async with opened() as transport:
                 call = transport.send(post(server, bytes(20_000_000), limits=limits))
                 assert (await fails(TimedOut, call, within=BRIEF)).phase == phase
+
+    run(main())
+
+
+def test_a_slow_upload_is_no_silence(run):
+    """While bytes are taken, however slowly, the limit on silence does not end an upload."""
+    size = 16_000_000
+
+    def script(peer):
+        peer.head()
+        for _ in range(10):
+            sleep(0.06)
+            taken = 0
+            while taken < size // 12:
+                taken += len(peer._sock.recv(65536))
+        peer.send(reply(b"enough", "Connection: close"))
+        peer.gone()
+
+    async def main():
+        with LoopbackServer(script) as server:
+            async with opened() as transport:
+                call = transport.send(post(server, bytes(size), limits=Limits(read=0.25)))
+                assert (await call).body == b"enough"
 
     run(main())
 
@@ -836,7 +905,6 @@ def test_a_forgotten_transport_closes_its_connections(run):
     async def main():
         with LoopbackServer(script) as server:
             await AsyncioTransport(proxies={}).send(get(server))
-            gc.collect()
             assert await told(closed) == 0
 
     run(main())
@@ -864,7 +932,11 @@ def test_a_forked_child_makes_its_own_connections():
         loop = asyncio.new_event_loop()
         loop.run_until_complete(ask("/before"))
         if os.fork() == 0:
+            ((pool, _),) = transport._held.values()
+            (parents,) = pool._connections()
             asyncio.run(ask("/child"))
+            asyncio.run(transport.close())
+            assert not (parents._closed or transport._held)
             os._exit(0)
         os.wait()
         loop.run_until_complete(ask("/parent"))
@@ -926,7 +998,10 @@ def test_what_cannot_be_pickled_is_refused():
         pickle.dumps(AsyncioTransport(context=ssl.create_default_context()))
     request = Request("GET", "http://a/", {"x-api-key": MaskedStr(KEY)})
     opening = Opening(request, Route("http", "a", 80), ("http", "a", "/"))
-    assert KEY not in repr(opening) + repr(opening.with_body(b"", 0))
+    for body in (b"", b"body"):
+        sent = opening.with_body(body, len(body))
+        assert KEY.encode() in bytes(sent)
+        assert KEY not in repr(opening) + repr(sent)
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             attempt(opening)
@@ -1145,6 +1220,7 @@ def test_an_unknown_certificate_is_refused(run, server_tls):
                 for _ in range(2):
                     error = await fails(CertificateRefused, transport.send(get(server)))
                     assert "self" in str(error)
+                    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
                 assert server.received == []
 
     run(main())

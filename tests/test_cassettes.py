@@ -54,6 +54,10 @@ def test_show(path, capsys):
     assert " => left early\n" in out
     assert "    size: 7\n" in out
     assert "\x1b" not in out
+    record(path)
+    assert run("show", path) == 0
+    out = capsys.readouterr().out
+    assert '"delta":{"type":"compaction_delta","content":"Summary so far."' in out
 
 
 def test_show_diffs_well(path, capsys):

@@ -290,6 +290,9 @@ def test_a_workspace_is_created_and_changed():
     )
     assert (changed["name"], changed["tags"]) == ("Renamed", {"cost": "7"})
     assert changed["data_residency"]["workspace_geo"] == "us"
+    free = {"data_residency": {"allowed_inference_geos": "unrestricted"}}
+    changed = api.call("organization.workspaces.update", free, workspace_id=id_)
+    assert changed["data_residency"]["default_inference_geo"] == "us"
     assert api.call("organization.workspaces.retrieve", workspace_id=id_) == changed
     other = {"external_key_id": "key_2"}
     message, _ = api.refuse("organization.workspaces.update", 400, other, workspace_id=id_)

@@ -9,6 +9,7 @@ from emulated import Api, message
 
 from claude_lite import Client
 from claude_lite.emulator import Emulator
+from claude_lite.emulator.usage import REMEMBERED, Usage
 from claude_lite.reports import MessagesUsageReport
 from claude_lite_transports.emulator import EmulatorTransport
 
@@ -99,6 +100,30 @@ def test_streams_completions_and_chats_are_counted():
         "claude-opus-5-5",
     }
     assert all(one["output_tokens"] for one in results)
+
+
+def test_a_batch_is_counted_once_at_half_the_price():
+    """When its results are read, in a service tier of its own."""
+    api, noon = at_noon(batches={"seconds": 0})
+    requests = [{"custom_id": f"r{i}", "params": message("[[tokens:500]]")} for i in range(2)]
+    batch = api.call("messages.batches.create", {"requests": requests})
+    for _ in range(2):
+        api.call("messages.batches.results", message_batch_id=batch["id"])
+    (result,) = used(api, starting_at=text(noon), group_by=["service_tier"])
+    assert (result["service_tier"], result["output_tokens"]) == ("batch", 1000)
+    items = used(api, COST, starting_at=text(noon), group_by=["description"])
+    (output,) = [one["amount"] for one in items if one["token_type"] == "output_tokens"]
+    assert Decimal(output) == Decimal(1000 * 750) / 1_000_000
+
+
+def test_usage_has_a_bound():
+    """The minute that was counted first is forgotten first."""
+    usage = Usage()
+    body = Api().call("messages.create", message())["usage"]
+    for minute in range(REMEMBERED + 1):
+        usage.record(minute * 60, body, model="m", workspace_id="w", api_key_id=None)
+    rows = [at for at, _, _ in usage.between(0, (REMEMBERED + 1) * 60)]
+    assert (len(rows), rows[0]) == (REMEMBERED, 60)
 
 
 def test_usage_is_grouped_and_filtered():
@@ -252,6 +277,8 @@ def test_claude_code_is_reported_by_the_day():
     actors = [one["actor"].get("email_address") for one in page["data"]]
     assert set(actors) - {None} < people
     assert {one["date"] for one in page["data"]} == {"2026-02-03T00:00:00Z"}
+    weekend = api.call(CODE, query={"starting_at": "2026-02-07"})["data"]
+    assert len(weekend) < len(page["data"])
     for day in ("2020-01-01", text(noon + DAY)[:10]):
         assert api.call(CODE, query={"starting_at": day})["data"] == []
 

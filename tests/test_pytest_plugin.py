@@ -87,9 +87,9 @@ def test_a_run_that_does_not_use_it_pays_nothing(pytester):
 
 def test_it_is_installed(pytester, monkeypatch):
     """Pytest finds the plugin by its entry point, and tells of its fixtures and markers."""
-    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-    result = pytester.runpytest_subprocess("--fixtures", "-v")
-    told = result.stdout.str()
+    with monkeypatch.context() as patch:
+        patch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+        told = pytester.runpytest_subprocess("--fixtures", "-v").stdout.str()
     assert all(f"claude_{name} " in told for name in ("cassette", "cassette_config", "emulator"))
     plugin = "-pclaude_lite_transports.pytest_plugin"
     told = pytester.runpytest_inprocess(plugin, "--markers").stdout.str()
@@ -399,7 +399,7 @@ def test_beside_other_plugins(run, monkeypatch, pytester):
     """
     pytester.makepyfile(test_it=HELLO + dedent(source))
     options = "--claude-record=once", "--snapshot-update"
-    recorded = pytester.runpytest_subprocess(*options, "-p", "no:claude_lite_nothing")
+    recorded = pytester.runpytest_subprocess(*options)
     recorded.assert_outcomes(passed=5)
     pytester.runpytest_subprocess("--record-mode=none").assert_outcomes(passed=5)
     pytester.runpytest_subprocess("--record-mode=none", "-n2").assert_outcomes(passed=5)

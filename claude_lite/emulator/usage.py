@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from attrs import define
 
 MINUTE: Final = 60  # seconds
-REMEMBERED: Final = 200_000  # rows; the oldest is forgotten first
+REMEMBERED: Final = 50_000  # rows; the oldest is forgotten first
 GEOS: Final = ("global", "us")
 LONG: Final = 200_000  # input tokens of a prompt, past which it is dearer
 

@@ -33,6 +33,7 @@ T = TypeVar("T")
 _Key = tuple[int, asyncio.AbstractEventLoop]
 _Pools = dict[_Key, tuple[Pool, AsyncGenerator[None, None]]]
 
+_LINGER: Final = 0.1
 _FOREIGN: Final[list[object]] = []  # other processes' pools, kept from being finalised
 
 
@@ -190,6 +191,16 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         if isinstance(chunk, bytes):
             raise StopAsyncIteration
         raise chunk
+
+    async def finish(self) -> None:
+        """Wait a moment for the end of a body of which all that matters has come."""
+        timer = asyncio.get_running_loop().call_later(_LINGER, self._reply.expire)
+        try:
+            while isinstance(chunk := await self._reply.chunk(), bytes) and chunk:
+                pass
+        finally:
+            timer.cancel()
+            self._end()
 
 
 async def _keep(pool: Pool, pools: _Pools, key: _Key) -> AsyncGenerator[None, None]:

@@ -79,8 +79,8 @@ class RecordingTransport(Recorder[Transport]):
                 turn.left()
 
     def _turn(self, request: Request) -> Interaction | Take:
-        described = describe(request, self._redactor)
-        return self._tape.turn(self._tape.number(), described, self.monotonic)
+        number = self._tape.number()
+        return self._tape.turn(number, describe(request, self._redactor), self.monotonic)
 
     def _replayed(self, recorded: Interaction) -> Iterator[bytes]:
         for chunk, delay in zip(recorded.chunks, recorded.delays[1:], strict=True):
