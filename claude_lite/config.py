@@ -19,7 +19,7 @@ from attrs import evolve, field, fields, frozen
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.logs import Observer
 from claude_lite.retry import RetryPolicy, standard
-from claude_lite.wire import MASK, SECRET_HEADERS, Limits, MaskedStr
+from claude_lite.wire import MASK, SECRET_HEADERS, Dialect, Limits, MaskedStr
 
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 __version__: Final = "0.1.0"
@@ -139,6 +139,7 @@ class Options(TypedDict, total=False):
     api_key: Credential
     auth_token: Credential
     base_url: str | None
+    dialect: Dialect | None
     api_version: str
     betas: str | Sequence[str]
     headers: Mapping[str, Any]
@@ -157,7 +158,9 @@ class Config:
     """How calls are made. Times in seconds, sizes in bytes; None is no limit.
 
     `timeout` is the longest silence, `content_timeout` the longest a stream may bring nothing
-    but pings, `deadline` the whole call with its retries and waits.
+    but pings, `deadline` the whole call with its retries and waits. With a `dialect` (another
+    platform, of `claude_lite.dialects`) `base_url` is its own, and no credential in the
+    environment is sent but that platform's.
     """
 
     api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=_conceal)
@@ -174,8 +177,11 @@ class Config:
     max_response: int | None = field(default=64 * MEGABYTE, validator=_positive)
     max_event: int | None = field(default=64 * MEGABYTE, validator=_positive)
     observe: Observer | None = None
+    dialect: Dialect | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.dialect is not None:
+            object.__setattr__(self, "base_url", _base_url(self.dialect.base_url))
         if self.api_key is not None and self.auth_token is not None:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
@@ -187,14 +193,16 @@ class Config:
         for one, other in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(one) is not None:
                 changes.setdefault(other, None)
-        _check_names(changes)
+        if changes.get("dialect", self) is None:
+            changes.setdefault("base_url", None)
+        _check_names(changes, changes.get("dialect", self.dialect))
         return evolve(self, **changes)
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Config":
         """The configuration of a client with these *options*, whose credentials get hidden."""
         conceal(options)
-        _check_names(options)
+        _check_names(options, options.get("dialect"))
         return cls(**options)
 
     @functools.cached_property
@@ -231,7 +239,9 @@ class Config:
         }
 
     def _credential(self) -> dict[str, str]:
-        if any(name in self.headers for name in ("x-api-key", "authorization")):
+        given = self.api_key is not None or self.auth_token is not None
+        own = self.dialect is not None and not given  # the dialect finds one of its own
+        if own or any(name in self.headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
@@ -306,7 +316,9 @@ def _joined(betas: tuple[str, ...]) -> str:
     return header_value("anthropic-beta", ",".join(betas))
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
+def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
         raise UsageError(f"no such option: {', '.join(sorted(unknown))}")
+    if dialect is not None and options.get("base_url") is not None:
+        raise UsageError("give the base_url to the dialect: with one, the client has none")

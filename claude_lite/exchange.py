@@ -11,7 +11,7 @@ Time is read from the clock that is handed in, and never waited for.
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, frozen
@@ -33,6 +33,9 @@ from claude_lite.responses import decoded, error_from_response, should_retry, un
 from claude_lite.retry import Failure, budget_for
 from claude_lite.streaming import Decoder
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -72,6 +75,7 @@ class Exchange(Generic[R]):
         self._retries = 0
         self._resent = 0
         self._redirects = 0
+        self._signed: Request | None = None
         self._report = logs.listener(config.observe)
         self._attempt_started = self._started
         self._ttft: float | None = None
@@ -123,14 +127,18 @@ class Exchange(Generic[R]):
             now = self._attempt_started = self._clock()
             request = self._within_deadline(request, now)
             self.head = None
+        if self.config.dialect is not None:
+            request = self._signed = self.config.dialect.sign(request)
         self.attempts += 1
         return request
 
     def _built(self) -> Request:
         request = self.operation.build(self.config)
-        if self._token is None:
-            return request
-        return evolve(request, headers={**request.headers, **bearer(self._token)})
+        if self._token is not None:
+            request = evolve(request, headers={**request.headers, **bearer(self._token)})
+        if self.config.dialect is not None:
+            request = self.config.dialect.adapt(request)
+        return request
 
     def _within_deadline(self, request: Request, now: float) -> Request:
         deadline = self.config.deadline
@@ -277,6 +285,8 @@ class Exchange(Generic[R]):
 
     def _secrets(self) -> list[str]:
         tokens = [token for token in (self._token, self._stale) if token is not None]
+        if self._signed is not None:
+            tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
         return self.config.secrets() + [word for token in tokens for word in secret_words(token)]
 
     # Logs
@@ -359,6 +369,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._reading = False
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
+        self._translate: Callable[[bytes], Iterable[bytes]] | None = None
         self._refused = bytearray()
         self._content_at = self._started
 
@@ -380,7 +391,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if head.status >= REDIRECT:
             return
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self._streamed.content_type not in {None, kind}:
+        if self.config.dialect is not None and self._streamed.content_type is not None:
+            self._translate = self.config.dialect.decode(head)
+        if self._translate is None and self._streamed.content_type not in {None, kind}:
             self._error = unexpected(head, f"{kind or 'no content-type'} where a stream belongs")
             return
         encoding = head.headers.get("content-encoding")
@@ -404,10 +417,21 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             except ClaudeError as error:
                 decoder.fail(error)
                 data = b""
-        items = decoder.receive(data)
+        items = decoder.receive(data) if self._translate is None else self._translated(data)
         self.items.extend(items)
         self._watch_content(decoder, items)
         self._progress(decoder)
+
+    def _translated(self, data: bytes) -> list[Any]:
+        """The items in what another platform sent, up to what cannot be read of it."""
+        decoder, translate = cast("Decoder[E, R]", self._decoder), cast("Any", self._translate)
+        items: list[Any] = []
+        try:
+            for piece in translate(data):
+                items += decoder.receive(piece)
+        except ClaudeError as error:
+            decoder.fail(error)
+        return items
 
     def receive_end(self) -> None:
         """Report that the body is over."""
@@ -463,7 +487,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
 
     def _attempt(self) -> Request:
-        self._decoder = self._encoding = self._ttft = None
+        self._decoder = self._encoding = self._translate = self._ttft = None
         self._reading = False
         self.items.clear()
         self._refused.clear()

@@ -19,7 +19,7 @@ BOM: Final = b"\xef\xbb\xbf"
 class SSEDecoder:
     """Feed it chunks; it returns the events that they complete, as (event name, data)."""
 
-    __slots__ = ("_after_cr", "_buffer", "_limit", "_scanned", "_started")
+    __slots__ = ("_after_cr", "_buffer", "_head", "_limit", "_name", "_scanned", "_started")
 
     def __init__(self, max_event: int | None = None) -> None:
         """No event, finished or not, may be longer than *max_event* bytes."""
@@ -28,6 +28,7 @@ class SSEDecoder:
         self._scanned = 0  # the buffer has no blank line that ends before this
         self._started = False
         self._after_cr = False
+        self._head, self._name = b"event: \ndata: ", ""
 
     def receive(self, data: bytes) -> Iterable[tuple[str, bytes]]:
         """Take a chunk; iterating raises `ResponseTooLarge` where an event is past the limit."""
@@ -45,7 +46,7 @@ class SSEDecoder:
             self._scanned = len(rest) - 1
         if self._limit is not None and max(len(data), len(self._buffer)) > self._limit:
             return self._up_to_limit(blocks, self._limit)
-        return [event for block in blocks if (event := _parse(block)) is not None]
+        return [event for block in blocks if (event := self._parse(block)) is not None]
 
     def _up_to_limit(self, blocks: list[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
         """The events before the one that is too long, and then the error."""
@@ -55,7 +56,7 @@ class SSEDecoder:
                 raise ResponseTooLarge(
                     f"an event of over {limit} bytes", advice="Raise max_event to allow it."
                 )
-            event = _parse(block)
+            event = self._parse(block)
             if event is not None:
                 yield event
 
@@ -87,17 +88,20 @@ class SSEDecoder:
         buffer.clear()
         return data
 
-
-def _parse(block: bytes) -> tuple[str, bytes] | None:
-    if block.startswith(b"event: "):  # the API's own layout, in one step
-        end = block.find(b"\n", 7)
-        if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
-            return block[7:end].decode("utf-8", "replace"), block[end + 7 :]
-    name, lines = b"", []
-    for line in block.split(b"\n"):
-        key, _, value = line.partition(b":")
-        if key == b"data":
-            lines.append(value.removeprefix(b" "))
-        elif key == b"event":
-            name = value.removeprefix(b" ")
-    return (name.decode("utf-8", "replace"), b"\n".join(lines)) if lines else None
+    def _parse(self, block: bytes) -> tuple[str, bytes] | None:
+        head = self._head
+        if block.startswith(head) and block.find(b"\n", len(head)) < 0:
+            return self._name, block[len(head) :]
+        if block.startswith(b"event: "):  # the API's own layout; the next event may begin alike
+            end = block.find(b"\n", 7)
+            if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
+                self._head, self._name = block[: end + 7], block[7:end].decode("utf-8", "replace")
+                return self._name, block[end + 7 :]
+        name, lines = b"", []
+        for line in block.split(b"\n"):
+            key, _, value = line.partition(b":")
+            if key == b"data":
+                lines.append(value.removeprefix(b" "))
+            elif key == b"event":
+                name = value.removeprefix(b" ")
+        return (name.decode("utf-8", "replace"), b"\n".join(lines)) if lines else None

@@ -14,11 +14,17 @@ from claude_lite.codec import hook_for, loads
 from claude_lite.errors import ClaudeError, StreamTruncated
 from claude_lite.models import (
     ContentBlock,
+    ContentBlockDeltaEvent,
+    Delta,
     Event,
+    InputJSONDelta,
     MCPToolUseBlock,
     Message,
     ServerToolUseBlock,
+    TextDelta,
+    ThinkingDelta,
     ToolUseBlock,
+    set_values,
 )
 from claude_lite.responses import error_from_envelope, unexpected
 from claude_lite.sse import SSEDecoder
@@ -31,6 +37,11 @@ APPENDED: Final = {
     "text_delta": "text",
     "thinking_delta": "thinking",
     "input_json_delta": "partial_json",
+}
+DELTAS: Final[dict[str, type[Delta]]] = {
+    "text_delta": TextDelta,
+    "thinking_delta": ThinkingDelta,
+    "input_json_delta": InputJSONDelta,
 }
 REPLACED: Final = frozenset({"stop_reason", "stop_sequence", "stop_details"})
 PRELUDE: Final = frozenset({"message_start", "content_block_start"})
@@ -132,6 +143,13 @@ class MessageDecoder:
 
     def item(self, raw: dict[str, Any]) -> Event:
         """The event that one JSON object stands for; it fits, or `receive` would not give it."""
+        if raw["type"] == "content_block_delta":  # most events; what the hook does, in one step
+            cls = DELTAS.get(raw["delta"]["type"])
+            if cls is not None:
+                delta, event = object.__new__(cls), object.__new__(ContentBlockDeltaEvent)
+                set_values(delta, raw["delta"])
+                set_values(event, {**raw, "delta": delta})
+                return event
         return cast("Event", self._event_hook(raw))
 
     def result(self) -> Message:

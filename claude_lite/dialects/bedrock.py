@@ -1,0 +1,164 @@
+"""Claude on AWS: Bedrock's InvokeModel, Bedrock Mantle, and the Claude Platform on AWS.
+
+All take a bearer token or SigV4. What is used: what the client was given (`api_key=`,
+`auth_token=`); then the dialect's own keys or profile; then the token in the environment;
+then what botocore finds (environment, files, container, machine).
+"""
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from claude_lite.config import Secret
+from claude_lite.dialects import sigv4
+from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
+from claude_lite.dialects.rewriting import (
+    as_bearer,
+    body_of,
+    environment,
+    key_as_bearer,
+    lacks,
+    named,
+    path_of,
+    required,
+    rewritten,
+    segment,
+    versioned,
+    with_headers,
+    without_slash,
+)
+from claude_lite.errors import UsageError
+from claude_lite.wire import Request, Response
+
+PROFILE = "anthropic-user-profile-id"
+
+
+def _secret(value: "str | Secret | None") -> Secret | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+@frozen(kw_only=True)
+class _OnAWS:
+    """What the platforms on AWS have in common."""
+
+    _SERVICE: ClassVar[str]
+    _URL: ClassVar[str]
+    _URL_VARIABLE: ClassVar[str]
+    _TOKEN_VARIABLE: ClassVar[str] = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  # its name
+
+    region: str = field(validator=named)
+    base_url: str = field(converter=without_slash)
+    profile: str | None = None
+    access_key: Secret | None = field(default=None, converter=_secret)
+    secret_key: Secret | None = field(default=None, converter=_secret)
+    session_token: Secret | None = field(default=None, converter=_secret)
+
+    @region.default
+    def _region(self) -> str:
+        return required("region", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+    @base_url.default
+    def _base_url(self) -> str:
+        return environment(self._URL_VARIABLE) or self._URL.format(region=self.region)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.access_key is None) != (self.secret_key is None):
+            raise UsageError("access_key and secret_key go together")
+
+    def sign(self, request: Request) -> Request:
+        """Add a bearer token or a signature; raises `CredentialMissing`."""
+        if "authorization" in request.headers:
+            return request
+        own = self.access_key is not None or self.profile is not None
+        if not own and (token := environment(self._TOKEN_VARIABLE)):
+            return with_headers(request, as_bearer(token))
+        keys = (self.access_key, self.secret_key, self.session_token)
+        return sigv4.signed(request, self._SERVICE, self.region, keys, self.profile)
+
+    def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
+        """Streams are server-sent events."""
+        return None
+
+
+@frozen(kw_only=True)
+class Bedrock(_OnAWS):
+    """Amazon Bedrock, InvokeModel: messages, streamed or not, and nothing else.
+
+    `region` defaults to AWS_REGION or AWS_DEFAULT_REGION, `base_url` to
+    ANTHROPIC_BEDROCK_BASE_URL or the region's own. `profile`, or `access_key`, `secret_key`
+    and `session_token`, sign the requests; without them AWS_BEARER_TOKEN_BEDROCK is sent, or
+    botocore finds a credential. The API version 2023-06-01 is sent as `bedrock-2023-05-31`.
+    """
+
+    _SERVICE = "bedrock"
+    _URL = "https://bedrock-runtime.{region}.amazonaws.com"
+    _URL_VARIABLE = "ANTHROPIC_BEDROCK_BASE_URL"
+
+    def adapt(self, request: Request) -> Request:
+        """POST /model/{model}/invoke: model and stream leave the body, version and betas enter."""
+        path = path_of(request, self.base_url)
+        if request.method != "POST" or path != "/v1/messages":
+            raise lacks("Amazon Bedrock", request, path)
+        body = versioned(body_of(request), request.headers, "bedrock")
+        model = segment("model", body.pop("model", None))
+        action = "invoke-with-response-stream" if body.pop("stream", None) else "invoke"
+        if betas := request.headers.get("anthropic-beta"):
+            body.setdefault("anthropic_beta", betas.split(","))
+        if PROFILE in request.headers:
+            body.setdefault("user_profile_id", request.headers[PROFILE])
+        url = f"{self.base_url}/model/{model}/{action}"
+        gone = {"anthropic-version", PROFILE}
+        return key_as_bearer(rewritten(request, url, body, without=gone, limit=20))
+
+    def decode(self, head: Response) -> Any:  # part of the protocol
+        """Streams are event-stream frames."""
+        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return EventStreamDecoder(head).receive if kind == CONTENT_TYPE else None
+
+
+@frozen(kw_only=True)
+class BedrockMantle(_OnAWS):
+    """Amazon Bedrock Mantle: messages as the API has them.
+
+    As `Bedrock`, with ANTHROPIC_BEDROCK_MANTLE_BASE_URL.
+    """
+
+    _SERVICE = "bedrock-mantle"
+    _URL = "https://bedrock-mantle.{region}.api.aws/anthropic"
+    _URL_VARIABLE = "ANTHROPIC_BEDROCK_MANTLE_BASE_URL"
+
+    def adapt(self, request: Request) -> Request:
+        """The API's own request; a user profile moves into the body."""
+        path = path_of(request, self.base_url)
+        if not f"{path}/".startswith("/v1/messages/"):
+            raise lacks("Amazon Bedrock Mantle", request, path)
+        if PROFILE in request.headers:
+            body = {"user_profile_id": request.headers[PROFILE], **body_of(request)}
+            request = rewritten(request, request.url, body, without={PROFILE})
+        return key_as_bearer(request)
+
+
+@frozen(kw_only=True)
+class ClaudeOnAWS(_OnAWS):
+    """The Claude Platform on AWS: all of the API, in a workspace, paid through AWS.
+
+    `workspace_id` defaults to ANTHROPIC_AWS_WORKSPACE_ID; the rest is as for `Bedrock`, with
+    ANTHROPIC_AWS_BASE_URL and ANTHROPIC_AWS_API_KEY.
+    """
+
+    _SERVICE = "aws-external-anthropic"
+    _URL = "https://aws-external-anthropic.{region}.api.aws"
+    _URL_VARIABLE = "ANTHROPIC_AWS_BASE_URL"
+    _TOKEN_VARIABLE = "ANTHROPIC_AWS_API_KEY"  # noqa: S105  # its name
+
+    workspace_id: str = field(validator=named)
+
+    @workspace_id.default
+    def _workspace_id(self) -> str:
+        return required("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID")
+
+    def adapt(self, request: Request) -> Request:
+        """The API's own request, with the workspace in a header."""
+        path_of(request, self.base_url)
+        workspace = {"anthropic-workspace-id": self.workspace_id}
+        return key_as_bearer(with_headers(request, {**workspace, **request.headers}))

@@ -1,0 +1,72 @@
+"""Claude in Microsoft Foundry: the API's own paths, a host of the resource, and its key.
+
+An Azure AD token is the client's `auth_token=`, a value or the function that mints it.
+"""
+
+from typing import Any
+
+from attrs import field, frozen
+
+from claude_lite.dialects.rewriting import (
+    environment,
+    lacks,
+    named,
+    path_of,
+    required,
+    with_headers,
+    without_slash,
+)
+from claude_lite.errors import CredentialMissing
+from claude_lite.wire import MaskedStr, Request, Response
+
+LACKING = ("/v1/messages/batches/", "/v1/models/")
+
+
+@frozen(kw_only=True)
+class Foundry:
+    """Microsoft Foundry: the API without batches and models.
+
+    `base_url` defaults to ANTHROPIC_FOUNDRY_BASE_URL, or to the host of the `resource`
+    (ANTHROPIC_FOUNDRY_RESOURCE). The key is the client's `api_key=`, or
+    ANTHROPIC_FOUNDRY_API_KEY.
+    """
+
+    resource: str | None = None
+    base_url: str = field(converter=without_slash)
+
+    @base_url.default
+    def _base_url(self) -> str:
+        url = environment("ANTHROPIC_FOUNDRY_BASE_URL")
+        if self.resource is None and url:
+            return url
+        resource = self.resource or required("resource", "ANTHROPIC_FOUNDRY_RESOURCE")
+        named(self, _Resource, resource)
+        return f"https://{resource}.services.ai.azure.com/anthropic"
+
+    def adapt(self, request: Request) -> Request:
+        """The API's own request; a key goes into both of the headers that are looked at."""
+        path = path_of(request, self.base_url)
+        if f"{path.partition('?')[0]}/".startswith(LACKING):
+            raise lacks("Microsoft Foundry", request, path)
+        key = request.headers.get("x-api-key")
+        return request if key is None else with_headers(request, {"api-key": key})
+
+    def sign(self, request: Request) -> Request:  # part of the protocol
+        """Add the key in the environment, if there is no other; raises `CredentialMissing`."""
+        if any(name in request.headers for name in ("authorization", "api-key", "x-api-key")):
+            return request
+        key = environment("ANTHROPIC_FOUNDRY_API_KEY")
+        if key is None:
+            raise CredentialMissing(
+                "no Foundry key: give api_key=... or auth_token=...,"
+                " or set ANTHROPIC_FOUNDRY_API_KEY"
+            )
+        return with_headers(request, {"x-api-key": MaskedStr(key), "api-key": MaskedStr(key)})
+
+    def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
+        """Streams are server-sent events."""
+        return None
+
+
+class _Resource:
+    name = "resource"

@@ -1,0 +1,121 @@
+"""What dialects do to a request: take it apart, move what is in it, refuse what is not there.
+
+Pure functions, but for those that read the environment.
+"""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from attrs import evolve
+
+from claude_lite.codec import dumps, loads
+from claude_lite.config import bearer
+from claude_lite.errors import UsageError
+from claude_lite.operations import MEGABYTE, too_large
+from claude_lite.wire import MaskedStr, Request
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
+"""What platforms that have names of their own for it call the API version 2023-06-01."""
+
+
+def environment(*names: str) -> str | None:
+    """The first of these variables that is set and not empty."""
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def required(what: str, *names: str) -> str:
+    """The first of these variables that is set; raises `UsageError` if none is."""
+    value = environment(*names)
+    if value is None:
+        raise UsageError(f"no {what}: give {what}=..., or set {' or '.join(names)}")
+    return value
+
+
+def without_slash(url: str) -> str:
+    """A base URL, as `Config` has it."""
+    return url.strip().rstrip("/")
+
+
+def named(_: object, attribute: Any, value: str) -> None:
+    """Check (for attrs) that *value* can be a part of a host or a path."""
+    if not NAME.fullmatch(value):
+        raise UsageError(f"{attribute.name} has to be a name, not {value!r}")
+
+
+def missing(extra: str, package: str) -> UsageError:
+    """The error for an extra that is not installed."""
+    return UsageError(f"{package} is not installed: pip install 'claude-lite[{extra}]'")
+
+
+def path_of(request: Request, base_url: str) -> str:
+    """What follows *base_url* in the request's URL; raises `UsageError` for another host's."""
+    path = request.url.removeprefix(base_url)
+    if path == request.url or not path.startswith("/"):
+        raise UsageError(f"a request of this platform begins with {base_url}, not {request.url!r}")
+    return path
+
+
+def lacks(platform: str, request: Request, path: str) -> UsageError:
+    """The error for an operation that the platform does not have."""
+    plain = path.partition("?")[0]
+    return UsageError(f"{platform} has no {request.method} {plain}; nothing was sent")
+
+
+def segment(name: str, value: object) -> str:
+    """Encode a model's id for a path; an ARN's slashes, too."""
+    if not isinstance(value, str) or value in {"", ".", ".."}:
+        raise UsageError(f"{name} has to be an id, not {value!r}")
+    return quote(value, safe="-._~:@")
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """The request's JSON object."""
+    body = loads(request.body) if isinstance(request.body, bytes) and request.body else None
+    if not isinstance(body, dict):
+        raise UsageError(f"{request.method} {request.url} has to have a JSON object as its body")
+    return body
+
+
+def versioned(body: dict[str, Any], headers: Mapping[str, str], platform: str) -> dict[str, Any]:
+    """*body* with the API's version in it, as the *platform* calls it."""
+    version = headers.get("anthropic-version", "")
+    own = VERSIONS[platform] if version == "2023-06-01" else version
+    return {**body, "anthropic_version": body.get("anthropic_version", own)}
+
+
+def rewritten(
+    request: Request,
+    url: str,
+    body: Mapping[str, Any],
+    *,
+    without: Collection[str] = (),
+    limit: int | None = None,
+) -> Request:
+    """*request* with another URL and body, and fewer headers; *limit* is the body's, in MB."""
+    data = dumps(body)
+    if limit is not None and len(data) > limit * MEGABYTE:
+        raise too_large(len(data), limit * MEGABYTE)
+    headers = {name: value for name, value in request.headers.items() if name not in without}
+    return evolve(request, url=url, body=data, headers=headers)
+
+
+def with_headers(request: Request, headers: Mapping[str, str]) -> Request:
+    """*request* with *headers* added."""
+    return evolve(request, headers={**request.headers, **headers})
+
+
+def key_as_bearer(request: Request) -> Request:
+    """*request* with a key that was given for it as a bearer token."""
+    headers = dict(request.headers)
+    key = headers.pop("x-api-key", None)
+    return request if key is None else evolve(request, headers={**headers, **as_bearer(key)})
+
+
+def as_bearer(token: str) -> dict[str, str]:
+    """The header that carries *token*."""
+    return bearer(MaskedStr(token))
