@@ -3,7 +3,7 @@
 A process for each peer, so that none pays for what another has imported, and a peer that cannot
 be measured here says so without ending the others. A job is a JSON object:
 
-    {"peer": ..., "kind": "calls" | "sync" | "unit" | "import", "n": ..., ...}
+    {"peer": ..., "kind": "calls" | "sync" | "unit", "n": ..., ...}
 
 and its answer {"cpu": s, "wall": s, "n": units, "peak": bytes, "grown": bytes}, or {"skip": why}.
 Connections are opened, hooks generated and caches filled before the clock starts.
@@ -11,7 +11,6 @@ Connections are opened, hooks generated and caches filled before the clock start
 
 import asyncio
 import gc
-import importlib
 import json
 import os
 import resource
@@ -123,19 +122,10 @@ def unit(job: Job) -> Job:
     return clock.stop(job["n"])
 
 
-def imports(job: Job) -> Job:
-    """Import modules; of use once a process."""
-    clock = Clock()
-    for module in job["modules"]:
-        importlib.import_module(module)
-    return clock.stop(1)
-
-
 KINDS: dict[str, Callable[[Job], Job]] = {
     "calls": calls,
     "sync": sync,
     "unit": unit,
-    "import": imports,
 }
 
 

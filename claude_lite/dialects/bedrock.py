@@ -7,7 +7,7 @@ then what botocore finds (environment, files, container, machine).
 
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from claude_lite.config import Secret
 from claude_lite.dialects import sigv4
@@ -16,11 +16,11 @@ from claude_lite.dialects.rewriting import (
     as_bearer,
     body_of,
     environment,
+    from_environment,
     key_as_bearer,
     lacks,
     named,
     path_of,
-    required,
     rewritten,
     segment,
     versioned,
@@ -46,19 +46,18 @@ class _OnAWS:
     _URL_VARIABLE: ClassVar[str]
     _TOKEN_VARIABLE: ClassVar[str] = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  # its name
 
-    region: str = field(validator=named)
-    base_url: str = field(converter=without_slash)
+    region: str = field(
+        default=from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"), validator=named
+    )
+    base_url: str = field(
+        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
+    )
     profile: str | None = None
     access_key: Secret | None = field(default=None, converter=_secret)
     secret_key: Secret | None = field(default=None, converter=_secret)
     session_token: Secret | None = field(default=None, converter=_secret)
 
-    @region.default
-    def _region(self) -> str:
-        return required("region", "AWS_REGION", "AWS_DEFAULT_REGION")
-
-    @base_url.default
-    def _base_url(self) -> str:
+    def _own_url(self) -> str:
         return environment(self._URL_VARIABLE) or self._URL.format(region=self.region)
 
     def __attrs_post_init__(self) -> None:
@@ -110,7 +109,7 @@ class Bedrock(_OnAWS):
         gone = {"anthropic-version", PROFILE}
         return key_as_bearer(rewritten(request, url, body, without=gone, limit=20))
 
-    def decode(self, head: Response) -> Any:  # part of the protocol
+    def decode(self, head: Response) -> Any:
         """Streams are event-stream frames."""
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         return EventStreamDecoder(head).receive if kind == CONTENT_TYPE else None
@@ -151,11 +150,9 @@ class ClaudeOnAWS(_OnAWS):
     _URL_VARIABLE = "ANTHROPIC_AWS_BASE_URL"
     _TOKEN_VARIABLE = "ANTHROPIC_AWS_API_KEY"  # noqa: S105  # its name
 
-    workspace_id: str = field(validator=named)
-
-    @workspace_id.default
-    def _workspace_id(self) -> str:
-        return required("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID")
+    workspace_id: str = field(
+        default=from_environment("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID"), validator=named
+    )
 
     def adapt(self, request: Request) -> Request:
         """The API's own request, with the workspace in a header."""

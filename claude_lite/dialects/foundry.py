@@ -5,7 +5,7 @@ An Azure AD token is the client's `auth_token=`, a value or the function that mi
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from claude_lite.dialects.rewriting import (
     environment,
@@ -32,10 +32,11 @@ class Foundry:
     """
 
     resource: str | None = None
-    base_url: str = field(converter=without_slash)
+    base_url: str = field(
+        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
+    )
 
-    @base_url.default
-    def _base_url(self) -> str:
+    def _own_url(self) -> str:
         url = environment("ANTHROPIC_FOUNDRY_BASE_URL")
         if self.resource is None and url:
             return url
@@ -51,7 +52,7 @@ class Foundry:
         key = request.headers.get("x-api-key")
         return request if key is None else with_headers(request, {"api-key": key})
 
-    def sign(self, request: Request) -> Request:  # part of the protocol
+    def sign(self, request: Request) -> Request:
         """Add the key in the environment, if there is no other; raises `CredentialMissing`."""
         if any(name in request.headers for name in ("authorization", "api-key", "x-api-key")):
             return request

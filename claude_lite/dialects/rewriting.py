@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from attrs import evolve
+from attrs import Factory, evolve
 
 from claude_lite.codec import dumps, loads
 from claude_lite.config import bearer
@@ -45,6 +45,15 @@ def named(_: object, attribute: Any, value: str) -> None:
     """Check (for attrs) that *value* can be a part of a host or a path."""
     if not NAME.fullmatch(value):
         raise UsageError(f"{attribute.name} has to be a name, not {value!r}")
+
+
+def from_environment(what: str, *names: str, default: str | None = None) -> Any:
+    """A field that defaults to the first of these variables, else to *default*, if any."""
+
+    def found() -> str:
+        return (environment(*names) if default else required(what, *names)) or default or ""
+
+    return Factory(found)
 
 
 def missing(extra: str, package: str) -> UsageError:

@@ -6,17 +6,17 @@ google-auth object; or that of Application Default Credentials. A pickle has no 
 
 from typing import Any, Final
 
-from attrs import field, fields, frozen
+from attrs import Factory, field, fields, frozen
 
 from claude_lite.dialects import google_token
 from claude_lite.dialects.rewriting import (
     as_bearer,
     body_of,
     environment,
+    from_environment,
     lacks,
     named,
     path_of,
-    required,
     rewritten,
     segment,
     versioned,
@@ -68,20 +68,16 @@ class Vertex(_OnGoogleCloud):
     `vertex-2023-10-16`.
     """
 
-    project: str = field(validator=named)
-    region: str = field(validator=named)
-    base_url: str = field(converter=without_slash)
+    project: str = field(
+        default=from_environment("project", "ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"),
+        validator=named,
+    )
+    region: str = field(default=from_environment("region", "CLOUD_ML_REGION"), validator=named)
+    base_url: str = field(
+        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
+    )
 
-    @project.default
-    def _project(self) -> str:
-        return required("project", "ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT")
-
-    @region.default
-    def _region(self) -> str:
-        return required("region", "CLOUD_ML_REGION")
-
-    @base_url.default
-    def _base_url(self) -> str:
+    def _own_url(self) -> str:
         own = f"https://{self.region}-aiplatform.googleapis.com/v1"
         return environment("ANTHROPIC_VERTEX_BASE_URL") or REGIONLESS.get(self.region, own)
 
@@ -111,25 +107,25 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
     "global"), `base_url` to ANTHROPIC_GOOGLE_CLOUD_BASE_URL or the workspace's own.
     """
 
-    project: str = field(validator=named)
-    location: str = field(validator=named)
-    workspace_id: str = field(validator=named)
-    base_url: str = field(converter=without_slash)
+    project: str = field(
+        default=from_environment(
+            "project", "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"
+        ),
+        validator=named,
+    )
+    location: str = field(
+        default=from_environment("location", "ANTHROPIC_GOOGLE_CLOUD_LOCATION", default="global"),
+        validator=named,
+    )
+    workspace_id: str = field(
+        default=from_environment("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID"),
+        validator=named,
+    )
+    base_url: str = field(
+        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
+    )
 
-    @project.default
-    def _project(self) -> str:
-        return required("project", "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT")
-
-    @location.default
-    def _location(self) -> str:
-        return environment("ANTHROPIC_GOOGLE_CLOUD_LOCATION") or "global"
-
-    @workspace_id.default
-    def _workspace_id(self) -> str:
-        return required("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID")
-
-    @base_url.default
-    def _base_url(self) -> str:
+    def _own_url(self) -> str:
         place = f"projects/{self.project}/locations/{self.location}/workspaces/{self.workspace_id}"
         own = f"https://claude.googleapis.com/v1/{place}/invoke"
         return environment("ANTHROPIC_GOOGLE_CLOUD_BASE_URL") or own

@@ -1,0 +1,172 @@
+"""What the figures come to, as text: a line, a Markdown table, a chart in SVG.
+
+Nothing here measures; everything is made from the JSON report, so that an old one can be
+rendered again.
+"""
+
+import os
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+PACKAGES: Final = (
+    *("claude-lite", "aiohttp", "orjson", "attrs", "cattrs", "httptools", "uvloop"),
+    *("anthropic", "openai", "litellm"),
+)
+BY_HAND: Final = ("aiohttp + json", "json by hand", "http.client + json", "asyncio, ssl, json")
+CHARTED: Final = ("unary 32", "large 32", "stream burst", "stream whole", "storm")
+COLOURS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
+LONGEST_BAR: Final = 20.0
+
+Report = dict[str, Any]
+
+
+def about(*, quick: bool) -> Report:
+    """Machine, versions, date."""
+    cpu = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "quick": quick,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def line(row: Report) -> str:
+    """A row on a few lines, for the terminal."""
+    parts = [f"{row['title']}"]
+    for peer in row["peers"]:
+        if "skipped" in peer:
+            parts.append(f"  {peer['peer']:32} skipped: {peer['skipped']}")
+            continue
+        goal = "" if peer["goal"] is None else f"  goal {peer['goal']:g} {_verdict(peer)}"
+        cost = (
+            f"{peer['cpu_us']['median']:12,.1f} us"
+            if row["metric"] == "cpu"
+            else f"{peer['peak_mb']['median']:12,.1f} MB"
+        )
+        parts.append(f"  {peer['peer']:32}{_ratio(peer):>24}{cost}{goal}")
+    return "\n".join(parts)
+
+
+def _verdict(peer: Report) -> str:
+    return "met" if peer["met"] else "MISSED"
+
+
+def _ratio(peer: Report) -> str:
+    ratio = peer["ratio"]
+    if ratio is None:
+        return "-"
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+
+
+def server_check(made: Report) -> str:
+    """Say whether the server was faster than the fastest client."""
+    worst, where = 0.0, ""
+    for row, peer in _measured(made):
+        if peer["server_us"] and peer["wall_us"] and row["key"] in (*CHARTED, "unary 256"):
+            share = peer["server_us"]["median"] / max(peer["wall_us"]["median"], 1e-9)
+            if share > worst:
+                worst, where = share, f"{row['title']}, {peer['peer']}"
+    if not where:
+        return "The server was not asked for anything that it could be slow at."
+    verdict = "faster than any client" if worst < 0.9 else "NOT faster than every client"  # noqa: PLR2004  # a tenth of its time to spare
+    return (
+        f"The server was {verdict}: it was busy {worst:.0%} of the time at most ({where}). "
+        "Waiting for it costs a client no CPU."
+    )
+
+
+def _measured(made: Report) -> Iterator[tuple[Report, Report]]:
+    for row in made["rows"]:
+        for peer in row["peers"]:
+            if "skipped" not in peer:
+                yield row, peer
+
+
+def markdown(made: Report) -> str:
+    """The report for people: a table for each group of rows with the same peers."""
+    facts = made["about"]
+    versions = ", ".join(f"{name} {v}" for name, v in facts["versions"].items() if v)
+    out = [
+        "# Benchmarks",
+        "",
+        *(["**A smoke test: these figures say nothing.**", ""] if facts["quick"] else []),
+        f"{facts['date']}; {facts['machine']}; {facts['system']}; Python {facts['python']}; "
+        f"{versions}. Load of the machine at the end: {facts['load'][0]}.",
+        "",
+        "CPU of the client's process (or its peak memory, where it says so), as a ratio to the "
+        "first peer of each row in the same round: median (least-greatest).",
+        "",
+        server_check(made),
+    ]
+    for row in made["rows"]:
+        out += ["", f"## {row['title'][:1].upper()}{row['title'][1:]}", ""]
+        out += ["| peer | ratio | a unit | goal |", "|---|---|---|---|"]
+        for peer in row["peers"]:
+            if "skipped" in peer:
+                out.append(f"| {peer['peer']} | skipped: {peer['skipped'].replace('|', '/')} | | |")
+                continue
+            goal = "" if peer["goal"] is None else f"≤ {peer['goal']:g}: {_verdict(peer)}"
+            out.append(f"| {peer['peer']} | {_ratio(peer)} | {_unit(row, peer)} | {goal} |")
+    return "\n".join(out) + "\n"
+
+
+def _unit(row: Report, peer: Report) -> str:
+    if row["metric"] != "cpu":
+        return f"{peer['peak_mb']['median']:,.0f} MB"
+    text = f"{peer['cpu_us']['median']:,.1f} µs"
+    if row["key"] == "construct":
+        text += f", {peer['grown_mb']['median'] / peer['n'] * 1000:,.1f} kB"
+    if row["key"].startswith("import"):
+        text += f", {peer['peak_mb']['median']:,.0f} MB in all"
+    return text
+
+
+def chart(made: Report) -> str:
+    """Bars in SVG, by hand: one group a row, the ratio of each peer, cut off at 20."""
+    groups = [row for row in made["rows"] if row["key"] in CHARTED]
+    out, y = [], 40
+    for row in groups:
+        out.append(f'<text x="10" y="{y}" font-weight="bold">{escape(row["title"])}</text>')
+        y += 8
+        for peer in row["peers"]:
+            if "skipped" in peer or peer["ratio"] is None:
+                continue
+            value = peer["ratio"]["median"]
+            width = max(1.0, min(value, LONGEST_BAR) / LONGEST_BAR * 480)
+            colour = next((c for n, c in COLOURS.items() if peer["peer"].startswith(n)), "#a9a9a9")
+            out += [
+                f'<text x="170" y="{y + 11}" text-anchor="end">{escape(peer["peer"])}</text>',
+                f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{colour}"/>',
+                f'<text x="{182 + width:.0f}" y="{y + 11}">{value:.2f}</text>',
+            ]
+            y += 16
+        y += 24
+    about_line = f"{made['about']['date']}, {made['about']['machine']}"
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{y}" '
+        f'viewBox="0 0 720 {y}" font-family="sans-serif" font-size="11" fill="#333">\n'
+        '<rect width="100%" height="100%" fill="#fff"/>\n'
+        '<text x="10" y="18" font-size="13">CPU of the client for a call, '
+        f"1 = aiohttp + json by hand ({escape(about_line)})</text>\n"
+    )
+    return head + "\n".join(out) + "\n</svg>\n"

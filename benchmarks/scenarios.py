@@ -1,0 +1,188 @@
+"""What is measured: a table of rows, each with a baseline and those who are compared with it.
+
+The first entry of a row is its baseline: the ratios are to its CPU seconds in the same round.
+Goals are those that this library sets itself; a row without one is there to be looked at.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+AIOHTTP, ASYNCIO = "claude_lite aiohttp", "claude_lite asyncio"
+FLOOR: Final = "aiohttp + json"
+LIMIT: Final = "bare protocol"
+# How many times fewer units the slow peers are given, so that a round takes seconds.
+SLOW: Final = {"anthropic": 8, "anthropic aiohttp": 5, "openai": 16, "litellm": 16}
+OTHERS: Final = ("anthropic", "anthropic aiohttp", "openai", "litellm")
+
+
+@frozen
+class Entry:
+    """One peer's part in a row: the job for the worker, less its address."""
+
+    label: str
+    job: Mapping[str, Any]
+    goal: float | None = None
+
+
+@frozen
+class Row:
+    """One line of the table. `metric` is what the ratio is of; `fresh`: new processes for it."""
+
+    key: str
+    title: str
+    entries: tuple[Entry, ...]
+    metric: str = "cpu"
+    fresh: bool = False
+    route: str = field(default="small")
+
+
+def _calls(
+    n: int, concurrency: int, goals: Mapping[str, float], labels: tuple[str, ...], **more: Any
+) -> tuple[Entry, ...]:
+    shared = {"kind": "calls", "concurrency": concurrency, "mode": "call", "warm": True, **more}
+    return tuple(
+        Entry(
+            label,
+            {**shared, "peer": label, "n": max(n // SLOW.get(label, 1), concurrency)},
+            goals.get(label),
+        )
+        for label in labels
+    )
+
+
+WIRE: Final = (FLOOR, "aiohttp + orjson", LIMIT, AIOHTTP, ASYNCIO, *OTHERS)
+WITH_UVLOOP: Final = (*WIRE[:5], LIMIT + " uvloop", ASYNCIO + " uvloop", *OTHERS)
+
+
+def _wire() -> Iterator[Row]:
+    best = {AIOHTTP: 1.0, ASYNCIO: 0.45}
+    yield Row("unary 1", "unary, concurrency 1", _calls(400, 1, best, WIRE))
+    yield Row("unary 32", "unary, concurrency 32", _calls(800, 32, best, WITH_UVLOOP))
+    yield Row("unary 256", "unary, concurrency 256", _calls(1024, 256, best, WIRE))
+    goals = {AIOHTTP: 0.85, ASYNCIO: 0.85}
+    title = "unary, 40 KB answers, concurrency 32"
+    yield Row("large 32", title, _calls(500, 32, goals, WIRE), route="large")
+    for key, title, route, mode, goal in (
+        ("stream burst", "stream, all events in one write", "burst", "events", 0.70),
+        ("stream trickle", "stream, a write an event", "trickle", "events", 0.75),
+        ("stream whole", "stream, accumulated message", "burst", "whole", 0.65),
+    ):
+        entries = _calls(80, 8, {AIOHTTP: goal, ASYNCIO: goal}, WIRE, mode=mode)
+        yield Row(key, title, entries, route=route)
+    entries = _calls(500, 500, {}, WIRE, mode="events")
+    # 500 of the slow ones take half a minute.
+    yield Row("stream 500", "500 streams at once", entries[:5], route="burst")
+    goals = {AIOHTTP: 1.0, ASYNCIO: 1.0}
+    title = "storm, every third call 529"
+    yield Row("storm", title, _calls(500, 32, goals, WIRE), route="storm")
+
+
+def _many() -> Iterator[Row]:
+    """Many in flight at once: each peer in a new process, so that its memory can be told."""
+    labels = (FLOOR, AIOHTTP, ASYNCIO, "anthropic")
+    for key, title, metric, goal in (
+        ("2000 cpu", "2,000 in flight at 200 ms: CPU", "cpu", 1.05),
+        ("2000 memory", "2,000 in flight at 200 ms: peak memory", "peak", 1.1),
+    ):
+        entries = _calls(2000, 2000, {AIOHTTP: goal, ASYNCIO: goal}, labels, warm=False)
+        yield Row(key, title, entries, metric=metric, fresh=True, route="slow")
+    for peer in (AIOHTTP, ASYNCIO, FLOOR):
+        entries = tuple(
+            Entry(
+                f"{peer} at {concurrency}",
+                _calls(max(1500, concurrency), concurrency, {}, (peer,))[0].job,
+                1.15 if concurrency > 50 and peer != FLOOR else None,  # noqa: PLR2004  # the least
+            )
+            for concurrency in (50, 500, 5000)
+        )
+        yield Row(f"flat {peer}", f"CPU a call as concurrency grows, {peer}", entries)
+
+
+def _unit(work: str, n: int, **goals: float) -> tuple[Entry, ...]:
+    from benchmarks.offline import UNITS  # noqa: PLC0415  # the peers' names, and no more
+
+    return tuple(
+        Entry(
+            peer,
+            {"kind": "unit", "work": work, "peer": peer, "n": max(n // SLOW.get(peer, 1), 1)},
+            goals.get(peer),
+        )
+        for peer in UNITS[work]
+    )
+
+
+def _offline() -> Iterator[Row]:
+    for work, title, n, goal in (
+        ("roundtrip small", "build + parse, 1.2 KB", 4000, 0.7),
+        ("roundtrip large", "build + parse, 40 KB", 800, 1.0),
+        ("stream raw", "stream events", 60, 0.7),
+        ("stream whole", "stream events, accumulated", 60, 0.7),
+        ("tool", "tool input of 4,000 deltas, to parsing once", 4, 1.5),
+        ("line 32 MB", "a line of 32 MB", 1, None),
+    ):
+        goals = {} if goal is None else {"claude_lite": goal}
+        yield Row(f"offline {work}", f"no I/O: {title}", _unit(work, n, **goals))
+    eight, whole = _unit("line 8 MB", 4)[0], _unit("line 32 MB", 1)[1]
+    entries = (
+        Entry("four lines of 8 MB", {**eight.job, "per": 4}),
+        Entry("one line of 32 MB", whole.job, 1.25),
+    )
+    yield Row("linear", "no I/O: stream cost is linear in bytes", entries)
+
+
+def _start() -> Iterator[Row]:
+    imported = (
+        ("asyncio, ssl, json", ("asyncio", "ssl", "json"), None),
+        ("claude_lite", ("claude_lite",), 3.0),
+        ("claude_lite + aiohttp", ("claude_lite", "claude_lite_transports.aiohttp"), None),
+        ("claude_lite + asyncio", ("claude_lite", "claude_lite_transports._asyncio_pool"), None),
+        ("aiohttp", ("aiohttp",), None),
+        ("anthropic", ("anthropic",), None),
+        ("openai", ("openai",), None),
+        ("litellm", ("litellm",), None),
+    )
+    entries = tuple(
+        Entry(label, {"kind": "import", "modules": modules, "peer": label, "n": 1}, goal)
+        for label, modules, goal in imported
+    )
+    yield Row("import", "import, to that of asyncio, ssl and json", entries, fresh=True)
+    goals = {"claude_lite": 0.06}
+    pair = tuple(
+        Entry(e.label, e.job, goals.get(e.label)) for e in (entries[5], entries[1], entries[6])
+    )
+    yield Row("import sdk", "import, to that of the SDK", pair, fresh=True)
+    made = {e.label: e for e in _unit("construct", 1000)}
+    ours = made["claude_lite"]
+    few = [Entry(e.label, {**e.job, "n": 10}) for k, e in made.items() if k != "claude_lite"]
+    yield Row("construct", "a client", (ours, *few), fresh=True)
+
+
+def _sync() -> Iterator[Row]:
+    for threads in (1, 32):
+        entries = tuple(
+            Entry(
+                label,
+                {
+                    "kind": "sync",
+                    "peer": label,
+                    "concurrency": threads,
+                    "n": max(640 // SLOW.get(label, 1), threads * 2),
+                },
+                1.25 if label == "claude_lite urllib" and threads == 1 else None,
+            )
+            for label in ("http.client + json", "claude_lite urllib", "anthropic")
+        )
+        yield Row(f"sync {threads}", f"synchronous, threads: {threads}", entries)
+
+
+def _options() -> Iterator[Row]:
+    for key in ("recording", "logging"):
+        entries = _calls(500, 32, {}, (AIOHTTP, f"claude_lite {key}"))
+        yield Row(key, f"{key} on, to {key} off", entries)
+
+
+def rows() -> list[Row]:
+    """The rows, in the order of the report."""
+    return [*_wire(), *_offline(), *_many(), *_sync(), *_options(), *_start()]
