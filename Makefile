@@ -3,12 +3,13 @@
 #   make demo    run examples/requests.jsonl against the emulator, with faults; no key, no network
 #   make test    run the tests
 #   make check   lint, formatting, types
+#   make bench   measure what a call costs, beside other clients; some minutes
 #   make clean   remove .venv and what was built
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 .DEFAULT_GOAL := test
 
 $(BIN)/pip:
@@ -37,6 +38,14 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --group bench
+	touch $@
+
+bench: .venv/installed-bench
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean:
 	rm -rf .venv dist build demo-results.jsonl .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -48,18 +48,31 @@ def roundtrip_ours(size: int) -> Unit:
     return unit
 
 
-def call_ours(size: int) -> Unit:
-    """The same through the exchange, which adds retries, the deadline and logging (off)."""
+def exchange_ours() -> Unit:
+    """One exchange of an operation that costs nothing: what retries, deadline and logging do."""
     from claude_lite import AsyncClient, CreateMessage, Response
     from claude_lite.exchange import Exchange
 
-    body, config = answers.message(size), AsyncClient(api_key=KEY).config
-    headers = {"content-type": "application/json", "request-id": "req_1"}
+    config = AsyncClient(api_key=KEY).config
+    response = Response(200, {"content-type": "application/json", "request-id": "req_1"}, b"{}")
+    request = CreateMessage(**QUESTION).build(config)
+    message = CreateMessage(**QUESTION).parse(
+        Response(200, response.headers, answers.message(1200))
+    )
+
+    class Free(CreateMessage):
+        def build(self, _: Any) -> Any:
+            return request
+
+        def parse(self, _: Any) -> Any:
+            return message
+
+    operation = Free(**QUESTION)
 
     def unit() -> None:
-        exchange = Exchange(CreateMessage(**QUESTION), config)
+        exchange = Exchange(operation, config)
         exchange.next_action()
-        exchange.receive_response(Response(200, headers, body))
+        exchange.receive_response(response)
         exchange.next_action()
 
     return unit
@@ -75,7 +88,7 @@ def roundtrip_sdk(size: int) -> Unit:
 
     def unit() -> None:
         options = FinalRequestOptions(method="post", url="/v1/messages", json_data=QUESTION)
-        client._build_request(options)  # noqa: SLF001  # see the docstring
+        client._build_request(options)  # see the docstring
         assert construct_type(type_=Message, value=json.loads(body)).content
 
     return unit
@@ -92,10 +105,11 @@ def _events(pieces: list[bytes]) -> Iterator[Any]:
 
 def _stream_by_hand(pieces: list[bytes], *, whole: bool) -> Unit:
     def unit() -> None:
-        text = []
-        for event in _events(pieces):
-            if whole and event["type"] == "content_block_delta":
-                text.append(event["delta"]["text"])
+        text = [
+            event["delta"]["text"]
+            for event in _events(pieces)
+            if whole and event["type"] == "content_block_delta"
+        ]
         assert "".join(text) or not whole
 
     return unit
@@ -205,7 +219,6 @@ UNITS: Final[dict[str, dict[str, Callable[[], Unit]]]] = {
     "roundtrip small": {
         "json by hand": lambda: roundtrip_by_hand(1200),
         "claude_lite": lambda: roundtrip_ours(1200),
-        "claude_lite whole call": lambda: call_ours(1200),
         "anthropic": lambda: roundtrip_sdk(1200),
     },
     "roundtrip large": {
@@ -235,6 +248,9 @@ UNITS: Final[dict[str, dict[str, Callable[[], Unit]]]] = {
     },
     "line 8 MB": {
         "claude_lite": lambda: _stream_ours(_huge(8 * MEGABYTE), whole=False),
+    },
+    "exchange": {
+        "claude_lite": exchange_ours,
     },
     "construct": {
         "claude_lite": construct_ours,

@@ -168,14 +168,17 @@ class Bare:
 
 
 class Ours:
-    """This library, over the transport of that name."""
+    """claude_lite, over aiohttp unless another transport is given."""
 
-    def __init__(self, base_url: str, transport: str = "aiohttp", **options: Any) -> None:
+    def __init__(self, base_url: str, transport: Any = None) -> None:
         from claude_lite import AsyncClient, standard
 
         self._client = AsyncClient(
-            _transport(transport), api_key=KEY, base_url=base_url, retry=standard(attempts=50)
-        ).with_options(**options)
+            transport or _transport("aiohttp"),
+            api_key=KEY,
+            base_url=base_url,
+            retry=standard(attempts=50),
+        )
         self._create = self._client.messages.create
         self._stream = self._client.messages.stream
 
@@ -203,30 +206,39 @@ def _transport(name: str) -> Any:
         from claude_lite_transports.aiohttp import AiohttpTransport
 
         return AiohttpTransport()
-    if name == "recording":
-        import tempfile
-        from pathlib import Path
-
-        from claude_lite_transports.recording import AsyncRecordingTransport
-
-        path = Path(tempfile.mkdtemp()) / "cassette.json"
-        return AsyncRecordingTransport(path, _transport("aiohttp"), "rewrite", force=True)
     from claude_lite_transports.asyncio import AsyncioTransport
 
     return AsyncioTransport()
 
 
 def _ours_asyncio(base_url: str) -> Ours:
-    return Ours(base_url, "asyncio")
+    return Ours(base_url, _transport("asyncio"))
 
 
-def _ours_recording(base_url: str) -> Ours:
-    return Ours(base_url, "recording")
+class OursRecording(Ours):
+    """With all that passes recorded, to a file of which nothing stays."""
+
+    def __init__(self, base_url: str) -> None:
+        import tempfile
+        from pathlib import Path
+
+        from claude_lite_transports.recording import AsyncRecordingTransport
+
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "cassette.json"
+        inner = _transport("aiohttp")
+        super().__init__(base_url, AsyncRecordingTransport(path, inner, "rewrite", force=True))
+
+    async def close(self) -> None:
+        """Save, and forget."""
+        await super().close()
+        self._folder.cleanup()
 
 
 def _ours_logging(base_url: str) -> Ours:
     """With each attempt and call written as a line of JSON, to nowhere."""
     import os
+    from pathlib import Path
 
     import orjson
     import structlog
@@ -237,7 +249,7 @@ def _ours_logging(base_url: str) -> Ours:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
-        logger_factory=structlog.BytesLoggerFactory(open(os.devnull, "wb")),
+        logger_factory=structlog.BytesLoggerFactory(Path(os.devnull).open("wb")),
         cache_logger_on_first_use=True,
     )
     return Ours(base_url)
@@ -351,7 +363,7 @@ ASYNC: Final[dict[str, Callable[[str], Any]]] = {
     "bare protocol": Bare,
     "claude_lite aiohttp": Ours,
     "claude_lite asyncio": _ours_asyncio,
-    "claude_lite recording": _ours_recording,
+    "claude_lite recording": OursRecording,
     "claude_lite logging": _ours_logging,
     "anthropic": Sdk,
     "anthropic aiohttp": _sdk_aiohttp,
@@ -382,7 +394,7 @@ class HttpClient:
 
 
 class OursSync:
-    """This library's synchronous client."""
+    """claude_lite's synchronous client."""
 
     def __init__(self, base_url: str) -> None:
         from claude_lite import Client

@@ -17,7 +17,6 @@ PACKAGES: Final = (
     *("claude-lite", "aiohttp", "orjson", "attrs", "cattrs", "httptools", "uvloop"),
     *("anthropic", "openai", "litellm"),
 )
-BY_HAND: Final = ("aiohttp + json", "json by hand", "http.client + json", "asyncio, ssl, json")
 CHARTED: Final = ("unary 32", "large 32", "stream burst", "stream whole", "storm")
 COLOURS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
 LONGEST_BAR: Final = 20.0
@@ -58,17 +57,13 @@ def line(row: Report) -> str:
             parts.append(f"  {peer['peer']:32} skipped: {peer['skipped']}")
             continue
         goal = "" if peer["goal"] is None else f"  goal {peer['goal']:g} {_verdict(peer)}"
-        cost = (
-            f"{peer['cpu_us']['median']:12,.1f} us"
-            if row["metric"] == "cpu"
-            else f"{peer['peak_mb']['median']:12,.1f} MB"
-        )
+        cost = f"{_cost(row, peer):>16}"
         parts.append(f"  {peer['peer']:32}{_ratio(peer):>24}{cost}{goal}")
     return "\n".join(parts)
 
 
 def _verdict(peer: Report) -> str:
-    return "met" if peer["met"] else "MISSED"
+    return {None: "not compared", True: "met", False: "MISSED"}[peer["met"]]
 
 
 def _ratio(peer: Report) -> str:
@@ -126,16 +121,12 @@ def markdown(made: Report) -> str:
                 out.append(f"| {peer['peer']} | skipped: {peer['skipped'].replace('|', '/')} | | |")
                 continue
             goal = "" if peer["goal"] is None else f"≤ {peer['goal']:g}: {_verdict(peer)}"
-            out.append(f"| {peer['peer']} | {_ratio(peer)} | {_unit(row, peer)} | {goal} |")
+            out.append(f"| {peer['peer']} | {_ratio(peer)} | {_cost(row, peer)} | {goal} |")
     return "\n".join(out) + "\n"
 
 
-def _unit(row: Report, peer: Report) -> str:
-    if row["metric"] != "cpu":
-        return f"{peer['peak_mb']['median']:,.0f} MB"
-    text = f"{peer['cpu_us']['median']:,.1f} µs"
-    if row["key"] == "construct":
-        text += f", {peer['grown_mb']['median'] / peer['n'] * 1000:,.1f} kB"
+def _cost(row: Report, peer: Report) -> str:
+    text = f"{peer['value']['median']:,.1f} {row['metric'].removeprefix('absolute ')}"
     if row["key"].startswith("import"):
         text += f", {peer['peak_mb']['median']:,.0f} MB in all"
     return text

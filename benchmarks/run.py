@@ -13,19 +13,26 @@ import json
 import statistics
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import report
-from benchmarks.scenarios import Entry, Row, rows
+from benchmarks.scenarios import OTHERS, Entry, Row, rows
 
 ROUNDS: Final = 5
 LONGEST: Final = 300.0
 ROOT: Final = Path(__file__).parent.parent
-LIMIT: Final = "bare protocol"
+
+Figure = dict[str, Any]
+METRICS: Final[dict[str, Callable[[Figure], float]]] = {
+    "us": lambda figure: figure["cpu"] / figure["n"] * 1e6,
+    "absolute us": lambda figure: figure["cpu"] / figure["n"] * 1e6,
+    "MB": lambda figure: figure["peak"] / 2**20,
+    "absolute kB": lambda figure: figure["grown"] / figure["n"] / 1024,
+}
+ABSOLUTE: Final = ("absolute us", "absolute kB")
 
 IMPORT: Final = """
 import sys, time
@@ -49,11 +56,6 @@ class Server:
         stack.callback(process.terminate)
         assert process.stdout is not None
         self.url = f"http://127.0.0.1:{int(process.stdout.readline())}"
-
-    def cpu(self) -> float:
-        """CPU seconds it has used so far."""
-        with urllib.request.urlopen(f"{self.url}/cpu") as response:
-            return float(response.read())
 
 
 class Worker:
@@ -132,13 +134,15 @@ class Bench:
         return {"key": row.key, "title": row.title, "metric": row.metric, "peers": peers}
 
     def _one(self, row: Row, entry: Entry) -> dict[str, Any]:
-        job = {**entry.job, "url": f"{self._server.url}/{row.route}"}
+        url = self._server.url
+        job = {**entry.job, "url": f"{url}/{row.route}", "cpu_url": f"{url}/cpu"}
+        if self._quick and job["peer"] in OTHERS:
+            return {"skip": "left out of a smoke test"}
         if self._quick:
-            job["n"] = max(1, min(job["n"] // 50, 8))
             job["concurrency"] = min(job.get("concurrency", 1), 4)
+            job["n"] = max(job["concurrency"], min(job["n"] // 50, 8))
         if job["kind"] == "import":
             return _imported(job["modules"])
-        before = self._server.cpu()
         if row.fresh:
             with _fresh() as worker:
                 figure = worker.do(job)
@@ -147,35 +151,28 @@ class Bench:
                 self._workers[job["peer"]] = Worker(self._stack)
             figure = self._workers[job["peer"]].do(job)
         if "skip" not in figure:
-            figure["server"] = self._server.cpu() - before
             figure["cpu"] *= job.get("per", 1)
         return figure
 
 
 def _summary(
-    entry: Entry, figures: list[dict[str, Any]], base: list[dict[str, Any]], metric: str
+    entry: Entry, figures: list[Figure], base: list[Figure], metric: str
 ) -> dict[str, Any]:
-    def one(figure: dict[str, Any]) -> float:
-        return figure["cpu"] / figure["n"] if metric == "cpu" else float(figure[metric])
-
+    one = METRICS[metric]
     ratios = [one(a) / one(b) for a, b in zip(figures, base, strict=False) if one(b)]
+    judged = [one(figure) for figure in figures] if metric in ABSOLUTE else ratios
     return {
         "peer": entry.label,
         "ratio": _spread(ratios),
         "goal": entry.goal,
-        "met": None if entry.goal is None or not ratios else _met(ratios, entry.goal),
-        "cpu_us": _spread([figure["cpu"] / figure["n"] * 1e6 for figure in figures]),
+        "met": statistics.median(judged) <= entry.goal if entry.goal and judged else None,
+        "value": _spread([one(figure) for figure in figures]),
         "wall_us": _spread([figure["wall"] / figure["n"] * 1e6 for figure in figures]),
+        "server_us": _spread([figure.get("server", 0) / figure["n"] * 1e6 for figure in figures]),
         "peak_mb": _spread([figure["peak"] / 2**20 for figure in figures]),
-        "grown_mb": _spread([figure["grown"] / 2**20 for figure in figures]),
-        "server_us": _spread([figure.get("server", 0.0) / figure["n"] * 1e6 for figure in figures]),
         "n": figures[0]["n"],
         "rounds": len(figures),
     }
-
-
-def _met(ratios: list[float], goal: float) -> bool:
-    return statistics.median(ratios) <= goal
 
 
 def _spread(values: list[float]) -> dict[str, float] | None:

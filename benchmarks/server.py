@@ -83,16 +83,16 @@ class Canned(asyncio.Protocol):
             ROUTES[path.split(b"/", 2)[1]](self, path.endswith(b"/chat/completions"))
         self._buffer = buffer
 
-    def _small(self, theirs: bool) -> None:
+    def _small(self, theirs: int) -> None:
         self._transport.write(SMALL[theirs])
 
-    def _large(self, theirs: bool) -> None:
+    def _large(self, theirs: int) -> None:
         self._transport.write(LARGE[theirs])
 
-    def _burst(self, theirs: bool) -> None:
+    def _burst(self, theirs: int) -> None:
         self._transport.write(BURST[theirs])
 
-    def _trickle(self, theirs: bool) -> None:
+    def _trickle(self, theirs: int) -> None:
         pieces = iter(EVENTS[theirs])
 
         def write() -> None:
@@ -103,18 +103,18 @@ class Canned(asyncio.Protocol):
 
         write()
 
-    def _slow(self, theirs: bool) -> None:
+    def _slow(self, theirs: int) -> None:
         self._loop.call_later(DELAY, self._transport.write, SMALL[theirs])
 
-    def _storm(self, theirs: bool) -> None:
+    def _storm(self, theirs: int) -> None:
         Canned.refused = (Canned.refused + 1) % STORM
         self._transport.write(SMALL[theirs] if Canned.refused else OVERLOADED)
 
-    def _cpu(self, _: bool) -> None:
+    def _cpu(self, _: int) -> None:
         self._transport.write(_reply(b"%.6f" % time.process_time(), "text/plain"))
 
 
-ROUTES: Final[dict[bytes, Callable[[Canned, bool], None]]] = {
+ROUTES: Final[dict[bytes, Callable[[Canned, int], None]]] = {
     b"small": Canned._small,
     b"large": Canned._large,
     b"burst": Canned._burst,
@@ -139,7 +139,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     run: Callable[..., None] = asyncio.run
     with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415  # it need not be there
+        import uvloop  # it need not be there
 
         run = uvloop.run
     with contextlib.suppress(KeyboardInterrupt):

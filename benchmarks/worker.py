@@ -16,6 +16,7 @@ import os
 import resource
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +29,9 @@ Job = dict[str, Any]
 class Clock:
     """CPU seconds of this process, all threads, user and system; and memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: str | None = None) -> None:
+        self._server = server
+        self._theirs = self._server_cpu()
         gc.collect()
         self._resident = _status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # let VmHWM start over
@@ -38,7 +41,15 @@ class Clock:
         """What it came to, for *n* units of work."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
         peak = _status("VmHWM")
-        return {"cpu": cpu, "wall": wall, "n": n, "peak": peak, "grown": peak - self._resident}
+        server = self._server_cpu() - self._theirs
+        grown = peak - self._resident
+        return {"cpu": cpu, "wall": wall, "n": n, "peak": peak, "grown": grown, "server": server}
+
+    def _server_cpu(self) -> float:
+        if self._server is None:
+            return 0.0
+        with urllib.request.urlopen(self._server) as response:  # noqa: S310  # the server's address
+            return float(response.read())
 
 
 def _status(name: str) -> int:
@@ -78,7 +89,7 @@ def calls(job: Job) -> Job:
         peer = make(job["url"])
         try:
             await batch(peer, concurrency if job["warm"] else 1)
-            clock = Clock()
+            clock = Clock(job["cpu_url"])
             await batch(peer, n)
             return clock.stop(n)
         finally:
@@ -105,7 +116,7 @@ def sync(job: Job) -> Job:
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(share, [2] * threads))
-        clock = Clock()
+        clock = Clock(job["cpu_url"])
         list(pool.map(share, [job["n"] // threads] * threads))
         return clock.stop(job["n"] // threads * threads)
 
@@ -117,8 +128,7 @@ def unit(job: Job) -> Job:
     one = offline.UNITS[job["work"]][job["peer"]]()
     kept = [one()]  # what is made is kept, so that memory tells what it takes
     clock = Clock()
-    for _ in range(job["n"]):
-        kept.append(one())
+    kept.extend(one() for _ in range(job["n"]))
     return clock.stop(job["n"])
 
 

@@ -10,15 +10,10 @@ from claude_lite.client import AsyncClient, Client
 from claude_lite.config import Secret, __version__
 from claude_lite.errors import *  # noqa: F403  # the whole tree, by its __all__
 from claude_lite.errors import __all__ as _errors
+from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.models import *  # noqa: F403  # likewise
 from claude_lite.models import __all__ as _models
-from claude_lite.operations import (
-    CountTokens,
-    CreateMessage,
-    Operation,
-    RawRequest,
-    StreamMessage,
-)
+from claude_lite.operations import Operation, RawRequest
 from claude_lite.retry import RetryPolicy, defer, never, standard
 from claude_lite.wire import AsyncTransport, Request, Response, Transport
 

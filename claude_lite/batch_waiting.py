@@ -6,7 +6,7 @@
 
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from claude_lite.batches import MessageBatch, RetrieveBatch
 from claude_lite.errors import (
@@ -26,9 +26,12 @@ from claude_lite.wire import Clock, Done, Sleep
 if TYPE_CHECKING:
     from claude_lite.client import AsyncClient, Client
 
+C = TypeVar("C", "Client", "AsyncClient")
+
 PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
 FIRST_PAUSE: Final = 1.0  # seconds between two looks at a batch
 GROWTH: Final = 1.5
+LAST_LOOK: Final = 1.0  # seconds
 PATIENCE: Final = 600.0  # seconds without a good answer, in the course of a day
 
 
@@ -84,13 +87,16 @@ class Waiting:
         self._pause = min(self._pause * GROWTH, max(self._longest, FIRST_PAUSE))
         pause = max(min(pause, self._longest), self._at_least)
         self._at_least = 0.0
-        if self._deadline is not None:
-            left = self._began + self._deadline - self._clock()
-            if left <= 0:
-                name = self._ask.message_batch_id
-                raise TimedOut("total", f"{name} has not ended within {self._deadline:g} s")
-            pause = min(pause, left)
-        return Sleep(pause)
+        left = self.left
+        if left is not None and left <= 0:
+            name = self._ask.message_batch_id
+            raise TimedOut("total", f"{name} has not ended within {self._deadline:g} s")
+        return Sleep(pause if left is None else min(pause, left))
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, if there is one."""
+        return None if self._deadline is None else self._began + self._deadline - self._clock()
 
     def receive(self, batch: MessageBatch) -> None:
         """Report how far the batch is."""
@@ -118,6 +124,12 @@ def _clock(client: "Client | AsyncClient") -> Clock:
     return getattr(client.transport, "monotonic", time.monotonic)
 
 
+def _in_time(client: C, waiting: Waiting) -> C:
+    """The client, bound to end a call by the deadline; the last look gets a second."""
+    limits = [limit for limit in (waiting.left, client.config.deadline) if limit is not None]
+    return client.with_options(deadline=max(min(limits), LAST_LOOK)) if limits else client
+
+
 def wait(
     client: "Client",
     batch: MessageBatch | str,
@@ -129,9 +141,9 @@ def wait(
 ) -> MessageBatch:
     """Wait until *batch*, or the one of that id, has ended, and return it as it is then.
 
-    Pauses grow to *longest* seconds. Raises `TimedOut` after *deadline* seconds; `NotFound` if
-    it does not appear within *grace* seconds; and what a look at it raises, though not for a
-    failure that passes within ten minutes.
+    Pauses grow to *longest* seconds. Raises `TimedOut` after *deadline* seconds (a last look
+    may take one more); `NotFound` if it does not appear within *grace* seconds; and what a look
+    at it raises, though not for a failure that passes within ten minutes.
     """
     waiting = Waiting(
         batch,
@@ -146,7 +158,7 @@ def wait(
             client.transport.sleep(action.seconds)
             continue
         try:
-            waiting.receive(client.send(action))
+            waiting.receive(_in_time(client, waiting).send(action))
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result
@@ -175,7 +187,7 @@ async def wait_async(
             await client.transport.sleep(action.seconds)
             continue
         try:
-            waiting.receive(await client.send(action))
+            waiting.receive(await _in_time(client, waiting).send(action))
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result

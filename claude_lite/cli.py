@@ -76,6 +76,7 @@ try it without a key:
     _add_run(commands)
     _add_message(commands)
     _add_serve(commands)
+    _add_bench(commands)
     cassettes.add_commands(commands)
     return made
 
@@ -181,6 +182,37 @@ def _add_serve(commands: Any) -> None:
     )
 
 
+def _add_bench(commands: Any) -> None:
+    add = commands.add_parser(
+        "bench",
+        help="measure an endpoint: throughput, latency, time to first token",
+        description="Measure an endpoint: throughput, latency, time to first token, tokens a "
+        "second. Failures are counted, not repeated. Calls cost what they cost: try --emulator.",
+        epilog="exit code: 0 done, 1 no call succeeded, 2 wrong usage, 130 interrupted",
+    )
+    add.set_defaults(command=_bench)
+    add.add_argument(
+        "--concurrency", type=_count, default=32, metavar="N", help="calls at a time (default: 32)"
+    )
+    length = add.add_mutually_exclusive_group()
+    length.add_argument(
+        "--requests", type=_count, default=200, metavar="N", help="calls in all (default: 200)"
+    )
+    length.add_argument("--seconds", type=_seconds, metavar="S", help="make calls for so long")
+    add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    add.add_argument(
+        "--max-tokens", type=_count, default=256, metavar="N", help="per answer (default: 256)"
+    )
+    add.add_argument("--prompt", default="Count from one to fifty, in words.", help="what to ask")
+    add.add_argument("--no-stream", action="store_true", help="ask for whole answers")
+    add.add_argument("--transport", metavar="NAME", help="of the client (default: aiohttp)")
+    add.add_argument("-o", "--output", type=Path, metavar="F", help="write the report as JSON")
+    _add_emulator(add)
+    add.add_argument(
+        "--faults", type=Path, metavar="F", help="JSON file of faults for the emulator to commit"
+    )
+
+
 def _add_emulator(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--emulator", action="store_true", help="ask the built-in emulator: no key, no network"
@@ -211,6 +243,12 @@ def _port(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from claude_lite.cli_run import run  # noqa: PLC0415  # it brings asyncio along
+
+    return run(args)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from claude_lite.bench import run  # noqa: PLC0415  # it brings asyncio along
 
     return run(args)
 
@@ -279,7 +317,7 @@ def _client(args: argparse.Namespace) -> Client:
 
 
 def async_client(args: argparse.Namespace) -> AsyncClient:
-    """The client that `run` was asked to use."""
+    """The client that a command was asked to use."""
     if not needs_emulator(args):
         return AsyncClient()
     from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for

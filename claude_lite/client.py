@@ -16,14 +16,8 @@ from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespa
 from claude_lite.errors import ClaudeError
 from claude_lite.exchange import Exchange, StreamExchange
 from claude_lite.link import Link
-from claude_lite.operations import (
-    CountTokens,
-    CreateMessage,
-    Operation,
-    RawRequest,
-    StreamMessage,
-    StreamOperation,
-)
+from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
+from claude_lite.operations import Operation, RawRequest, StreamOperation
 from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep, Transport

@@ -22,7 +22,8 @@ from typing import (
 
 if TYPE_CHECKING:
     from claude_lite.client import AsyncClient, Client
-    from claude_lite.operations import Operation, StreamMessage, StreamOperation
+    from claude_lite.messages import StreamMessage
+    from claude_lite.operations import Operation, StreamOperation
     from claude_lite.pages import ListOperation
     from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 

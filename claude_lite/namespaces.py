@@ -36,7 +36,7 @@ from claude_lite.files import (
     RetrieveFileMetadata,
     UploadFile,
 )
-from claude_lite.operations import BetaCountTokens
+from claude_lite.messages import BetaCountTokens
 from claude_lite.organization import (
     AddWorkspaceMember,
     ArchiveWorkspace,

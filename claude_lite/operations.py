@@ -11,19 +11,18 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, dataclass_transform
-from urllib.parse import quote
 
 from attrs import field, fields, frozen
 
 from claude_lite.codec import StructureError, dumps, hook_for, loads
 from claude_lite.config import Config, header_value
 from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.models import Event, Message, Model, TokenCount
 from claude_lite.responses import decoded, unexpected
 from claude_lite.retry import Resend
-from claude_lite.streaming import Decoder, MessageDecoder
+from claude_lite.streaming import Decoder
+from claude_lite.targets import path_segment, with_query
 from claude_lite.uploads import FormBody
 from claude_lite.wire import SECRET_HEADERS, Request, Response
 
@@ -286,52 +285,6 @@ def _by_name() -> dict[Any, type[Operation[Any]]]:
     return found
 
 
-def path_segment(name: str, value: object) -> str:
-    """Encode an id for a path; raises `UsageError` for one that would lead elsewhere."""
-    text = str(value)
-    plain = text.lower().replace("%2e", ".")
-    if not isinstance(value, str) or plain in {"", ".", ".."} or text.startswith(";"):
-        raise UsageError(f"{name} has to be an id, not {value!r}")
-    if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
-        raise UsageError(f"{name} has characters in it that no id has: {value!r}")
-    if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
-        raise UsageError(f"{name} has escapes in it that no id has: {value!r}")
-    return _quoted(text, "-._~!$&'()*+,;=:@")
-
-
-def with_query(path: str, query: JSON) -> str:
-    """Add *query* to *path*; what is None, or an empty list, is left out."""
-    text = query_string(query)
-    return f"{path}{'&' if '?' in path else '?'}{text}" if text else path
-
-
-def query_string(query: JSON) -> str:
-    """Encode a query as the API reads it: `a[]=1&a[]=2`, `a[b]=1`, `true`; None is left out."""
-    return "&".join(
-        f"{_quoted(key, '[]')}={_quoted(text, '-._~')}" for key, text in _pairs("", query)
-    )
-
-
-def _quoted(text: str, safe: str) -> str:
-    try:
-        return quote(text, safe=safe)
-    except UnicodeEncodeError:
-        raise UsageError(f"{text!r} is not Unicode text: it has half a surrogate pair") from None
-
-
-def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _pairs(f"{prefix}[{key}]" if prefix else key, item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _pairs(f"{prefix}[]", item)
-    elif isinstance(value, bool):
-        yield prefix, str(value).lower()
-    elif value is not None:
-        yield prefix, value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
 def too_large(size: int, limit: int) -> RequestTooLarge:
     """The error that the API's 413 would be, before anything is sent."""
     return RequestTooLarge(
@@ -353,112 +306,6 @@ def json_body(response: Response, limit: int | None = None) -> Any:
 def head_of(response: Response) -> Response:
     """The response without its body."""
     return Response(response.status, response.headers)
-
-
-# Messages
-
-
-@operation
-class _MessageParams(WorkspaceOperation[R], Generic[R]):
-    """The fields of a message to be created; https://docs.claude.com/en/api/messages."""
-
-    model: str
-    max_tokens: int
-    messages: Sequence[JSON | Model]
-    system: str | Sequence[JSON] | None = None
-    tools: Sequence[JSON] | None = None
-    tool_choice: JSON | None = None
-    thinking: JSON | None = None
-    output_config: JSON | None = None
-    stop_sequences: Sequence[str] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    metadata: JSON | None = None
-    service_tier: str | None = None
-    cache_control: JSON | None = None
-    container: str | JSON | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    diagnostics: JSON | None = None
-    mcp_servers: Sequence[JSON] | None = None
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
-    fallbacks: Any = None
-    fallback_credit_token: Any = None
-    thread: JSON | None = None
-    user_profile_id: str | None = header("anthropic-user-profile-id")
-
-
-@operation
-class CreateMessage(_MessageParams[Message]):
-    """Create a message and wait for all of it.
-
-    `max_tokens` bounds what is written, in tokens. `temperature`, `top_p` and `top_k` are for
-    older models, under the API version 2023-06-01 only. The fields from `mcp_servers` on are
-    beta: they need their flag in `betas`.
-    """
-
-    route = Route("messages.create", "POST", "/v1/messages", "once")
-    result_type = Message
-
-
-@operation
-class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
-    """Create a message and read it as it is written.
-
-    Sent as a whole (`client.send`), or with `collect`, it is streamed all the same and given
-    only once complete: nothing is lost by starting over, so a broken stream is retried.
-    """
-
-    route = Route("messages.stream", "POST", "/v1/messages", "once")
-    result_type = Message
-
-    collect: bool = local(default=False)
-
-    def body(self) -> dict[str, Any]:
-        """The JSON object that is sent."""
-        return {**super().body(), "stream": True}
-
-    def decoder(self, head: Response, config: Config) -> MessageDecoder:
-        """What the body of the response is fed to."""
-        return MessageDecoder(head, config.max_event)
-
-
-@operation
-class CountTokens(WorkspaceOperation[TokenCount]):
-    """Count the input tokens of a message without creating it."""
-
-    route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens")
-    result_type = TokenCount
-
-    model: str
-    messages: Sequence[JSON | Model]
-    system: str | Sequence[JSON] | None = None
-    tools: Sequence[JSON] | None = None
-    tool_choice: JSON | None = None
-    thinking: JSON | None = None
-    output_config: JSON | None = None
-    cache_control: JSON | None = None
-    speed: str | None = None
-    mcp_servers: Sequence[JSON] | None = None
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
-    user_profile_id: str | None = header("anthropic-user-profile-id")
-
-
-@operation
-class BetaCountTokens(CountTokens):
-    """Count the input tokens of a message without creating it, in the beta form."""
-
-    route = Route(
-        "beta.messages.count_tokens",
-        "POST",
-        "/v1/messages/count_tokens",
-        betas=("token-counting-2024-11-01",),
-    )
 
 
 @operation

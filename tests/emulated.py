@@ -7,7 +7,7 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from claude_lite.emulator import Emulator
-from claude_lite.operations import query_string
+from claude_lite.targets import query_string
 from claude_lite.uploads import FormBody, Part
 from claude_lite.wire import Request
 

@@ -405,7 +405,9 @@ def test_close_while_a_call_connects(run):
                 await asyncio.sleep(0)
                 await transport.close()
                 assert (await call).body == b"/a"
+                began = monotonic()
                 assert await told(closed) == 0
+                assert monotonic() - began < 1.0
 
     run(main())
 

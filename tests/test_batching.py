@@ -177,6 +177,19 @@ def test_wait_ends_by_its_deadline(colour):
 
 
 @both_colours
+def test_no_look_goes_on_past_the_deadline(colour):
+    """The client's retries end by it, too."""
+
+    async def main():
+        made = client(colour, refusal(529, "overloaded_error", retry_after="40"))
+        with pytest.raises(TimedOut, match="msgbatch_1"):
+            await do(made.messages.batches.wait, "msgbatch_1", deadline=100)
+        return sum(made.transport.waits)
+
+    assert asyncio.run(main()) <= 101
+
+
+@both_colours
 def test_a_batch_that_has_ended_is_not_asked_for(colour):
     """It is given back."""
     made = client(colour, refusal(500))

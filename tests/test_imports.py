@@ -16,7 +16,8 @@ TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
 # Each module imports only from modules that stand before it.
 ORDER = [
     *("wire", "errors", "encoding", "models", "codec", "responses", "sse", "streaming"),
-    *("logs", "retry", "config", "uploads", "operations", "exchange"),
+    *("logs", "retry", "config", "uploads", "targets", "operations", "messages"),
+    *("exchange",),
     *("tokens", "link", "streams", "arrival", "endpoints", "client", "__init__"),
     *(
         "bodies",

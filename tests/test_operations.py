@@ -28,7 +28,9 @@ from claude_lite import (
     UsageError,
 )
 from claude_lite.config import Config
-from claude_lite.operations import MEGABYTE, BetaCountTokens, Route, path_segment, query_string
+from claude_lite.messages import BetaCountTokens
+from claude_lite.operations import MEGABYTE, Route
+from claude_lite.targets import path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
 FACTS = {op["id"]: op for op in json.loads((API / "operations.json").read_text())["operations"]}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.operations import CreateMessage
+from claude_lite.messages import CreateMessage
 from claude_lite.responses import (
     LONGEST_WAIT,
     RateLimit,

@@ -12,10 +12,12 @@ block meanwhile; `auth_token=` with a function of your own goes before them.
 
 from claude_lite.dialects.bedrock import Bedrock, BedrockMantle, ClaudeOnAWS
 from claude_lite.dialects.foundry import Foundry
+from claude_lite.dialects.sigv4 import AWSKeys
 from claude_lite.dialects.vertex import ClaudeOnGoogleCloud, Vertex
 from claude_lite.wire import Dialect
 
 __all__ = [
+    "AWSKeys",
     "Bedrock",
     "BedrockMantle",
     "ClaudeOnAWS",

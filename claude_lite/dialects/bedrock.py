@@ -5,12 +5,11 @@ All take a bearer token or SigV4. What is used: what the client was given (`api_
 then what botocore finds (environment, files, container, machine).
 """
 
+import os
 from typing import Any, ClassVar
 
 from attrs import Factory, field, frozen
 
-from claude_lite.config import Secret
-from claude_lite.dialects import sigv4
 from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
 from claude_lite.dialects.rewriting import (
     as_bearer,
@@ -27,14 +26,10 @@ from claude_lite.dialects.rewriting import (
     with_headers,
     without_slash,
 )
-from claude_lite.errors import UsageError
+from claude_lite.dialects.sigv4 import AWSKeys, signed
 from claude_lite.wire import Request, Response
 
 PROFILE = "anthropic-user-profile-id"
-
-
-def _secret(value: "str | Secret | None") -> Secret | None:
-    return Secret(value) if isinstance(value, str) else value
 
 
 @frozen(kw_only=True)
@@ -49,30 +44,23 @@ class _OnAWS:
     region: str = field(
         default=from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"), validator=named
     )
-    base_url: str = field(
-        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
-    )
+    base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
     profile: str | None = None
-    access_key: Secret | None = field(default=None, converter=_secret)
-    secret_key: Secret | None = field(default=None, converter=_secret)
-    session_token: Secret | None = field(default=None, converter=_secret)
+    keys: AWSKeys | None = None
 
     def _own_url(self) -> str:
         return environment(self._URL_VARIABLE) or self._URL.format(region=self.region)
 
-    def __attrs_post_init__(self) -> None:
-        if (self.access_key is None) != (self.secret_key is None):
-            raise UsageError("access_key and secret_key go together")
+    __attrs_post_init__ = without_slash
 
     def sign(self, request: Request) -> Request:
         """Add a bearer token or a signature; raises `CredentialMissing`."""
         if "authorization" in request.headers:
             return request
-        own = self.access_key is not None or self.profile is not None
-        if not own and (token := environment(self._TOKEN_VARIABLE)):
-            return with_headers(request, as_bearer(token))
-        keys = (self.access_key, self.secret_key, self.session_token)
-        return sigv4.signed(request, self._SERVICE, self.region, keys, self.profile)
+        own = self.keys is not None or self.profile is not None
+        if not own and os.environ.get(self._TOKEN_VARIABLE):
+            return with_headers(request, as_bearer(os.environ[self._TOKEN_VARIABLE]))
+        return signed(request, self._SERVICE, self.region, self.keys, self.profile)
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Streams are server-sent events."""
@@ -84,9 +72,9 @@ class Bedrock(_OnAWS):
     """Amazon Bedrock, InvokeModel: messages, streamed or not, and nothing else.
 
     `region` defaults to AWS_REGION or AWS_DEFAULT_REGION, `base_url` to
-    ANTHROPIC_BEDROCK_BASE_URL or the region's own. `profile`, or `access_key`, `secret_key`
-    and `session_token`, sign the requests; without them AWS_BEARER_TOKEN_BEDROCK is sent, or
-    botocore finds a credential. The API version 2023-06-01 is sent as `bedrock-2023-05-31`.
+    ANTHROPIC_BEDROCK_BASE_URL or the region's own. Requests are signed with the `keys`, or
+    those of a `profile`; without either AWS_BEARER_TOKEN_BEDROCK is sent, or botocore finds
+    keys. The API version 2023-06-01 is sent as `bedrock-2023-05-31`.
     """
 
     _SERVICE = "bedrock"

@@ -3,6 +3,7 @@
 An Azure AD token is the client's `auth_token=`, a value or the function that mints it.
 """
 
+import os
 from typing import Any
 
 from attrs import Factory, field, frozen
@@ -32,9 +33,9 @@ class Foundry:
     """
 
     resource: str | None = None
-    base_url: str = field(
-        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
-    )
+    base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
+
+    __attrs_post_init__ = without_slash
 
     def _own_url(self) -> str:
         url = environment("ANTHROPIC_FOUNDRY_BASE_URL")
@@ -56,13 +57,13 @@ class Foundry:
         """Add the key in the environment, if there is no other; raises `CredentialMissing`."""
         if any(name in request.headers for name in ("authorization", "api-key", "x-api-key")):
             return request
-        key = environment("ANTHROPIC_FOUNDRY_API_KEY")
-        if key is None:
+        if not environment("ANTHROPIC_FOUNDRY_API_KEY"):
             raise CredentialMissing(
                 "no Foundry key: give api_key=... or auth_token=...,"
                 " or set ANTHROPIC_FOUNDRY_API_KEY"
             )
-        return with_headers(request, {"x-api-key": MaskedStr(key), "api-key": MaskedStr(key)})
+        key = MaskedStr(os.environ["ANTHROPIC_FOUNDRY_API_KEY"].strip())
+        return with_headers(request, {"x-api-key": key, "api-key": key})
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Streams are server-sent events."""

@@ -36,9 +36,9 @@ def required(what: str, *names: str) -> str:
     return value
 
 
-def without_slash(url: str) -> str:
-    """A base URL, as `Config` has it."""
-    return url.strip().rstrip("/")
+def without_slash(dialect: Any) -> None:
+    """Give *dialect*, which is in the making, its base URL as `Config` has it."""
+    object.__setattr__(dialect, "base_url", dialect.base_url.strip().rstrip("/"))
 
 
 def named(_: object, attribute: Any, value: str) -> None:

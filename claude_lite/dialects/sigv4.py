@@ -9,7 +9,8 @@ import functools
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
+from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from claude_lite.config import Secret
 from claude_lite.dialects.rewriting import missing
@@ -22,14 +23,37 @@ if TYPE_CHECKING:
 SIGNED: Final = ("content-type", "anthropic-version", "anthropic-beta", "anthropic-workspace-id")
 """Headers that are signed beyond the host and AWS's own: none that a proxy may change."""
 
-Keys = tuple[Secret | None, Secret | None, Secret | None]
-"""Access key, secret key, session token; without the first botocore looks for some."""
+
+def _secret(value: "str | Secret") -> Secret:
+    return Secret(value) if isinstance(value, str) else value
 
 
-def signed(request: Request, service: str, region: str, keys: Keys, profile: str | None) -> Request:
-    """*request* with its signature; raises `CredentialMissing`.
+@frozen
+class AWSKeys:
+    """An access key of AWS, its secret, and the session token of a temporary one.
 
-    A body that is streamed from disk is read once more for it, by the calling thread.
+    They show in no repr, and a pickle has none: there botocore looks for others.
+    """
+
+    access_key: Secret = field(converter=_secret)
+    secret_key: Secret = field(converter=_secret)
+    session_token: Secret | None = field(default=None, converter=optional(_secret))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _forgotten, ()
+
+
+def _forgotten() -> None:
+    """What keys become in a pickle."""
+
+
+def signed(
+    request: Request, service: str, region: str, keys: AWSKeys | None, profile: str | None
+) -> Request:
+    """*request* with its signature; without *keys* botocore finds some.
+
+    Raises `CredentialMissing`. A body that is streamed from disk is read once more for it, by
+    the calling thread.
     """
     try:
         from botocore.auth import SigV4Auth  # noqa: PLC0415  # an extra
@@ -61,13 +85,13 @@ def _digest(request: Request) -> str:
     return digest.hexdigest()
 
 
-def _credentials(keys: Keys, profile: str | None) -> Any:
+def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
     """Credentials that do not change while they are used; None if there are none."""
     from botocore.credentials import Credentials  # noqa: PLC0415  # an extra
 
-    access, secret, token = keys
-    if access is not None and secret is not None:
-        return Credentials(access.reveal(), secret.reveal(), token.reveal() if token else None)
+    if keys is not None:
+        token = keys.session_token and keys.session_token.reveal()
+        return Credentials(keys.access_key.reveal(), keys.secret_key.reveal(), token)
     found = _session(profile).get_credentials()
     return found and found.get_frozen_credentials()
 

@@ -39,6 +39,8 @@ class _OnGoogleCloud:
 
     credentials: Any = field(default=None, repr=False, eq=False)
 
+    __attrs_post_init__ = without_slash
+
     def sign(self, request: Request) -> Request:
         """Add a token; raises `CredentialMissing`."""
         if "authorization" in request.headers:
@@ -73,9 +75,7 @@ class Vertex(_OnGoogleCloud):
         validator=named,
     )
     region: str = field(default=from_environment("region", "CLOUD_ML_REGION"), validator=named)
-    base_url: str = field(
-        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
-    )
+    base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
 
     def _own_url(self) -> str:
         own = f"https://{self.region}-aiplatform.googleapis.com/v1"
@@ -121,9 +121,7 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
         default=from_environment("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID"),
         validator=named,
     )
-    base_url: str = field(
-        default=Factory(lambda self: self._own_url(), takes_self=True), converter=without_slash
-    )
+    base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
 
     def _own_url(self) -> str:
         place = f"projects/{self.project}/locations/{self.location}/workspaces/{self.workspace_id}"

@@ -1,6 +1,6 @@
 """The fast asynchronous transport: HTTP/1.1 on asyncio's own transports and a parser in C.
 
-It does what the aiohttp transport does, for a third of the time or less, and needs the extra
+It does what the aiohttp transport does, for less than half of the CPU, and needs the extra
 `fast` (httptools). It sends each request once and says what became of it. It never follows a
 redirect, keeps a cookie, decompresses, retries, or limits how many connections there are.
 

@@ -1,0 +1,267 @@
+"""The command `claude-lite bench`: how fast an endpoint answers, at a concurrency of your choice.
+
+It makes calls for some time, or so many of them, and tells throughput, the percentiles of
+latency and of the time to the first token, and tokens a second. Calls that fail are counted and
+not repeated. A client at the end of its CPU measures itself: where this process was that busy,
+the report says so.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import Factory, define, field
+
+from claude_lite.cli import DONE, FAILED, INTERRUPTED, async_client, needs_emulator, say
+from claude_lite.client import AsyncClient
+from claude_lite.config import __version__
+from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.messages import CreateMessage, StreamMessage
+from claude_lite.models import ContentBlockDeltaEvent
+from claude_lite.retry import never
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SATURATED: Final = 0.9  # of one core: from here on the client may be what is measured
+PERCENTILES: Final = (50, 90, 99, 100)
+REFRESH: Final = 0.25  # seconds
+
+
+@define
+class Figures:
+    """What was measured so far. Times in milliseconds, but `seconds` and `cpu`."""
+
+    latency: list[float] = Factory(list)
+    first_token: list[float] = Factory(list)
+    speed: list[float] = Factory(list)
+    """Tokens a second of each stream, after its first."""
+    failed: Counter[str] = Factory(Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    _began: float = field(factory=time.perf_counter, init=False)
+    _used: float = field(factory=time.process_time, init=False)
+
+    def take_time(self) -> None:
+        """Bring `seconds` and `cpu` up to date."""
+        self.seconds = time.perf_counter() - self._began
+        self.cpu = time.process_time() - self._used
+
+    @property
+    def busy(self) -> float:
+        """The share of the time in which this process used a core."""
+        return self.cpu / self.seconds if self.seconds else 0.0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the client may be the bottleneck."""
+        return self.busy >= SATURATED
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as a JSON object."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "succeeded": len(self.latency),
+            "failed": dict(self.failed),
+            "seconds": round(self.seconds, 3),
+            "calls_per_second": round(len(self.latency) / seconds, 2),
+            "latency_ms": percentiles(self.latency),
+            "time_to_first_token_ms": percentiles(self.first_token),
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "output_tokens_per_second": round(self.output_tokens / seconds, 1),
+            "stream_tokens_per_second": percentiles(self.speed),
+            "client_busy": round(self.busy, 3),
+            "client_is_the_bottleneck": self.saturated,
+        }
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """The percentiles of *values*, by nearest rank; empty where there are none."""
+    ranked = sorted(values)
+    return {
+        f"p{percent}": round(ranked[math.ceil(len(ranked) * percent / 100) - 1], 2)
+        for percent in PERCENTILES
+        if ranked
+    }
+
+
+async def measure(
+    client: AsyncClient,
+    params: dict[str, Any],
+    figures: Figures,
+    *,
+    concurrency: int = 32,
+    requests: int | None = None,
+    seconds: float | None = None,
+    stream: bool = True,
+) -> None:
+    """Make calls with *params*, *concurrency* at a time, and keep *figures* up to date.
+
+    It ends after so many *requests*, or when no more are begun because *seconds* have passed.
+    """
+    end = math.inf if seconds is None else time.perf_counter() + seconds
+    left = iter(range(requests)) if requests is not None else iter(int, 1)
+    one = _streamed if stream else _whole
+
+    async def share() -> None:
+        for _ in left:
+            if time.perf_counter() >= end:
+                return
+            try:
+                await one(client, params, figures)
+            except UsageError:
+                raise
+            except ClaudeError as error:
+                figures.failed[type(error).__name__] += 1
+                await asyncio.sleep(0)  # a failure may have waited for nothing
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(share())
+
+
+async def _whole(client: AsyncClient, params: dict[str, Any], figures: Figures) -> None:
+    started = time.perf_counter()
+    message = await client.send(CreateMessage(**params))
+    figures.latency.append((time.perf_counter() - started) * 1000)
+    figures.input_tokens += message.usage.total_input_tokens
+    figures.output_tokens += message.usage.output_tokens
+
+
+async def _streamed(client: AsyncClient, params: dict[str, Any], figures: Figures) -> None:
+    started = time.perf_counter()
+    first = None
+    async with client.stream(StreamMessage(**params)) as stream:
+        async for event in stream:
+            if first is None and isinstance(event, ContentBlockDeltaEvent):
+                first = time.perf_counter()
+        ended = time.perf_counter()
+        usage = stream.snapshot.usage
+    figures.latency.append((ended - started) * 1000)
+    figures.input_tokens += usage.total_input_tokens
+    figures.output_tokens += usage.output_tokens
+    if first is not None:
+        figures.first_token.append((first - started) * 1000)
+        if ended > first and usage.output_tokens > 1:
+            figures.speed.append((usage.output_tokens - 1) / (ended - first))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return its exit code. Raises `UsageError`."""
+    if needs_emulator(args) and args.transport:
+        raise UsageError("--transport is for an endpoint: the emulator is one of its own")
+    client = AsyncClient(args.transport) if args.transport else async_client(args)
+    client = client.with_options(retry=never())
+    client.config.bare_headers  # noqa: B018  # a missing key is to be told once, and now
+    figures = Figures()
+    code = DONE
+    try:
+        asyncio.run(_shown(client, args, figures))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BaseExceptionGroup as group:
+        raise _leaf(group) from None
+    figures.take_time()
+    _report(args, client, figures)
+    return code or (DONE if figures.latency else FAILED)
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _shown(client: AsyncClient, args: argparse.Namespace, figures: Figures) -> None:
+    params = {
+        "model": args.model,
+        "max_tokens": args.max_tokens,
+        "messages": [{"role": "user", "content": args.prompt}],
+    }
+    async with client:
+        showing = asyncio.create_task(_show(figures)) if sys.stderr.isatty() else None
+        try:
+            await measure(
+                client,
+                params,
+                figures,
+                concurrency=args.concurrency,
+                requests=None if args.seconds else args.requests,
+                seconds=args.seconds,
+                stream=not args.no_stream,
+            )
+        finally:
+            if showing is not None:
+                showing.cancel()
+
+
+async def _show(figures: Figures) -> None:
+    """Show the figures as they come: a few times a second, to cost next to nothing."""
+    from rich.console import Console  # noqa: PLC0415  # dear, and only for terminals
+    from rich.live import Live  # noqa: PLC0415  # likewise
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        while True:
+            figures.take_time()
+            live.update(_line(figures), refresh=True)
+            await asyncio.sleep(REFRESH)
+
+
+def _line(figures: Figures) -> str:
+    seconds = max(figures.seconds, 1e-9)
+    recent = percentiles(figures.latency[-1000:])
+    return (
+        f"{len(figures.latency):,} done, {figures.failed.total():,} failed, "
+        f"{len(figures.latency) / seconds:,.0f}/s, p50 {recent.get('p50', 0):,.0f} ms, "
+        f"{figures.output_tokens / seconds:,.0f} tokens/s, client {figures.busy:.0%} busy"
+    )
+
+
+def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> None:
+    from rich.console import Console  # noqa: PLC0415  # dear, and only needed here
+
+    found = figures.to_dict()
+    Console().print(_table(found))
+    if args.emulator:
+        say("the emulator ran in this process, too: these figures are of both together")
+    elif figures.saturated:
+        say(
+            f"this process was busy {figures.busy:.0%} of the time: these figures are the client's "
+            "limit, not the endpoint's. Lower --concurrency, try --transport asyncio, or run "
+            "several of these at once"
+        )
+    if args.output is not None:
+        about = {
+            "claude_lite": __version__,
+            "endpoint": "emulator" if args.emulator else client.config.origin,
+            "model": args.model,
+            "concurrency": args.concurrency,
+            "streamed": not args.no_stream,
+        }
+        try:
+            args.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {args.output}: {error.strerror}") from None
+
+
+def _table(found: dict[str, Any]) -> "Table":
+    from rich.table import Table  # noqa: PLC0415  # see above
+
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in found.items():
+        shown = value
+        if isinstance(value, dict):
+            shown = "  ".join(f"{key} {number:,}" for key, number in value.items())
+        table.add_row(name.replace("_", " "), str(shown))
+    return table
