@@ -243,13 +243,14 @@ def _ours_logging(base_url: str) -> Ours:
     import orjson
     import structlog
 
+    nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  # it is used as long as the process lives
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ],
-        logger_factory=structlog.BytesLoggerFactory(Path(os.devnull).open("wb")),
+        logger_factory=structlog.BytesLoggerFactory(nowhere),
         cache_logger_on_first_use=True,
     )
     return Ours(base_url)

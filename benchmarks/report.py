@@ -105,11 +105,15 @@ def markdown(made: Report) -> str:
         "# Benchmarks",
         "",
         *(["**A smoke test: these figures say nothing.**", ""] if facts["quick"] else []),
-        f"{facts['date']}; {facts['machine']}; {facts['system']}; Python {facts['python']}; "
-        f"{versions}. Load of the machine at the end: {facts['load'][0]}.",
+        (
+            f"{facts['date']}; {facts['machine']}; {facts['system']}; Python {facts['python']}; "
+            f"{versions}. Load of the machine at the end: {facts['load'][0]}."
+        ),
         "",
-        "CPU of the client's process (or its peak memory, where it says so), as a ratio to the "
-        "first peer of each row in the same round: median (least-greatest).",
+        (
+            "CPU of the client's process (or its peak memory, where it says so), as a ratio to the "
+            "first peer of each row in the same round: median (least-greatest)."
+        ),
         "",
         server_check(made),
     ]
