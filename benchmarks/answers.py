@@ -87,8 +87,12 @@ def _stream(block: dict[str, Any], deltas: list[dict[str, Any]]) -> list[bytes]:
 
 def text_stream(deltas: int = DELTAS) -> list[bytes]:
     """The events of a text, one string of bytes each."""
-    text = {"type": "text_delta", "text": "a few words of text, "}
-    return _stream({"type": "text", "text": ""}, [text] * deltas)
+    texts = [{"type": "text_delta", "text": _words(n)} for n in range(deltas)]
+    return _stream({"type": "text", "text": ""}, texts)
+
+
+def _words(n: int) -> str:
+    return f"a few words, no. {n:3} "  # no two alike: litellm takes repeated ones for a failure
 
 
 def tool_stream(deltas: int = TOOL_DELTAS) -> list[bytes]:
@@ -108,8 +112,12 @@ def huge_stream(size: int) -> list[bytes]:
 def completion_stream(deltas: int = DELTAS) -> list[bytes]:
     """The events of a text in the form that OpenAI's client reads."""
     chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-    delta = {"content": "a few words of text, "}
-    data = {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
-    last = {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    body = [b"data: " + _dumps(data) + b"\n\n"] * deltas
-    return [*body, b"data: " + _dumps(last) + b"\n\n", b"data: [DONE]\n\n"]
+    choices = [
+        *(
+            {"index": 0, "delta": {"content": _words(n)}, "finish_reason": None}
+            for n in range(deltas)
+        ),
+        {"index": 0, "delta": {}, "finish_reason": "stop"},
+    ]
+    data = [_dumps({**chunk, "choices": [choice]}) for choice in choices]
+    return [b"data: " + text + b"\n\n" for text in (*data, b"[DONE]")]

@@ -14,10 +14,11 @@ from claude_lite.arrival import Arrival
 from claude_lite.config import Config, Options, conceal
 from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
 from claude_lite.errors import ClaudeError
-from claude_lite.exchange import Exchange, StreamExchange
+from claude_lite.exchange import Exchange
 from claude_lite.link import Link
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.operations import Operation, RawRequest, StreamOperation
+from claude_lite.stream_exchange import StreamExchange
 from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep, Transport

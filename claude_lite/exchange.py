@@ -9,16 +9,13 @@ Time is read from the clock that is handed in, and never waited for.
 """
 
 import time
-from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, frozen
 
 from claude_lite import logs
 from claude_lite.config import Config, bearer, secret_words
-from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
@@ -28,20 +25,15 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.operations import Operation, StreamOperation
+from claude_lite.operations import Operation
 from claude_lite.responses import decoded, error_from_response, should_retry, unexpected
 from claude_lite.retry import Failure, budget_for
-from claude_lite.streaming import Decoder
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 R = TypeVar("R")
 E = TypeVar("E")
 
 MAX_REDIRECTS: Final = 3
-REFUSED_BODY: Final = 1024 * 1024
 ERROR: Final = 400
 REDIRECT: Final = 300
 
@@ -155,7 +147,7 @@ class Exchange(Generic[R]):
             body = decoded(response, self.config.max_response)
         except UnexpectedResponse as error:
             if response.status < REDIRECT:
-                raise _placed(error, response) from None
+                raise placed(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
         return evolve(response, headers=headers, body=body)
@@ -331,7 +323,8 @@ class Exchange(Generic[R]):
         self._report(level, "claude_lite.call", fields)
 
 
-def _placed(error: ClaudeError, head: Response) -> ClaudeError:
+def placed(error: ClaudeError, head: Response) -> ClaudeError:
+    """Give *error* the status and the request id of the response that it is about."""
     return error.amend(status=head.status, request_id=head.request_id)
 
 
@@ -344,154 +337,3 @@ def _scrubbed(value: Any, secret: str) -> Any:
     if isinstance(value, list):
         return [_scrubbed(item, secret) for item in value]
     return value
-
-
-class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
-    """A call whose response is read as it comes. It is done once there is content to lose.
-
-    With *collect* it is done only once all has come, so that it may start over until then.
-    After it is done, chunks are still fed to `receive_data`; `items` are the raw items that
-    wait to be taken, and `check` raises what went wrong after them.
-    """
-
-    def __init__(
-        self,
-        operation: StreamOperation[E, R],
-        config: Config,
-        clock: Clock = time.monotonic,
-        *,
-        collect: bool = False,
-    ) -> None:
-        super().__init__(cast("Operation[Any]", operation), config, clock)
-        self.items: deque[Any] = deque()
-        self._streamed = operation
-        self._collect = collect
-        self._reading = False
-        self._decoder: Decoder[E, R] | None = None
-        self._encoding: ContentDecoder | None = None
-        self._translate: Callable[[bytes], Iterable[bytes]] | None = None
-        self._refused = bytearray()
-        self._content_at = self._started
-
-    @property
-    def wants_data(self) -> bool:
-        """Whether there is a reason to read on before the next action."""
-        return self._reading and self._error is None and self._done is None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the stream can be handed to the caller."""
-        return self._done is not None
-
-    def receive_head(self, head: Response) -> None:
-        """Report the head of the response to the last request."""
-        self.head = head
-        self._reading = True
-        self._content_at = self._clock()
-        if head.status >= REDIRECT:
-            return
-        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self.config.dialect is not None and self._streamed.content_type is not None:
-            self._translate = self.config.dialect.decode(head)
-        if self._translate is None and self._streamed.content_type not in {None, kind}:
-            self._error = unexpected(head, f"{kind or 'no content-type'} where a stream belongs")
-            return
-        encoding = head.headers.get("content-encoding")
-        try:
-            self._encoding = ContentDecoder(encoding) if encoding else None
-        except ClaudeError as error:
-            self._error = _placed(error, head)
-        self._decoder = self._streamed.decoder(head, self.config)
-
-    def receive_data(self, data: bytes) -> None:
-        """Report a chunk of the body."""
-        decoder = self._decoder
-        if decoder is None:
-            self._refused += data
-            if len(self._refused) > REFUSED_BODY:
-                self.receive_end()
-            return
-        if self._encoding is not None:
-            try:
-                data = self._encoding.receive(data)
-            except ClaudeError as error:
-                decoder.fail(error)
-                data = b""
-        items = decoder.receive(data) if self._translate is None else self._translated(data)
-        self.items.extend(items)
-        self._watch_content(decoder, items)
-        self._progress(decoder)
-
-    def _translated(self, data: bytes) -> list[Any]:
-        """The items in what another platform sent, up to what cannot be read of it."""
-        decoder, translate = cast("Decoder[E, R]", self._decoder), cast("Any", self._translate)
-        items: list[Any] = []
-        try:
-            for piece in translate(data):
-                items += decoder.receive(piece)
-        except ClaudeError as error:
-            decoder.fail(error)
-        return items
-
-    def receive_end(self) -> None:
-        """Report that the body is over."""
-        self._reading = False
-        if self._decoder is not None:
-            self.items.extend(self._decoder.close())
-            self._progress(self._decoder)
-        elif self.head is not None:
-            self.receive_response(evolve(self.head, body=bytes(self._refused)))
-
-    def receive_failure(self, error: ClaudeError) -> None:
-        """Report that the last request, or the stream in hand, broke off."""
-        if self._decoder is not None:
-            self._decoder.fail(error)
-        if self._done is None:
-            self._error = error
-
-    def check(self) -> None:
-        """Raise what ended the stream early, if anything did."""
-        if self._decoder is not None and self._decoder.error is not None:
-            self._scrub(self._decoder.error)
-            raise self._final(self._decoder.error)
-
-    def finish(self) -> None:
-        """Report that the caller has had all of it, or wants no more."""
-        if self._report is not None and self._decoder is not None and not self._ended:
-            error = self._decoder.error
-            with suppress(ClaudeError):  # a message out of shape has no usage
-                self._log_end(None if error else self._decoder.result(), error)
-
-    def _progress(self, decoder: Decoder[E, R]) -> None:
-        if self._done is not None:
-            return
-        if decoder.begun and self._ttft is None and self._report is not None:
-            self._ttft = self._clock() - self._started
-        if decoder.complete or (decoder.begun and not self._collect):
-            self._log_attempt(None)
-            budget_for(self.config.origin).put_back(self._retries)
-            self._done = Done(decoder)
-        elif decoder.error is not None:
-            self._error = decoder.error
-
-    def _watch_content(self, decoder: Decoder[E, R], items: list[Any]) -> None:
-        limit = self.config.content_timeout
-        if limit is None:
-            return
-        now = self._clock()
-        for item in items:
-            if item.__class__ is not dict or item.get("type") != "ping":
-                self._content_at = now
-                return
-        if now - self._content_at > limit and not decoder.complete:
-            decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
-
-    def _attempt(self) -> Request:
-        self._decoder = self._encoding = self._translate = self._ttft = None
-        self._reading = False
-        self.items.clear()
-        self._refused.clear()
-        return super()._attempt()
-
-    def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent, self._decoder is not None)

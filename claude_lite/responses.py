@@ -77,8 +77,15 @@ def error_from_response(response: Response, body: bytes) -> APIError:
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
-    error = class_for(response.status, None, None)(f"HTTP status {response.status}")
+    error = class_for(response.status, None, None)(_words(envelope, response.status))
     return error.amend(details={"body": text} if text else {}, **_head_fields(response))
+
+
+def _words(envelope: Any, status: int) -> str:
+    """What a foreign error says of itself, where it is JSON as gateways and AWS write it."""
+    said = envelope if isinstance(envelope, dict) else {}
+    found = (_text(said.get(name)) for name in ("message", "Message", "error"))
+    return next((text for text in found if text), f"HTTP status {status}")
 
 
 def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError:

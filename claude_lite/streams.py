@@ -7,7 +7,7 @@
 
 Opening it makes the call, retries included, up to the first content. Leaving the context
 closes the connection, wherever the stream is. Each class is a thin driver around
-`claude_lite.exchange.StreamExchange`.
+`claude_lite.stream_exchange.StreamExchange`.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, UsageError
-from claude_lite.exchange import Authenticate, StreamExchange
+from claude_lite.exchange import Authenticate
 from claude_lite.models import Event, Message
+from claude_lite.stream_exchange import StreamExchange
 from claude_lite.streaming import Decoder
 from claude_lite.wire import AsyncTransport, Done, Response, Sleep, Transport
 

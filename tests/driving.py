@@ -29,8 +29,9 @@ from claude_lite.batches import CreateBatch
 from claude_lite.catalog import RetrieveModel
 from claude_lite.config import Config
 from claude_lite.errors import ClaudeError
-from claude_lite.exchange import Authenticate, Exchange, StreamExchange
+from claude_lite.exchange import Authenticate, Exchange
 from claude_lite.operations import Route, StreamOperation, operation
+from claude_lite.stream_exchange import StreamExchange
 from claude_lite.wire import Done, Request, Sleep
 
 API = Path(__file__).parent / "data" / "api"

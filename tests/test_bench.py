@@ -33,14 +33,14 @@ def test_percentiles_by_nearest_rank():
     """A percentile is one of the values; of none there are none."""
     expected = {"p50": 50, "p90": 90, "p99": 99, "p100": 100}
     assert expected == percentiles(list(range(100, 0, -1)))
-    assert {"p50": 7, "p90": 7, "p99": 7, "p100": 7} == percentiles([7])
-    assert {} == percentiles([])
+    assert percentiles([7]) == {"p50": 7, "p90": 7, "p99": 7, "p100": 7}
+    assert percentiles([]) == {}
 
 
 def test_streams_are_timed_to_their_first_token():
     """Each streamed call gives a latency and a time to first token that is no longer."""
     figures = measured(requests=10, concurrency=3)
-    assert (10, 10) == (len(figures.latency), len(figures.first_token))
+    assert (len(figures.latency), len(figures.first_token)) == (10, 10)
     assert all(first <= whole for first, whole in zip(*_timed(figures), strict=True))
     assert figures.output_tokens > 0
 
@@ -52,7 +52,7 @@ def _timed(figures):
 def test_whole_answers_have_no_first_token():
     """Without streaming only latency and tokens are told."""
     figures = measured(requests=5, concurrency=2, stream=False)
-    assert (5, 0) == (len(figures.latency), len(figures.first_token))
+    assert (len(figures.latency), len(figures.first_token)) == (5, 0)
     assert figures.input_tokens > 0
 
 
@@ -60,8 +60,8 @@ def test_failures_are_counted_and_not_repeated():
     """A refused call is counted by its class, and is one of the calls that were asked for."""
     faults = [{"on": {"every": 2}, "do": {"fault": "status", "status": 529}}]
     figures = measured(faults, requests=8, concurrency=1)
-    assert 8 == len(figures.latency) + figures.failed.total()
-    assert {"Overloaded": 4} == dict(figures.failed)
+    assert len(figures.latency) + figures.failed.total() == 8
+    assert dict(figures.failed) == {"Overloaded": 4}
 
 
 def test_it_ends_by_time():
@@ -83,9 +83,9 @@ def test_the_command_writes_a_report(tmp_path, capsys):
     """The command prints a table and writes the same figures as JSON."""
     path = tmp_path / "report.json"
     options = ["--requests", "6", "--concurrency", "2", "--output", str(path)]
-    assert 0 == main(["bench", "--emulator", *options])
+    assert main(["bench", "--emulator", *options]) == 0
     report = json.loads(path.read_text())
-    assert (6, 2, "emulator") == (report["succeeded"], report["concurrency"], report["endpoint"])
+    assert (report["succeeded"], report["concurrency"], report["endpoint"]) == (6, 2, "emulator")
     found = capsys.readouterr()
     assert "calls per second" in found.out
     assert "the emulator ran in this process" in found.err
@@ -95,11 +95,11 @@ def test_no_answer_at_all_is_a_failure(tmp_path, capsys):
     """The exit code is 1 where no call succeeded."""
     faults = tmp_path / "faults.json"
     faults.write_text(json.dumps([{"on": {"every": 1}, "do": {"fault": "status", "status": 529}}]))
-    assert 1 == main(["bench", "--emulator", "--requests", "3", "--faults", str(faults)])
+    assert main(["bench", "--emulator", "--requests", "3", "--faults", str(faults)]) == 1
     assert "Overloaded" in capsys.readouterr().out
 
 
 def test_a_transport_is_not_for_the_emulator(capsys):
     """--emulator and --transport together are a mistake."""
-    assert 2 == main(["bench", "--emulator", "--transport", "aiohttp"])
+    assert main(["bench", "--emulator", "--transport", "aiohttp"]) == 2
     assert "--transport" in capsys.readouterr().err

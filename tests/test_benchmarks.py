@@ -34,14 +34,14 @@ def written(tmp_path_factory):
     ended = subprocess.run(  # noqa: S603  # our own module
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
-    assert (0, "") == (ended.returncode, ended.stderr)
+    assert (ended.returncode, ended.stderr) == (0, "")
     return folder
 
 
 def test_all_rows_are_there(written):
     """A quick run measures every row of the table, and says on what machine and when."""
     made = json.loads((written / "results.json").read_text())
-    assert KEYS == [row["key"] for row in made["rows"]]
+    assert [row["key"] for row in made["rows"]] == KEYS
     assert made["about"].keys() >= {"date", "machine", "python", "versions"}
 
 

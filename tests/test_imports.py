@@ -17,7 +17,7 @@ TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
 ORDER = [
     *("wire", "errors", "encoding", "models", "codec", "responses", "sse", "streaming"),
     *("logs", "retry", "config", "uploads", "targets", "operations", "messages"),
-    *("exchange",),
+    *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "arrival", "endpoints", "client", "__init__"),
     *(
         "bodies",
