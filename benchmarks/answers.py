@@ -63,7 +63,7 @@ def _dumps(value: Any) -> bytes:
 
 
 def _event(value: dict[str, Any]) -> bytes:
-    return b"event: " + value["type"].encode() + b"\ndata: " + _dumps(value) + b"\n\n"
+    return b"event: " + str(value["type"]).encode() + b"\ndata: " + _dumps(value) + b"\n\n"
 
 
 def _stream(block: dict[str, Any], deltas: list[dict[str, Any]]) -> list[bytes]:

@@ -108,7 +108,7 @@ class Bare:
 
         self._dumps, self._loads = orjson.dumps, orjson.loads
         parts = urlsplit(base_url)
-        self._address = parts.hostname, parts.port
+        self._address = str(parts.hostname), int(parts.port or 80)
         names = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
         self._head = (
             f"POST {parts.path}/v1/messages HTTP/1.1\r\nhost: {parts.netloc}\r\n{names}"
@@ -184,11 +184,12 @@ class Ours:
 
     async def call(self) -> None:
         """One call, answered whole."""
-        message = await self._create(**QUESTION)
+        message: Any = await self._create(**QUESTION)
         assert message.content[0].text
 
     async def stream(self, *, whole: bool) -> None:
         """One stream: each event, or the message that they come to."""
+        event: Any
         async with self._stream(**QUESTION) as stream:
             if whole:
                 assert (await stream.final_message()).content

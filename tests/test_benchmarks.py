@@ -64,4 +64,4 @@ def test_the_table_and_the_chart_name_the_same_rows(written):
     for row in made["rows"]:
         assert f"## {row['title'][:1].upper()}{row['title'][1:]}\n" in table
     chart = ET.fromstring((written / "results.svg").read_text())  # noqa: S314  # our own
-    assert "claude_lite aiohttp" in {text.text for text in chart.iter("{*}text")}
+    assert "claude_lite aiohttp" in {text.text for text in chart.findall(".//{*}text")}
