@@ -57,7 +57,7 @@ def line(row: Report) -> str:
             parts.append(f"  {peer['peer']:32} skipped: {peer['skipped']}")
             continue
         goal = "" if peer["goal"] is None else f"  goal {peer['goal']:g} {_verdict(peer)}"
-        cost = f"{_cost(row, peer):>16}"
+        cost = f"  {_cost(row, peer):>14}"
         parts.append(f"  {peer['peer']:32}{_ratio(peer):>24}{cost}{goal}")
     return "\n".join(parts)
 

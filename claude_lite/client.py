@@ -10,7 +10,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.arrival import Arrival
 from claude_lite.config import Config, Options, conceal
 from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
 from claude_lite.errors import ClaudeError
@@ -190,6 +189,8 @@ class Client(_Client[Transport]):
 
         The file appears only once it is complete.
         """
+        from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
+
         with self.stream(operation) as stream, Arrival(path) as arrival:
             for piece in stream:
                 arrival.write(piece)
@@ -285,6 +286,8 @@ class AsyncClient(_Client[AsyncTransport]):
 
         The file appears only once it is complete. Pieces are small, and written at once.
         """
+        from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
+
         async with self.stream(operation) as stream:
             with Arrival(path) as arrival:
                 async for piece in stream:

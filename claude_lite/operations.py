@@ -12,7 +12,17 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Self,
+    TypeVar,
+    cast,
+    dataclass_transform,
+)
 
 from attrs import field, fields, frozen
 
@@ -23,8 +33,10 @@ from claude_lite.responses import decoded, unexpected
 from claude_lite.retry import Resend
 from claude_lite.streaming import Decoder
 from claude_lite.targets import path_segment, with_query
-from claude_lite.uploads import FormBody
 from claude_lite.wire import SECRET_HEADERS, Request, Response
+
+if TYPE_CHECKING:
+    from claude_lite.uploads import FormBody
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -245,7 +257,7 @@ class WorkspaceOperation(Operation[R], Generic[R]):
 class UploadOperation(WorkspaceOperation[R], Generic[R]):
     """An operation whose body is a form, streamed from disk."""
 
-    def form(self) -> FormBody:
+    def form(self) -> "FormBody":
         """The body; raises `UsageError` for a file that cannot be sent."""
         raise NotImplementedError
 

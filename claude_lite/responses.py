@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from attrs import fields, frozen
@@ -47,6 +46,8 @@ def _seconds_until(date: str, now: str | None) -> float:
 
 
 def _timestamp(date: str) -> float:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # dear, and seldom needed
+
     try:
         moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -42,7 +42,8 @@ LAZY = {
     "exchange": {"tenacity"},
     "codec": {"cattrs.preconf.orjson"},
     "link": {"importlib.metadata"},
-    "client": {"claude_lite.namespaces"},
+    "client": {"claude_lite.arrival", "claude_lite.namespaces"},
+    "responses": {"email.utils"},
     "operations": {"claude_lite.namespaces"},
 }
 

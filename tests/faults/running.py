@@ -1,0 +1,206 @@
+"""Runs one case of `cases.py` over one transport, and says what came of it."""
+
+import asyncio
+import os
+import pickle
+import ssl
+import threading
+import time
+
+from attrs import frozen
+from cases import ANSWER, BRIEF, KEY, TLS
+
+from claude_lite import AsyncClient, Client, ClaudeError, never
+from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.urllib import UrllibTransport
+
+try:
+    import httptools  # noqa: F401  # it is an extra; without it there is one transport less
+except ImportError:
+    ASYNCIO = []
+else:
+    ASYNCIO = ["asyncio"]
+
+TRANSPORTS = ["urllib", "aiohttp", *ASYNCIO]
+FORMS = {"plain": ["create"], "streamed": ["final", "events"]}
+GRACE = 0.5
+
+
+@frozen
+class Outcome:
+    """What one call came to: a text or an error, in so many seconds."""
+
+    text: str | None
+    error: ClaudeError | None
+    took: float
+
+    @property
+    def name(self):
+        """The class of the error, or that it was an answer."""
+        return ANSWER if self.error is None else type(self.error).__name__
+
+
+def trusting(pem):
+    """Make a TLS context that trusts this certificate only; None for the default one."""
+    return pem and ssl.create_default_context(cafile=TLS / pem)
+
+
+def asynchronous(transport, pem):
+    """Make the asynchronous transport of this name."""
+    if transport == "aiohttp":
+        return AiohttpTransport(trust_env=False, **({"ssl": trusting(pem)} if pem else {}))
+    from claude_lite_transports.asyncio import AsyncioTransport  # noqa: PLC0415  # see ASYNCIO
+
+    return AsyncioTransport(context=trusting(pem), proxies={})
+
+
+def options(case, url):
+    """The options of the client."""
+    short = {"timeout": 0.5, "connect_timeout": 0.5, "content_timeout": None, "deadline": 5.0}
+    return {"api_key": KEY, "base_url": url, "retry": never(), **short, **case.options}
+
+
+def body(case):
+    """The fields of the request."""
+    text = "x" * case.size
+    return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]}
+
+
+def text_of(message):
+    """All text of a message."""
+    return "".join(block.text for block in message.content)
+
+
+def call(client, form, fields):
+    """Make the call synchronously."""
+    if form == "create":
+        return text_of(client.messages.create(**fields))
+    with client.messages.stream(**fields) as stream:
+        if form == "final":
+            return text_of(stream.final_message())
+        for _ in stream:
+            pass
+        return text_of(stream.snapshot)
+
+
+async def acall(client, form, fields):
+    """Make the call asynchronously."""
+    if form == "create":
+        return text_of(await client.messages.create(**fields))
+    async with client.messages.stream(**fields) as stream:
+        if form == "final":
+            return text_of(await stream.final_message())
+        async for _ in stream:
+            pass
+        return text_of(stream.snapshot)
+
+
+def run(case, transport, form, url):
+    """Run the calls of a case and give their outcomes."""
+    if transport == "urllib":
+        return run_sync(case, form, url)
+    return asyncio.run(run_async(case, transport, form, url))
+
+
+def run_sync(case, form, url):
+    """Run the calls of a case with a `Client`."""
+    outcomes = []
+    made = UrllibTransport(context=trusting(case.trusts), proxies={})
+    with Client(transport=made, **options(case, url)) as client:
+        for _ in range(case.calls):
+            began = time.monotonic()
+            text = error = None
+            try:
+                text = call(client, form, body(case))
+            except ClaudeError as raised:
+                error = raised
+            outcomes.append(Outcome(text, error, time.monotonic() - began))
+            if case.calls > 1:
+                time.sleep(0.02)
+    return outcomes
+
+
+async def run_async(case, transport, form, url):
+    """Run the calls of a case with an `AsyncClient`; no task may be left."""
+    outcomes = []
+    made = asynchronous(transport, case.trusts)
+    async with AsyncClient(transport=made, **options(case, url)) as client:
+        for _ in range(case.calls):
+            began = time.monotonic()
+            text = error = None
+            try:
+                text = await acall(client, form, body(case))
+            except ClaudeError as raised:
+                error = raised
+            outcomes.append(Outcome(text, error, time.monotonic() - began))
+            if case.calls > 1:
+                await asyncio.sleep(0.02)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left: {left}"
+    return outcomes
+
+
+def sockets():
+    """The sockets that this process has open."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.append(target)
+    return sorted(found)
+
+
+def problems(case, expected, outcome):
+    """What is wrong with an outcome, as lines; none is right."""
+    wrong = []
+    if outcome.name not in expected.outcome.split("|"):
+        wrong.append(f"{outcome.name} instead of {expected.outcome}: {outcome.error}")
+        return wrong
+    limits = [case.options.get(k) for k in ("connect_timeout", "timeout", "deadline")]
+    bound = max(case.within, BRIEF if BRIEF in limits else 0) + GRACE
+    if outcome.took > bound:
+        wrong.append(f"took {outcome.took:.2f} s, over {bound:.2f} s")
+    error = outcome.error
+    if error is None:
+        if outcome.text != expected.text:
+            wrong.append(f"the text was {outcome.text[:50]!r}")
+        return wrong
+    for name, value in expected.fields.items():
+        if getattr(error, name, None) != value:
+            wrong.append(f"{name} is {getattr(error, name, None)!r}, not {value!r}")
+    if expected.partial is not None:
+        found = "".join(b.get("text", "") for b in (error.partial or {}).get("content", []))
+        if error.partial is None or found != expected.partial:
+            wrong.append(f"the partial text is {found!r} of {error.partial!r}")
+    shown = f"{error!r} {error} {error.to_dict()} {error.args} {error.__cause__!r}"
+    if KEY in shown:
+        wrong.append("the key shows in the error")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    if again.to_dict() != error.to_dict():
+        wrong.append("a pickle does not give the same error")
+    return wrong
+
+
+def check(case, transport):
+    """Run a case in every form, and list what is wrong."""
+    threads, open_before = set(threading.enumerate()), sockets()
+    wrong = []
+    for kind, forms in FORMS.items():
+        expected = getattr(case, kind)
+        for form in forms if expected else ():
+            with case.serve() as (url, server):
+                outcomes = run(case, transport, form, url)
+            for outcome in outcomes:
+                wrong += [f"{form}: {line}" for line in problems(case, expected, outcome)]
+            if case.requests is not None and server is not None:
+                seen = len(server.received)
+                if seen != case.requests * case.calls:
+                    wrong.append(f"{form}: {seen} requests instead of {case.requests}")
+    if set(threading.enumerate()) - threads:
+        wrong.append(f"threads left: {set(threading.enumerate()) - threads}")
+    if sockets() != open_before:
+        wrong.append(f"sockets left: {len(sockets())} instead of {len(open_before)}")
+    return wrong
