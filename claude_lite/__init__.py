@@ -8,9 +8,14 @@ of them, and makes no I/O.
 
 from claude_lite.client import AsyncClient, Client
 from claude_lite.config import Secret, __version__
-from claude_lite.errors import *  # noqa: F403  # the whole tree, by its __all__
+from claude_lite.content import *  # noqa: F403  # all of them, by their __all__
+from claude_lite.content import __all__ as _content
+from claude_lite.errors import *  # noqa: F403  # likewise
 from claude_lite.errors import __all__ as _errors
+from claude_lite.events import *  # noqa: F403  # likewise
+from claude_lite.events import __all__ as _events
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
+from claude_lite.model import Model, Result
 from claude_lite.models import *  # noqa: F403  # likewise
 from claude_lite.models import __all__ as _models
 from claude_lite.operations import Operation, RawRequest
@@ -23,10 +28,12 @@ __all__ = [  # noqa: PLE0604  # strings all
     "Client",
     "CountTokens",
     "CreateMessage",
+    "Model",
     "Operation",
     "RawRequest",
     "Request",
     "Response",
+    "Result",
     "RetryPolicy",
     "Secret",
     "StreamMessage",
@@ -35,6 +42,8 @@ __all__ = [  # noqa: PLE0604  # strings all
     "defer",
     "never",
     "standard",
+    *_content,
     *_errors,
+    *_events,
     *_models,
 ]

@@ -13,7 +13,8 @@ from claude_lite.bodies import LinesDecoder
 from claude_lite.config import Config
 from claude_lite.errors import APIError, RequestTooLarge, UsageError
 from claude_lite.messages import CreateMessage
-from claude_lite.models import Message, Model, Result, model
+from claude_lite.model import Model, Result, model
+from claude_lite.models import Message
 from claude_lite.operations import (
     JSON,
     MEGABYTE,

@@ -22,8 +22,8 @@ from claude_lite.cli import DONE, FAILED, INTERRUPTED, async_client, needs_emula
 from claude_lite.client import AsyncClient
 from claude_lite.config import __version__
 from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.events import ContentBlockDeltaEvent
 from claude_lite.messages import CreateMessage, StreamMessage
-from claude_lite.models import ContentBlockDeltaEvent
 from claude_lite.retry import never
 
 if TYPE_CHECKING:

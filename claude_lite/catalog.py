@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.models import Result, model
+from claude_lite.model import Result, model
 from claude_lite.operations import Route, WorkspaceOperation, operation
 from claude_lite.pages import IdPaged, Page
 

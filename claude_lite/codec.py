@@ -31,7 +31,7 @@ import orjson
 from attrs import NOTHING, Attribute, fields
 
 from claude_lite.errors import UsageError
-from claude_lite.models import Model, hidden, set_values
+from claude_lite.model import Model, hidden, set_values
 
 if TYPE_CHECKING:
     from cattrs.preconf.orjson import OrjsonConverter

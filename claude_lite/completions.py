@@ -12,7 +12,7 @@ import orjson
 from claude_lite.codec import StructureError, hook_for
 from claude_lite.config import Config
 from claude_lite.errors import ClaudeError, StreamTruncated
-from claude_lite.models import Result, model
+from claude_lite.model import Result, model
 from claude_lite.operations import JSON, Operation, Route, StreamOperation, operation
 from claude_lite.responses import error_from_envelope, unexpected
 from claude_lite.sse import SSEDecoder

@@ -6,7 +6,7 @@ from typing import Final
 
 from claude_lite.bodies import BytesDecoder
 from claude_lite.config import Config
-from claude_lite.models import Result, model
+from claude_lite.model import Result, model
 from claude_lite.operations import (
     MEGABYTE,
     Route,

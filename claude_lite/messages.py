@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from claude_lite.config import Config
-from claude_lite.models import Event, Message, Model, TokenCount
+from claude_lite.events import Event
+from claude_lite.model import Model
+from claude_lite.models import Message, TokenCount
 from claude_lite.operations import (
     JSON,
     Route,

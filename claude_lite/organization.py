@@ -7,7 +7,7 @@ Organization, invites, users, workspaces and their members, API keys. Reports ar
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.models import Result, model
+from claude_lite.model import Result, model
 from claude_lite.operations import JSON, Operation, Route, operation
 from claude_lite.pages import IdPaged
 

@@ -11,7 +11,7 @@ The API has two ways to go on: by the ids at a page's ends, and by a cursor.
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from claude_lite.codec import StructureError, hook_for
-from claude_lite.models import Result, model
+from claude_lite.model import Result, model
 from claude_lite.operations import Operation, head_of, json_body, operation
 from claude_lite.responses import unexpected
 from claude_lite.wire import Response

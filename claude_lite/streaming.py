@@ -11,21 +11,18 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import orjson
 
 from claude_lite.codec import hook_for, loads
+from claude_lite.content import ContentBlock, MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock
 from claude_lite.errors import ClaudeError, StreamTruncated
-from claude_lite.models import (
-    ContentBlock,
+from claude_lite.events import (
     ContentBlockDeltaEvent,
     Delta,
     Event,
     InputJSONDelta,
-    MCPToolUseBlock,
-    Message,
-    ServerToolUseBlock,
     TextDelta,
     ThinkingDelta,
-    ToolUseBlock,
-    set_values,
 )
+from claude_lite.model import set_values
+from claude_lite.models import Message
 from claude_lite.responses import error_from_envelope, unexpected
 from claude_lite.sse import SSEDecoder
 from claude_lite.wire import Response

@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, UsageError
+from claude_lite.events import Event
 from claude_lite.exchange import Authenticate
-from claude_lite.models import Event, Message
+from claude_lite.models import Message
 from claude_lite.stream_exchange import StreamExchange
 from claude_lite.streaming import Decoder
 from claude_lite.wire import AsyncTransport, Done, Response, Sleep, Transport

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lite import models
+import claude_lite
+from claude_lite import content, events, models
 from claude_lite.codec import (
     MAX_DEPTH,
     SHORT,
@@ -31,18 +32,11 @@ from claude_lite.codec import (
     structure,
     unstructure,
 )
+from claude_lite.content import Citation, ContentBlock, ToolUseBlock
 from claude_lite.errors import UsageError
-from claude_lite.models import (
-    Citation,
-    ContentBlock,
-    Delta,
-    Event,
-    Message,
-    Model,
-    TokenCount,
-    ToolUseBlock,
-    Usage,
-)
+from claude_lite.events import Delta, Event
+from claude_lite.model import Model, model
+from claude_lite.models import Message, TokenCount, Usage
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
@@ -130,7 +124,7 @@ def required():
     """Give each required field of each model, with what is of the wrong type for it."""
     odd = [None, "x", 7, 1.5, True, [], {}]
     for name, least in LEAST.items():
-        for field in attrs.fields(getattr(models, name)):
+        for field in attrs.fields(getattr(claude_lite, name)):
             if field.default is not attrs.NOTHING:
                 continue
             right = type(least[field.name])
@@ -182,7 +176,7 @@ def test_a_sample_comes_back(name, cls):
 @pytest.mark.parametrize("name", sorted(LEAST))
 def test_the_least_comes_back(name):
     """Every class reads the least that it takes, by itself and by its family, and adds nothing."""
-    cls = getattr(models, name)
+    cls = getattr(claude_lite, name)
     for asked in {cls, family(cls)}:
         made = structure(copy.deepcopy(LEAST[name]), asked)
         assert type(made) is cls
@@ -191,7 +185,10 @@ def test_the_least_comes_back(name):
 
 def test_every_class_has_a_least():
     """No model goes untested."""
-    assert set(LEAST) == set(models.__all__) - NO_FIELDS
+    assert (
+        set(LEAST)
+        == {*content.__all__, *events.__all__, *models.__all__, "Model", "Result"} - NO_FIELDS
+    )
 
 
 SCALARS = (
@@ -296,7 +293,7 @@ def test_every_type_is_one_members():
 @pytest.mark.parametrize(("name", "field", "value"), list(required()))
 def test_nothing_is_half_filled(name, field, value):
     """A required field that is missing, null or of a wrong type is an error that names it."""
-    cls = getattr(models, name)
+    cls = getattr(claude_lite, name)
     hollow = without(LEAST[name], field, value)
     with pytest.raises(StructureError, match=rf"^{name}\.{field}: .* does not fit$"):
         structure(hollow, cls)
@@ -390,7 +387,7 @@ def test_other_types_go_through_cattrs():
 def test_a_subclass_does_not_replace_its_base():
     """An application's own subclass of `Message` is read only where it is asked for."""
 
-    @models.model
+    @model
     class Answer(Message):
         """One of an application's own."""
 
@@ -691,7 +688,7 @@ def test_what_was_read_is_not_the_same_object_twice():
 def test_models_are_found_by_their_base():
     """The converter takes every model, whoever declared it."""
 
-    @models.model
+    @model
     class Badge(Model):
         """One of an application's own."""
 

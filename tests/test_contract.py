@@ -19,7 +19,7 @@ from claude_lite.completions import StreamCompletion
 from claude_lite.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.files import ListFiles
-from claude_lite.models import Result
+from claude_lite.model import Result
 from claude_lite.operations import LOCAL, Operation
 from claude_lite.pages import ListOperation, Page
 from claude_lite.reports import CostReport

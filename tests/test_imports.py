@@ -15,22 +15,13 @@ TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
 
 # Each module imports only from modules that stand before it.
 ORDER = [
-    *("wire", "errors", "encoding", "models", "codec", "responses", "sse", "streaming"),
+    *("wire", "errors", "encoding", "model", "content", "models", "events"),
+    *("codec", "responses", "sse", "streaming"),
     *("logs", "retry", "config", "uploads", "targets", "operations", "messages"),
     *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "arrival", "endpoints", "client", "__init__"),
-    *(
-        "bodies",
-        "pages",
-        "batches",
-        "batch_waiting",
-        "batch_jobs",
-        "batching",
-        "catalog",
-        "completions",
-        "files",
-    ),
-    *("organization", "reports", "skills", "namespaces"),
+    *("bodies", "pages", "batches", "batch_waiting", "batch_jobs", "batching"),
+    *("catalog", "completions", "files", "organization", "reports", "skills", "namespaces"),
 ]
 
 NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "select", "subprocess"}

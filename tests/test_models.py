@@ -13,21 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import claude_lite
-from claude_lite import models
+from claude_lite import content, events, models
 from claude_lite.codec import dumps, loads, structure
-from claude_lite.models import (
-    CacheCreation,
-    ContentBlock,
-    Message,
-    MessageStopEvent,
-    Model,
-    StopDetails,
-    TextBlock,
-    ThinkingBlock,
-    ToolUseBlock,
-    UnknownBlock,
-    Usage,
-)
+from claude_lite.content import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, UnknownBlock
+from claude_lite.events import MessageStopEvent
+from claude_lite.model import Model
+from claude_lite.models import CacheCreation, Message, StopDetails, Usage
 from claude_lite.wire import Response
 
 RESPONSES = Path(__file__).parent / "data/api/samples/responses"
@@ -64,13 +55,14 @@ def ordered(value):
 
 def test_every_model_is_exported():
     """The module's list, and the package's, name each class that is declared here."""
-    declared = {
-        name
-        for name, value in vars(models).items()
-        if isinstance(value, type) and issubclass(value, Model)
-    }
-    assert declared == set(models.__all__)
-    assert all(getattr(claude_lite, name) is getattr(models, name) for name in declared)
+    for module in (content, models, events):
+        declared = {
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__ and name[0] != "_"
+        }
+        assert declared == set(module.__all__)
+        assert all(getattr(claude_lite, name) is getattr(module, name) for name in declared)
 
 
 @pytest.mark.parametrize(("name", "cls"), SAMPLES, ids=lambda x: x if isinstance(x, str) else "")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lite import models
 from claude_lite.codec import dumps, loads, structure
+from claude_lite.content import TextBlock, ToolUseBlock, UnknownBlock
 from claude_lite.errors import (
     ClaudeError,
     ConnectionLost,
@@ -21,16 +21,8 @@ from claude_lite.errors import (
     StreamTruncated,
     UnexpectedResponse,
 )
-from claude_lite.models import (
-    ContentBlockStartEvent,
-    Message,
-    PingEvent,
-    TextBlock,
-    ToolUseBlock,
-    UnknownBlock,
-    UnknownDelta,
-    UnknownEvent,
-)
+from claude_lite.events import ContentBlockStartEvent, Event, PingEvent, UnknownDelta, UnknownEvent
+from claude_lite.models import Message
 from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
 
@@ -1069,7 +1061,7 @@ def test_any_bytes(chunks):
 
 def test_every_event_class_is_streamed():
     """The recorded streams have an event of every class that there is."""
-    kinds = {cls.__name__ for cls in models.Event.__subclasses__()}
+    kinds = {cls.__name__ for cls in Event.__subclasses__()}
     seen = set()
     for data in STREAMS.values():
         decoder, events = fed([data])

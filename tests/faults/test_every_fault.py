@@ -9,4 +9,4 @@ from running import TRANSPORTS, check
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case.name))
 def test_every_fault(case, transport):
     """A fault has the outcome that the table says, and leaves no socket, task or thread."""
-    assert check(case, transport) == []
+    assert not (wrong := check(case, transport)), "\n".join(wrong)

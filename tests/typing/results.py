@@ -16,7 +16,9 @@ from claude_lite import (
 )
 from claude_lite.batches import BatchEntry, BatchResults, CreateBatch, MessageBatch
 from claude_lite.catalog import ListModels, ModelInfo, RetrieveModel
-from claude_lite.models import ContentBlock, Event, TextBlock, Usage
+from claude_lite.content import ContentBlock, TextBlock
+from claude_lite.events import Event
+from claude_lite.models import Usage
 from claude_lite.pages import Page
 from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 

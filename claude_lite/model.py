@@ -1,0 +1,167 @@
+"""What models are: values that hold the whole JSON object that they were read from.
+
+Nothing is lost that this version does not know: unknown fields are attributes like any other,
+and `to_dict` gives back what came, key for key, overlaid with what was changed since.
+
+Nothing here parses or checks: that is `claude_lite.codec`.
+"""
+
+from copy import deepcopy
+from types import FunctionType
+from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
+
+from attrs import NOTHING, field, fields, frozen
+from attrs.exceptions import FrozenInstanceError
+
+from claude_lite.wire import Response
+
+C = TypeVar("C", bound=type)
+
+LOOKED_UP_ON_CLASSES: Final = frozenset({"__attrs_post_init__", "__eq__", "__hash__"})
+PLAIN: Final = frozenset({str, int, float, bool, type(None), dict})
+
+
+class Method:
+    """A method that a received key of the same name does not hide.
+
+    As a data descriptor it goes before the instance's `__dict__`, which holds what the API sent.
+    """
+
+    def __init__(self, function: FunctionType) -> None:
+        self.__wrapped__ = function
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self.__wrapped__.__get__(instance, owner)
+
+    def __set__(self, instance: object, value: object) -> None:
+        raise FrozenInstanceError
+
+
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
+def model(cls: C) -> C:
+    """Make *cls* a frozen attrs class with a `__dict__`, for a declaration of a model."""
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, FunctionType) and name not in LOOKED_UP_ON_CLASSES:
+            setattr(cls, name, Method(value))
+    return frozen(eq=False, slots=False)(cls)
+
+
+@model
+class Model:
+    """Base of everything that the API answers with.
+
+    The instance's `__dict__` *is* the received JSON object, with nested models in their
+    places; fields that did not come read as their class's defaults. Two models are equal when
+    they are of one class and stand for the same JSON. `attrs.evolve` keeps what it is not
+    told to change, unknown fields included.
+    """
+
+    TAGS: ClassVar[tuple[str, ...]] = ()
+    OURS: ClassVar[frozenset[str]] = frozenset()
+    """Keys in `__dict__` that are not JSON; received ones of these names are there as bytes."""
+
+    received: dict[str, Any] | None = field(default=None, kw_only=True, repr=False)
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        for attribute in fields(cls):  # type: ignore[arg-type]  # an attrs class
+            if attribute.default is not NOTHING and attribute.name != "received":
+                setattr(cls, attribute.name, attribute.default)
+
+    def __attrs_post_init__(self) -> None:
+        """Keep what was received, and of the fields those that say more than that."""
+        values = self.__dict__
+        received = values.pop("received")
+        set_values(self, {**(received or {}), **_telling(type(self), values, received)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The model as a JSON object: what was received, overlaid with what was changed."""
+        ours = type(self).OURS
+        values = _shown(self.__dict__, ours) if ours else self.__dict__
+        return {k: v if v.__class__ in PLAIN else plain(v) for k, v in values.items()}
+
+    def to_param(self) -> dict[str, Any]:
+        """The model as a part of the next request: exactly what was received."""
+        return self.to_dict()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Model) or type(other) is not type(self):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        # As JSON text 1 and 1.0 would differ, and yet such models are equal.
+        scalars = ((k, v) for k, v in self.__dict__.items() if isinstance(v, (str, int, float)))
+        return hash((type(self), frozenset(scalars)))
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.__dict__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _rebuilt(type(self), deepcopy(self.__dict__, memo))
+
+
+M = TypeVar("M", bound=Model)
+
+
+def _rebuilt(cls: type[M], values: dict[str, Any]) -> M:
+    """Make a model of what was in the `__dict__` of another."""
+    made = object.__new__(cls)
+    set_values(made, dict(values))
+    return made
+
+
+set_values = Model.__dict__["__dict__"].__set__
+"""`set_values(model, values)` makes *values* the `__dict__` of a frozen model."""
+
+Model.received = property(lambda self: self.__dict__)  # type: ignore[assignment]  # for attrs.evolve
+
+
+def _telling(
+    cls: type[Model], values: dict[str, Any], received: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The values that a JSON object has to have: not the defaults that never came."""
+    if received is None:
+        return {k: v for k, v in values.items() if v is not None}
+    defaults = {a.name: a.default for a in fields(cls)}  # type: ignore[arg-type]  # an attrs class
+    return {k: v for k, v in values.items() if k in received or v != defaults[k]}
+
+
+def hidden(data: dict[str, Any], ours: frozenset[str]) -> dict[Any, Any]:
+    """Received keys as a model holds them: those that are named like ours as bytes."""
+    return {name.encode() if name in ours else name: value for name, value in data.items()}
+
+
+def _shown(values: dict[Any, Any], ours: frozenset[str]) -> dict[str, Any]:
+    """The JSON among a model's values."""
+    return {
+        name.decode() if name.__class__ is bytes else name: value
+        for name, value in values.items()
+        if name not in ours
+    }
+
+
+def plain(value: Any) -> Any:
+    """The JSON of a value; models stand in fields and in lists, and nowhere deeper."""
+    if isinstance(value, Model):
+        return value.to_dict()
+    if isinstance(value, (list, tuple)):
+        return [item.to_dict() if isinstance(item, Model) else item for item in value]
+    return value
+
+
+@model
+class Result(Model):
+    """Base of what a call returns: it can give the head of the `response` it came from."""
+
+    OURS = frozenset({"_response", "_operation"})
+
+    @property
+    def response(self) -> Response | None:
+        """Status and headers of the response (its body is what `to_dict` gives)."""
+        return self.__dict__.get("_response")
+
+    @property
+    def request_id(self) -> str | None:
+        """The API's name for the request (`req_…`), to be quoted to support."""
+        return self.response.request_id if self.response else None
