@@ -89,9 +89,7 @@ def case(
     other = Expect(other) if isinstance(other, str) else other
     assert all(name != known.name for known in CASES), name
     serve = (lambda: serving(server)) if serves else server
-    CASES.append(
-        Case(name, serve, one, other, options, within, calls, requests, size, trusts)
-    )
+    CASES.append(Case(name, serve, one, other, options, within, calls, requests, size, trusts))
 
 
 @contextmanager
@@ -271,7 +269,7 @@ def black_hole() -> Iterator[tuple[str, None]]:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
             filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", None
 
@@ -296,25 +294,48 @@ def no_tls(script: Script) -> Iterator[tuple[str, Any]]:
 
 NOT_SENT = error("ConnectionFailed", attempts=1)
 case("refused", closed_port, NOT_SENT, serves=False)
-case("refused, tried again", closed_port, error("ConnectionFailed", attempts=3), serves=False,
-     **TRIES)
-case("blackholed connect", black_hole, error("ConnectTimedOut", phase="connect"), serves=False,
-     connect_timeout=BRIEF)
-case("no such host", lambda: _address("http://no-such-host.invalid"), NOT_SENT, serves=False,
-     within=5.0)
+case(
+    "refused, tried again",
+    closed_port,
+    error("ConnectionFailed", attempts=3),
+    serves=False,
+    **TRIES,
+)
+case(
+    "blackholed connect",
+    black_hole,
+    error("ConnectTimedOut", phase="connect"),
+    serves=False,
+    connect_timeout=BRIEF,
+)
 case("TLS: right", tls("localhost.pem"), ANSWER, serves=False, trusts="localhost.pem")
 for pem, trusts, what in (
     ("localhost.pem", None, "self-signed"),
     ("other.pem", "other.pem", "another host's"),
     ("expired.pem", "expired.pem", "expired"),
 ):
-    case(f"TLS: {what}", tls(pem), error("CertificateRefused", attempts=1), serves=False,
-         trusts=trusts, **TRIES)
-case("TLS: the server speaks HTTP", lambda: no_tls(lambda peer: peer.send(http(JSON))), NOT_SENT,
-     serves=False)
-case("TLS: silence", lambda: no_tls(lambda peer: peer.gone(2.0)),
-     error("ConnectTimedOut", phase="connect"), serves=False, connect_timeout=BRIEF)
-case("TLS: closed in the handshake", lambda: no_tls(lambda peer: None), NOT_SENT, serves=False)
+    case(
+        f"TLS: {what}",
+        tls(pem),
+        error("CertificateRefused", attempts=1),
+        serves=False,
+        trusts=trusts,
+        **TRIES,
+    )
+case(
+    "TLS: the server speaks HTTP",
+    lambda: no_tls(lambda peer: peer.send(http(JSON))),
+    NOT_SENT,
+    serves=False,
+)
+case(
+    "TLS: silence",
+    lambda: no_tls(lambda peer: peer.gone(2.0)),
+    error("ConnectTimedOut", phase="connect"),
+    serves=False,
+    connect_timeout=BRIEF,
+)
+case("TLS: closed in the handshake", lambda: no_tls(Peer.close), NOT_SENT, serves=False)
 
 
 @contextmanager
@@ -328,74 +349,155 @@ LOST = error("ConnectionLost", attempts=1)
 case("right", good(), ANSWER, requests=1)
 case("closed before the head", says(), LOST, requests=1)
 case("reset before the head", says(then="reset"), LOST, requests=1)
-case("closed before the head, tried once more", says(), error("ConnectionLost", attempts=2),
-     requests=2, **TRIES)
+case(
+    "closed before the head, tried once more",
+    says(),
+    error("ConnectionLost", attempts=2),
+    requests=2,
+    **TRIES,
+)
 for end in ("close", "reset"):
     for text in (b"HT", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"):
-        case(f"{end} in the head after {text!r}", says(text, then=end),
-             "ConnectionLost|StreamInterrupted")
-    case(f"{end} after the head", choosing(
-        says(http(b"", length=500), then=end), says(http(b"", SSE_TYPE, length=500), then=end)),
-        INTERRUPTED)
-    case(f"{end} in a body with a length", choosing(
-        says(http(JSON[:50], length=len(JSON)), then=end),
-        says(http(START + BLOCK + ONE, SSE_TYPE, length=len(SSE)), then=end)),
+        case(
+            f"{end} in the head after {text!r}",
+            says(text, then=end),
+            "ConnectionLost|StreamInterrupted",
+        )
+    case(
+        f"{end} after the head",
+        choosing(
+            says(http(b"", length=500), then=end), says(http(b"", SSE_TYPE, length=500), then=end)
+        ),
         INTERRUPTED,
-        Expect("StreamInterrupted", {"request_id": REQUEST_ID, "attempts": 1}, TEXT[:9]))
-    case(f"{end} in a chunked body", choosing(
-        says(*open_ended(JSON_TYPE, JSON[:50]), then=end),
-        says(*open_ended(SSE_TYPE, START + BLOCK, ONE), then=end)),
+    )
+    case(
+        f"{end} in a body with a length",
+        choosing(
+            says(http(JSON[:50], length=len(JSON)), then=end),
+            says(http(START + BLOCK + ONE, SSE_TYPE, length=len(SSE)), then=end),
+        ),
         INTERRUPTED,
-        Expect("StreamInterrupted", {"request_id": REQUEST_ID, "attempts": 1}, TEXT[:9]))
-    case(f"{end} in a chunk", choosing(
-        says(*open_ended(JSON_TYPE), b"fff\r\nabc", then=end),
-        says(*open_ended(SSE_TYPE, START, BLOCK, ONE), b"fff\r\nabc", then=end)),
+        Expect("StreamInterrupted", {"request_id": REQUEST_ID, "attempts": 1}, TEXT[:9]),
+    )
+    case(
+        f"{end} in a chunked body",
+        choosing(
+            says(*open_ended(JSON_TYPE, JSON[:50]), then=end),
+            says(*open_ended(SSE_TYPE, START + BLOCK, ONE), then=end),
+        ),
         INTERRUPTED,
-        Expect("StreamInterrupted", {"request_id": REQUEST_ID}, TEXT[:9]))
-case("chunks without the last", choosing(
-    says(*open_ended(JSON_TYPE, JSON)), says(*open_ended(SSE_TYPE, SSE))), INTERRUPTED, ANSWER)
-case("chunks that are not", choosing(
-    says(*open_ended(JSON_TYPE, JSON[:9]), b"zz\r\nabc\r\n", pause=0.03, then="wait"),
-    says(*open_ended(SSE_TYPE, START, BLOCK, ONE), b"zz\r\nabc\r\n", pause=0.03, then="wait")),
-    INTERRUPTED, Expect("StreamInterrupted", {}, TEXT[:9]))
-case("a body until the end", choosing(
-    says(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON),
-    says(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + SSE)), ANSWER)
-case("HTTP/1.0", choosing(
-    says(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON),
-    says(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + SSE)), ANSWER, calls=2)
-case("closed after each answer", choosing(says(http(JSON)), says(http(SSE, SSE_TYPE))), ANSWER,
-     calls=4)
+        Expect("StreamInterrupted", {"request_id": REQUEST_ID, "attempts": 1}, TEXT[:9]),
+    )
+    case(
+        f"{end} in a chunk",
+        choosing(
+            says(*open_ended(JSON_TYPE), b"fff\r\nabc", then=end),
+            says(*open_ended(SSE_TYPE, START, BLOCK, ONE), b"fff\r\nabc", then=end),
+        ),
+        INTERRUPTED,
+        Expect("StreamInterrupted", {"request_id": REQUEST_ID}, TEXT[:9]),
+    )
+case(
+    "chunks without the last",
+    choosing(says(*open_ended(JSON_TYPE, JSON)), says(*open_ended(SSE_TYPE, SSE))),
+    INTERRUPTED,
+    ANSWER,
+)
+case(
+    "chunks that are not",
+    choosing(
+        says(*open_ended(JSON_TYPE, JSON[:9]), b"zz\r\nabc\r\n", pause=0.03, then="wait"),
+        says(*open_ended(SSE_TYPE, START, BLOCK, ONE), b"zz\r\nabc\r\n", pause=0.03, then="wait"),
+    ),
+    INTERRUPTED,
+    Expect("StreamInterrupted", {}, TEXT[:9]),
+)
+case(
+    "a body until the end",
+    choosing(
+        says(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON),
+        says(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + SSE),
+    ),
+    ANSWER,
+)
+case(
+    "HTTP/1.0",
+    choosing(
+        says(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + JSON),
+        says(b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + SSE),
+    ),
+    ANSWER,
+    calls=2,
+)
+case(
+    "closed after each answer",
+    choosing(says(http(JSON)), says(http(SSE, SSE_TYPE))),
+    ANSWER,
+    calls=4,
+)
 case("connection: close", good("Connection: close"), ANSWER, calls=3)
-case("stale pooled connections", choosing(says(http(JSON)), says(http(SSE, SSE_TYPE))), ANSWER,
-     calls=3, **TRIES)
+case(
+    "stale pooled connections",
+    choosing(says(http(JSON)), says(http(SSE, SSE_TYPE))),
+    ANSWER,
+    calls=3,
+    **TRIES,
+)
 
 # Slow
 
 case("silence instead of a head", says(then="wait"), READ, timeout=BRIEF, requests=1, **TRIES)
 case("silence in the head", says(b"HTTP/1.1 200 OK\r\nCont", then="wait"), READ, timeout=BRIEF)
-case("silence in the body", choosing(
-    says(*open_ended(JSON_TYPE, JSON[:50]), then="wait"),
-    says(*open_ended(SSE_TYPE, START, BLOCK, ONE), then="wait")),
+case(
+    "silence in the body",
+    choosing(
+        says(*open_ended(JSON_TYPE, JSON[:50]), then="wait"),
+        says(*open_ended(SSE_TYPE, START, BLOCK, ONE), then="wait"),
+    ),
     READ,
     Expect("TimedOut", {"phase": "read", "request_id": REQUEST_ID, "usage": USAGE}, TEXT[:9]),
-    timeout=BRIEF)
+    timeout=BRIEF,
+)
 case("a head drop by drop", drips(b"HTTP/1.1 200 OK\r\nX: ", b"x"), TOTAL, deadline=BRIEF)
 case("headers without an end", drips(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), TOTAL, deadline=BRIEF)
-case("a body drop by drop", choosing(
-    drips(open_ended(JSON_TYPE)[0], b"1\r\n \r\n"), drips(open_ended(SSE_TYPE)[0], b"1\r\n:\r\n")),
-    TOTAL, deadline=BRIEF)
+case(
+    "a body drop by drop",
+    choosing(
+        drips(open_ended(JSON_TYPE)[0], b"1\r\n \r\n"),
+        drips(open_ended(SSE_TYPE)[0], b"1\r\n:\r\n"),
+    ),
+    TOTAL,
+    deadline=BRIEF,
+)
 case("1xx without an end", drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), TOTAL, deadline=BRIEF)
 chunk = open_ended(SSE_TYPE, PING)[1]
-case("pings only", drips(open_ended(SSE_TYPE)[0], chunk), None,
-     error("TimedOut", phase="content"), content_timeout=BRIEF)
-case("pings only, until the deadline", drips(open_ended(SSE_TYPE)[0], chunk), None, TOTAL,
-     deadline=BRIEF)
-case("pings after content", drips(b"".join(open_ended(SSE_TYPE, START, BLOCK, ONE)), chunk), None,
-     Expect("TimedOut", {"phase": "content"}, TEXT[:9]), content_timeout=BRIEF)
-case("an error's body drop by drop",
-     drips(open_ended(JSON_TYPE)[0].replace(b"200 OK", b"500 Oh"), b"1\r\n \r\n"), TOTAL,
-     deadline=BRIEF)
+case(
+    "pings only",
+    drips(open_ended(SSE_TYPE)[0], chunk),
+    None,
+    error("TimedOut", phase="content"),
+    content_timeout=BRIEF,
+)
+case(
+    "pings only, until the deadline",
+    drips(open_ended(SSE_TYPE)[0], chunk),
+    None,
+    TOTAL,
+    deadline=BRIEF,
+)
+case(
+    "pings after content",
+    drips(b"".join(open_ended(SSE_TYPE, START, BLOCK, ONE)), chunk),
+    None,
+    Expect("TimedOut", {"phase": "content"}, TEXT[:9]),
+    content_timeout=BRIEF,
+)
+case(
+    "an error's body drop by drop",
+    drips(open_ended(JSON_TYPE)[0].replace(b"200 OK", b"500 Oh"), b"1\r\n \r\n"),
+    TOTAL,
+    deadline=BRIEF,
+)
 
 # Streams that are not whole, and errors within them
 
@@ -407,16 +509,37 @@ def streams(*pieces: bytes, kind: str = SSE_TYPE, pause: float = 0.0) -> Script:
 
 for count in range(len(EVENTS)):
     partial = TEXT[: {4: 9}.get(count, 99 if count > 4 else 0)] if count else None
-    case(f"a stream that ends after {count} events", streams(*EVENTS[:count]), None,
-         Expect("StreamTruncated", {"request_id": REQUEST_ID, "attempts": 1}, partial))
+    case(
+        f"a stream that ends after {count} events",
+        streams(*EVENTS[:count]),
+        None,
+        Expect("StreamTruncated", {"request_id": REQUEST_ID, "attempts": 1}, partial),
+    )
     oops = b"event: error\ndata: " + envelope("overloaded_error") + b"\n\n"
-    case(f"an error event after {count} events", streams(*EVENTS[:count], oops), None,
-         Expect("Overloaded", {"request_id": REQUEST_ID, "type": "overloaded_error"}, partial))
+    case(
+        f"an error event after {count} events",
+        streams(*EVENTS[:count], oops),
+        None,
+        Expect("Overloaded", {"request_id": REQUEST_ID, "type": "overloaded_error"}, partial),
+    )
 case("an error event after message_stop", streams(SSE, oops), None, ANSWER)
-case("an error event before content, then right",
-     first(http(START + PING + oops, SSE_TYPE)), None, ANSWER, serves=False, requests=2, **TRIES)
-case("an error event after content is not tried again", streams(START, BLOCK, ONE, oops), None,
-     Expect("Overloaded", {"attempts": 1}, TEXT[:9]), requests=1, **TRIES)
+case(
+    "an error event before content, then right",
+    first(http(START + PING + oops, SSE_TYPE)),
+    None,
+    ANSWER,
+    serves=False,
+    requests=2,
+    **TRIES,
+)
+case(
+    "an error event after content is not tried again",
+    streams(START, BLOCK, ONE, oops),
+    None,
+    Expect("Overloaded", {"attempts": 1}, TEXT[:9]),
+    requests=1,
+    **TRIES,
+)
 for type_, name in (
     ("invalid_request_error", "InvalidRequest"),
     ("rate_limit_error", "RateLimited"),
@@ -425,16 +548,33 @@ for type_, name in (
     ("billing_error", "PaymentRequired"),
     ("new_error", "APIError"),
 ):
-    case(f"an error event: {type_}",
-         streams(START, b"event: error\ndata: " + envelope(type_) + b"\n\n"), None,
-         error(name, type=type_))
-for hollow in ("{}", '{"error":"text"}', '{"error":{"message":1,"type":2}}', '{"error":null}',
-               '{"error":[]}', '{"error":{}}'):
-    case(f"an error event: {hollow}",
-         streams(START, f"event: error\ndata: {hollow}\n\n".encode()), None, "APIError")
+    case(
+        f"an error event: {type_}",
+        streams(START, b"event: error\ndata: " + envelope(type_) + b"\n\n"),
+        None,
+        error(name, type=type_),
+    )
+for hollow in (
+    "{}",
+    '{"error":"text"}',
+    '{"error":{"message":1,"type":2}}',
+    '{"error":null}',
+    '{"error":[]}',
+    '{"error":{}}',
+):
+    case(
+        f"an error event: {hollow}",
+        streams(START, f"event: error\ndata: {hollow}\n\n".encode()),
+        None,
+        "APIError",
+    )
 for hollow in ("", "[]", "null", "1", '"x"', "nope", "{", "\ufeff{}"):
-    case(f"an error event: {hollow!r}",
-         streams(START, f"event: error\ndata: {hollow}\n\n".encode()), None, UNEXPECTED)
+    case(
+        f"an error event: {hollow!r}",
+        streams(START, f"event: error\ndata: {hollow}\n\n".encode()),
+        None,
+        UNEXPECTED,
+    )
 for what, bad in {
     "delta for no block": (START, ONE),
     "delta for a block far off": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": 99')),
@@ -454,13 +594,18 @@ for what, bad in {
     "a start with usage null": (event("message_start", message=message(usage=None)),),
     "a block of null": (START, event("content_block_start", index=0, content_block=None)),
     "a block of text 1": (
-        START, event("content_block_start", index=0, content_block={"type": "text", "text": 1})),
+        START,
+        event("content_block_start", index=0, content_block={"type": "text", "text": 1}),
+    ),
     "a delta of null": (START, BLOCK, event("content_block_delta", index=0, delta=None)),
     "a delta of {}": (START, BLOCK, event("content_block_delta", index=0, delta={})),
     "a text of null": (START, BLOCK, delta(None)),  # type: ignore[arg-type]
     "a text of 1": (START, BLOCK, delta(1)),  # type: ignore[arg-type]
     "a delta type of []": (
-        START, BLOCK, event("content_block_delta", index=0, delta={"type": [], "text": "x"})),
+        START,
+        BLOCK,
+        event("content_block_delta", index=0, delta={"type": [], "text": "x"}),
+    ),
     "stop of block 3": (START, BLOCK, event("content_block_stop", index=3)),
     "message_delta with null": (START, event("message_delta", delta=None)),
     "message_delta with usage 1": (START, event("message_delta", delta={}, usage=1)),
@@ -474,7 +619,9 @@ for what, bad in {
     "bad UTF-8": (START, BLOCK, ONE.replace(b"Hello", b"H\xffllo")),
     "half a surrogate": (START, BLOCK, ONE.replace(b"Hello", b"\\ud800")),
     "nested 100,000 deep": (
-        START, b'data: {"type":"new","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n"),
+        START,
+        b'data: {"type":"new","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n",
+    ),
     "nested 500 deep": (START, b'data: {"type":"new","a":' + b"[" * 500 + b"]" * 500 + b"}\n\n"),
 }.items():
     case(f"in a stream: {what}", streams(*bad, BLOCK, STOP), None, UNEXPECTED)
@@ -485,10 +632,18 @@ for what, parts in {
     "CR": [SSE.replace(b"\n", b"\r")],
     "CRLF": [SSE.replace(b"\n", b"\r\n")],
     "CRLF, cut within": [
-        p for part in SSE.replace(b"\n", b"\r\n").split(b"\r") for p in (part, b"\r") if p][:-1]
-    + [b"\n"],
+        *[p for part in SSE.replace(b"\n", b"\r\n").split(b"\r") for p in (part, b"\r") if p][:-1],
+        b"\n",
+    ],
     "CR, LF and CRLF mixed": [
-        START.replace(b"\n", b"\r"), BLOCK, ONE.replace(b"\n", b"\r\n"), TWO, END, LAST, STOP],
+        START.replace(b"\n", b"\r"),
+        BLOCK,
+        ONE.replace(b"\n", b"\r\n"),
+        TWO,
+        END,
+        LAST,
+        STOP,
+    ],
     "a BOM": [b"\xef\xbb\xbf", SSE],
     "a BOM, cut": [b"\xef", b"\xbb", b"\xbf" + SSE],
     "comments and unknown events": [START, odd, BLOCK, ONE, odd, TWO, END, odd, LAST, STOP],
@@ -497,36 +652,75 @@ for what, parts in {
     "data of two lines": [SSE.replace(b'data: {"type"', b'data: {\ndata: "type"')],
     "no space after the colon": [SSE.replace(b"data: ", b"data:")],
     "duplicate keys": [SSE.replace(b'"index": 0', b'"index": 7, "index": 0')],
-    "a huge integer": [SSE.replace(b'"input_tokens": 3', b'"input_tokens": 3, "new": ' + b"9" * 40)],
+    "a huge integer": [
+        SSE.replace(b'"input_tokens": 3', b'"input_tokens": 3, "new": ' + b"9" * 40)
+    ],
     "blank lines": [b"\n\n\n" + SSE.replace(b"\n\n", b"\n\n\n\n")],
 }.items():
     case(f"a stream in {what}", streams(*parts), None, ANSWER)
-case("a stream with NUL", streams(
-    START, BLOCK, ONE.replace(b"Hello", b"H\\u0000llo"), TWO, END, LAST, STOP), None,
-    Expect(ANSWER, text=TEXT.replace("Hello", "H\0llo")))
-case("a raw NUL in a stream", streams(START, BLOCK, ONE.replace(b"Hello", b"H\0llo")), None,
-     UNEXPECTED)
+case(
+    "a stream with NUL",
+    streams(START, BLOCK, ONE.replace(b"Hello", b"H\\u0000llo"), TWO, END, LAST, STOP),
+    None,
+    Expect(ANSWER, text=TEXT.replace("Hello", "H\0llo")),
+)
+case(
+    "a raw NUL in a stream",
+    streams(START, BLOCK, ONE.replace(b"Hello", b"H\0llo")),
+    None,
+    UNEXPECTED,
+)
 long = "x" * 2_000_000
-case("a line of 2 MB", choosing(
-    says(http(json.dumps(message(content=[{"type": "text", "text": long}])).encode())),
-    streams(START, BLOCK, delta(long), END, LAST, STOP)), Expect(ANSWER, text=long), within=1.5)
-case("a line without an end", choosing(
-    says(*open_ended(JSON_TYPE, *[b" " * 65536] * 40), then="wait"),
-    says(*open_ended(SSE_TYPE, START, *[b":" * 65536] * 40), then="wait")),
-    "ResponseTooLarge", max_event=1_000_000, max_response=1_000_000)
-case("an announced 9 GB", says(http(b"", length=9_000_000_000), then="wait"), "ResponseTooLarge",
-     None, within=0.3)
+case(
+    "a line of 2 MB",
+    choosing(
+        says(http(json.dumps(message(content=[{"type": "text", "text": long}])).encode())),
+        streams(START, BLOCK, delta(long), END, LAST, STOP),
+    ),
+    Expect(ANSWER, text=long),
+    within=1.5,
+)
+case(
+    "a line without an end",
+    choosing(
+        says(*open_ended(JSON_TYPE, *[b" " * 65536] * 40), then="wait"),
+        says(*open_ended(SSE_TYPE, START, *[b":" * 65536] * 40), then="wait"),
+    ),
+    "ResponseTooLarge",
+    max_event=1_000_000,
+    max_response=1_000_000,
+)
+case(
+    "an announced 9 GB",
+    says(http(b"", length=9_000_000_000), then="wait"),
+    "ResponseTooLarge",
+    None,
+    within=0.3,
+)
 
 # 200, but not the API's
 
 HTML = b"<!doctype html><html><title>Sign in</title></html>"
 for what, body in {
-    "empty": b"", "spaces": b" \n", "HTML": HTML, "cut short": JSON[:-1], "two": JSON + JSON,
-    "{}": b"{}", "[]": b"[]", "null": b"null", "a text": b'"x"', "1": b"1", "true": b"true",
-    "NaN": b"NaN", "bad UTF-8": JSON.replace(b"Hello", b"H\xffllo"),
-    "UTF-16": JSON.decode().encode("utf-16"), "Latin-1": message and json.dumps(
-        message(content=[{"type": "text", "text": "wörld"}]), ensure_ascii=False).encode("latin-1"),
-    "a BOM": b"\xef\xbb\xbf" + JSON, "a raw NUL": JSON.replace(b"Hello", b"H\0llo"),
+    "empty": b"",
+    "spaces": b" \n",
+    "HTML": HTML,
+    "cut short": JSON[:-1],
+    "two": JSON + JSON,
+    "{}": b"{}",
+    "[]": b"[]",
+    "null": b"null",
+    "a text": b'"x"',
+    "1": b"1",
+    "true": b"true",
+    "NaN": b"NaN",
+    "bad UTF-8": JSON.replace(b"Hello", b"H\xffllo"),
+    "UTF-16": JSON.decode().encode("utf-16"),
+    "Latin-1": json.dumps(
+        message(content=[{"type": "text", "text": "wörld"}]), ensure_ascii=False
+    ).encode("latin-1"),
+    "a BOM": b"\xef\xbb\xbf" + JSON,
+    "a raw NUL": JSON.replace(b"Hello", b"H\0llo"),
     "nested 100,000 deep": b"[" * 100_000 + b"]" * 100_000,
     "nested 500 deep": JSON.replace(b'"model"', b'"new": ' + b"[" * 500 + b"]" * 500 + b',"model"'),
     "nested 100,000 deep, no end": b'{"a":' * 100_000,
@@ -548,23 +742,41 @@ for what, body in {
     "SSE": SSE,
 }.items():
     case(f"200 with {what}", choosing(says(http(body)), says(http(body))), UNEXPECTED)
-    case(f"200 with {what}, called a stream", says(http(body, SSE_TYPE)), None,
-         ANSWER if what == "SSE" else "StreamTruncated")
+    case(
+        f"200 with {what}, called a stream",
+        says(http(body, SSE_TYPE)),
+        None,
+        ANSWER if what == "SSE" else "StreamTruncated",
+    )
 for kind in ("text/html", "text/plain", "", "application/octet-stream", ";;", "x" * 3000):
     case(f"HTML called {kind[:30]!r}", says(http(HTML, kind)), UNEXPECTED)
     case(f"a stream called {kind[:30]!r}", says(http(SSE, kind)), None, UNEXPECTED)
 for kind in ("; charset=latin-1", "; charset=nonsense", ";charset=utf-16", "; charset"):
-    case(f"content-type ...{kind}", choosing(
-        says(http(JSON, JSON_TYPE + kind)), says(http(SSE, SSE_TYPE + kind))), ANSWER)
-case("content-type in capitals", choosing(
-    says(http(JSON, JSON_TYPE.upper())), says(http(SSE, SSE_TYPE.upper()))), ANSWER)
-case("duplicate keys", says(http(JSON.replace(b'"model"', b'"id": "other", "model"'))), ANSWER,
-     None)
-case("an integer of 40 digits", says(http(JSON.replace(b'"model"', b'"n":' + b"9" * 40 +
-     b',"model"'))), ANSWER, None)
-case("a line break and a NUL, escaped", says(http(
-    json.dumps(message(content=[{"type": "text", "text": "a\0b\r\n\u2028"}])).encode())),
-    Expect(ANSWER, text="a\0b\r\n\u2028"), None)
+    case(
+        f"content-type ...{kind}",
+        choosing(says(http(JSON, JSON_TYPE + kind)), says(http(SSE, SSE_TYPE + kind))),
+        ANSWER,
+    )
+case(
+    "content-type in capitals",
+    choosing(says(http(JSON, JSON_TYPE.upper())), says(http(SSE, SSE_TYPE.upper()))),
+    ANSWER,
+)
+case(
+    "duplicate keys", says(http(JSON.replace(b'"model"', b'"id": "other", "model"'))), ANSWER, None
+)
+case(
+    "an integer of 40 digits",
+    says(http(JSON.replace(b'"model"', b'"n":' + b"9" * 40 + b',"model"'))),
+    ANSWER,
+    None,
+)
+case(
+    "a line break and a NUL, escaped",
+    says(http(json.dumps(message(content=[{"type": "text", "text": "a\0b\r\n\u2028"}])).encode())),
+    Expect(ANSWER, text="a\0b\r\n\u2028"),
+    None,
+)
 
 # Compression
 
@@ -585,26 +797,52 @@ case("GZIP", packed(gzip.compress, " GZip "), ANSWER)
 case("deflate", packed(zlib.compress, "deflate"), ANSWER)
 case("bare deflate", packed(lambda d: zlib.compress(d)[2:-4], "deflate"), ANSWER)
 case("identity", packed(bytes, "identity"), ANSWER)
-case("gzip of two members", packed(
-    lambda d: gzip.compress(d[:99]) + gzip.compress(d[99:]), "gzip"), ANSWER)
+case(
+    "gzip of two members",
+    packed(lambda d: gzip.compress(d[:99]) + gzip.compress(d[99:]), "gzip"),
+    ANSWER,
+)
 case("gzip that is not", packed(bytes, "gzip"), UNEXPECTED)
-case("gzip, checksum wrong", packed(lambda d: gzip.compress(d)[:-8] + bytes(8), "gzip"),
-     UNEXPECTED, "answer|UnexpectedResponse")
-case("gzip cut short", packed(lambda d: gzip.compress(d)[:-60], "gzip"), UNEXPECTED,
-     "UnexpectedResponse|StreamTruncated")
-case("gzip of nothing", packed(lambda _: gzip.compress(b""), "gzip"), UNEXPECTED,
-     "StreamTruncated")
+case(
+    "gzip, checksum wrong",
+    packed(lambda d: gzip.compress(d)[:-8] + bytes(8), "gzip"),
+    UNEXPECTED,
+    "answer|UnexpectedResponse",
+)
+case(
+    "gzip cut short",
+    packed(lambda d: gzip.compress(d)[:-60], "gzip"),
+    UNEXPECTED,
+    "UnexpectedResponse|StreamTruncated",
+)
+case("gzip of nothing", packed(lambda _: gzip.compress(b""), "gzip"), UNEXPECTED, "StreamTruncated")
 case("brotli", packed(bytes, "br"), UNEXPECTED)
 case("gzip, gzip", packed(bytes, "gzip, gzip"), UNEXPECTED)
-case("a gzip bomb", choosing(
-    says(http(bomb, JSON_TYPE, GZIP)), says(http(bomb, SSE_TYPE, GZIP))), "ResponseTooLarge",
-    max_response=1_000_000, max_event=1_000_000, within=2.0)
-case("a gzip bomb in an error", says(http(bomb, JSON_TYPE, GZIP, status="500 Oh")), "ServerError",
-     max_response=1_000_000, within=2.0)
-case("an error, gzip", says(http(gzip.compress(envelope("new_error", "hm")), JSON_TYPE, GZIP,
-     status="400 Bad")), error("InvalidRequest", message="hm"))
-case("an error, gzip that is not", says(http(envelope(), JSON_TYPE, GZIP, status="529 Busy")),
-     error("Overloaded", request_id=REQUEST_ID))
+case(
+    "a gzip bomb",
+    choosing(says(http(bomb, JSON_TYPE, GZIP)), says(http(bomb, SSE_TYPE, GZIP))),
+    "ResponseTooLarge",
+    max_response=1_000_000,
+    max_event=1_000_000,
+    within=2.0,
+)
+case(
+    "a gzip bomb in an error",
+    says(http(bomb, JSON_TYPE, GZIP, status="500 Oh")),
+    "ServerError",
+    max_response=1_000_000,
+    within=2.0,
+)
+case(
+    "an error, gzip",
+    says(http(gzip.compress(envelope("new_error", "hm")), JSON_TYPE, GZIP, status="400 Bad")),
+    error("InvalidRequest", message="hm"),
+)
+case(
+    "an error, gzip that is not",
+    says(http(envelope(), JSON_TYPE, GZIP, status="529 Busy")),
+    error("Overloaded", request_id=REQUEST_ID),
+)
 
 # Heads
 
@@ -624,17 +862,29 @@ for what, head in {
     "a NUL": b"HTTP/1.1 200 OK\r\nX-Nul: a\0b\r\nContent-Length: 0\r\n\r\n",
 }.items():
     case(f"a head with {what}", says(head, then="wait"), "UnexpectedResponse")
-case("an early hint and a continue", choosing(
-    says(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-         + http(JSON)),
-    says(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-         + http(SSE, SSE_TYPE))), ANSWER)
+case(
+    "an early hint and a continue",
+    choosing(
+        says(
+            b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+            + http(JSON)
+        ),
+        says(
+            b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+            + http(SSE, SSE_TYPE)
+        ),
+    ),
+    ANSWER,
+)
 case("nothing but 100", says(b"HTTP/1.1 100 Continue\r\n\r\n"), "ConnectionLost|StreamInterrupted")
 case("101", says(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), "UnexpectedResponse")
 case("header bytes past ASCII", good("X-Odd: \u00e9"), ANSWER)
 case("60 headers", good(*[f"X-{i}: {i}" for i in range(60)]), ANSWER)
-case("a fake rate limit", good(
-    "anthropic-ratelimit-requests-limit: lots", "anthropic-ratelimit-requests-reset: soon"), ANSWER)
+case(
+    "a fake rate limit",
+    good("anthropic-ratelimit-requests-limit: lots", "anthropic-ratelimit-requests-reset: soon"),
+    ANSWER,
+)
 
 for what, script in {
     "chunks and a length": (b"Content-Length: 7\r\n", b"", b""),
@@ -644,12 +894,19 @@ for what, script in {
     "an endless trailer": (b"", b"0\r\n" + b"X: y\r\n" * 60_000, b""),
 }.items():
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: "
-    case(f"a body with {what}", choosing(
-        says(head + b"application/json\r\n" + script[0] + b"\r\n", script[1], then="wait"),
-        says(head + b"text/event-stream\r\n" + script[0] + b"\r\n", script[1], then="wait")),
-        "UnexpectedResponse|StreamInterrupted|ResponseTooLarge|TimedOut")
-case("transfer-encoding: gzip", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + JSON),
-     "UnexpectedResponse|StreamInterrupted")
+    case(
+        f"a body with {what}",
+        choosing(
+            says(head + b"application/json\r\n" + script[0] + b"\r\n", script[1], then="wait"),
+            says(head + b"text/event-stream\r\n" + script[0] + b"\r\n", script[1], then="wait"),
+        ),
+        "UnexpectedResponse|StreamInterrupted|ResponseTooLarge|TimedOut",
+    )
+case(
+    "transfer-encoding: gzip",
+    says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + gzip.compress(JSON)),
+    "UnexpectedResponse|StreamInterrupted",
+)
 
 
 def floods(start: bytes, drop: bytes) -> Script:
@@ -666,72 +923,196 @@ def floods(start: bytes, drop: bytes) -> Script:
 
 
 case("a flood of pings", floods(open_ended(SSE_TYPE)[0], chunk), None, TOTAL, deadline=BRIEF)
-case("a flood of comments", floods(open_ended(SSE_TYPE)[0], b"2\r\n:\n\r\n"), None, TOTAL,
-     deadline=BRIEF)
-case("a flood of comments for the content clock", floods(open_ended(SSE_TYPE)[0],
-     b"2\r\n:\n\r\n"), None, error("TimedOut", phase="content"), content_timeout=BRIEF)
-case("a flood of empty lines for a head", floods(b"", b"\r\n"),
-     "TimedOut|UnexpectedResponse|ConnectionLost", deadline=BRIEF)
-case("a flood of 1xx", floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-     "TimedOut|UnexpectedResponse", deadline=BRIEF)
-case("a flood of trailers", floods(b"".join(open_ended(SSE_TYPE, START)) + b"0\r\n", b"X: y\r\n"),
-     "TimedOut|UnexpectedResponse|StreamInterrupted|StreamTruncated|ResponseTooLarge",
-     deadline=BRIEF)
-case("a flood in an error's body", floods(
-    open_ended(JSON_TYPE)[0].replace(b"200 OK", b"500 Oh"), b"1\r\nx\r\n"),
-    "TimedOut|ServerError|ResponseTooLarge", deadline=BRIEF)
-case("a flood of gzip that says nothing", floods(
-    open_ended(SSE_TYPE)[0].replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"),
-    b"14\r\n" + gzip.compress(b"", mtime=0) + b"\r\n"), None, TOTAL, deadline=BRIEF)
+case(
+    "a flood of comments",
+    floods(open_ended(SSE_TYPE)[0], b"2\r\n:\n\r\n"),
+    None,
+    TOTAL,
+    deadline=BRIEF,
+)
+case(
+    "a flood of comments for the content clock",
+    floods(open_ended(SSE_TYPE)[0], b"2\r\n:\n\r\n"),
+    None,
+    error("TimedOut", phase="content"),
+    content_timeout=BRIEF,
+)
+case(
+    "a flood of empty lines for a head",
+    floods(b"", b"\r\n"),
+    "TimedOut|UnexpectedResponse|ConnectionLost",
+    deadline=BRIEF,
+)
+case(
+    "a flood of 1xx",
+    floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "TimedOut|UnexpectedResponse",
+    deadline=BRIEF,
+)
+case(
+    "a flood of trailers",
+    floods(b"".join(open_ended(SSE_TYPE, START)) + b"0\r\n", b"X: y\r\n"),
+    "TimedOut|UnexpectedResponse|StreamInterrupted|StreamTruncated|ResponseTooLarge",
+    deadline=BRIEF,
+)
+case(
+    "a flood in an error's body",
+    floods(open_ended(JSON_TYPE)[0].replace(b"200 OK", b"500 Oh"), b"1\r\nx\r\n"),
+    "TimedOut|ServerError|ResponseTooLarge",
+    deadline=BRIEF,
+)
+case(
+    "a flood of gzip that says nothing",
+    floods(
+        open_ended(SSE_TYPE)[0].replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"),
+        b"14\r\n" + gzip.compress(b"", mtime=0) + b"\r\n",
+    ),
+    None,
+    TOTAL,
+    deadline=BRIEF,
+)
 
 # Statuses
 
 BY_STATUS = {
-    401: "AuthenticationFailed", 402: "PaymentRequired", 403: "PermissionDenied", 404: "NotFound",
-    408: "RequestTimeout", 409: "Conflict", 413: "RequestTooLarge", 429: "RateLimited",
-    504: "ServerTimeout", 529: "Overloaded",
+    401: "AuthenticationFailed",
+    402: "PaymentRequired",
+    403: "PermissionDenied",
+    404: "NotFound",
+    408: "RequestTimeout",
+    409: "Conflict",
+    413: "RequestTooLarge",
+    429: "RateLimited",
+    504: "ServerTimeout",
+    529: "Overloaded",
 }
 for status in (
-    400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 413, 415, 418, 421, 422, 425, 428, 429,
-    431, 444, 451, 460, 494, 498, 499, 500, 501, 502, 503, 504, 505, 508, 511, 520, 522, 525, 529,
-    530, 555, 598, 599,
+    400,
+    401,
+    402,
+    403,
+    404,
+    405,
+    406,
+    407,
+    408,
+    409,
+    410,
+    413,
+    415,
+    418,
+    421,
+    422,
+    425,
+    428,
+    429,
+    431,
+    444,
+    451,
+    460,
+    494,
+    498,
+    499,
+    500,
+    501,
+    502,
+    503,
+    504,
+    505,
+    508,
+    511,
+    520,
+    522,
+    525,
+    529,
+    530,
+    555,
+    598,
+    599,
 ):
     name = BY_STATUS.get(status, "InvalidRequest" if status < 500 else "ServerError")
     right = error(name, status=status, request_id=REQUEST_ID, attempts=1)
-    case(f"{status}, HTML", says(http(HTML, "text/html", status=f"{status} Oh"), then="keep"), right,
-         requests=1)
+    case(
+        f"{status}, HTML",
+        says(http(HTML, "text/html", status=f"{status} Oh"), then="keep"),
+        right,
+        requests=1,
+    )
     case(f"{status}, empty", says(http(b"", "", status=f"{status} ")), right)
     case(f"{status}, no reason", says(http(b"null", status=f"{status}")), right)
 for status in (400, 500):
     name = "InvalidRequest" if status == 400 else "ServerError"
     for body in (
-        b'{"error":"text"}', b'{"error":{"message":1}}', b'{"error":{"type":[],"message":{}}}',
-        b'{"error":{"type":"x","message":"m","details":7}}', b'{"error":null}', b'{"error":[]}',
-        b"[]", b"[1]", b"1", b'"x"', b"{", b'{"error":{}}', b'{"type":"error"}', b"\xff\xfe",
-        b'{"error":{"message":"\\ud800","type":"t"}}', b"\0", b"[" * 10_000, b"9" * 5000,
+        b'{"error":"text"}',
+        b'{"error":{"message":1}}',
+        b'{"error":{"type":[],"message":{}}}',
+        b'{"error":{"type":"x","message":"m","details":7}}',
+        b'{"error":null}',
+        b'{"error":[]}',
+        b"[]",
+        b"[1]",
+        b"1",
+        b'"x"',
+        b"{",
+        b'{"error":{}}',
+        b'{"type":"error"}',
+        b"\xff\xfe",
+        b'{"error":{"message":"\\ud800","type":"t"}}',
+        b"\0",
+        b"[" * 10_000,
+        b"9" * 5000,
         b'{"request_id":1,"error":{"type":"api_error"}}',
         b'{"error":{"code":"context_length_exceeded","message":"m","type":null}}',
         b'{"error":{"details":{"error_code":["x"]},"message":"m"}}',
     ):
         expected = "ServerError" if b"api_error" in body else name
-        case(f"{status} with {body[:60]!r}", says(http(body, status=f"{status} Oh")),
-             error(expected, status=status, request_id=REQUEST_ID))
-case("an error that quotes the key", says(http(envelope(note=f"bad key {KEY}"), JSON_TYPE,
-     f"Request-Id: {KEY}", status="401 No")), "AuthenticationFailed")
-case("an error of 3 MB", says(http(b'{"error":{"message":"' + b"x" * 3_000_000 + b'"}}',
-     status="500 Oh")), error("ServerError", status=500), within=1.5)
-case("an error without an end", says(
-    open_ended("text/html")[0].replace(b"200 OK", b"503 Oh"), *[b"10000\r\n" + b"x" * 65536
-    + b"\r\n"] * 40, then="wait"), "ServerError|ResponseTooLarge", max_response=1_000_000)
-case("an error cut short", says(http(envelope()[:30], status="503 Oh", length=999)),
-     "StreamInterrupted|ServerError")
+        case(
+            f"{status} with {body[:60]!r}",
+            says(http(body, status=f"{status} Oh")),
+            error(expected, status=status, request_id=REQUEST_ID),
+        )
+case(
+    "an error that quotes the key",
+    says(http(envelope(note=f"bad key {KEY}"), JSON_TYPE, f"Request-Id: {KEY}", status="401 No")),
+    "AuthenticationFailed",
+)
+case(
+    "an error of 3 MB",
+    says(http(b'{"error":{"message":"' + b"x" * 3_000_000 + b'"}}', status="500 Oh")),
+    error("ServerError", status=500),
+    within=1.5,
+)
+case(
+    "an error without an end",
+    says(
+        open_ended("text/html")[0].replace(b"200 OK", b"503 Oh"),
+        *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 40,
+        then="wait",
+    ),
+    "ServerError|ResponseTooLarge",
+    max_response=1_000_000,
+)
+case(
+    "an error cut short",
+    says(http(envelope()[:30], status="503 Oh", length=999)),
+    "StreamInterrupted|ServerError",
+)
 for status in (204, 205):
-    case(f"{status}", says(f"HTTP/1.1 {status} Oh\r\nRequest-Id: {REQUEST_ID}\r\n\r\n".encode()),
-         UNEXPECTED)
+    case(
+        f"{status}",
+        says(f"HTTP/1.1 {status} Oh\r\nRequest-Id: {REQUEST_ID}\r\n\r\n".encode()),
+        UNEXPECTED,
+    )
 case("206", says(http(JSON[:40], status="206 Partial")), UNEXPECTED)
 for status in (300, 304, 305, 399):
-    case(f"{status}", says(f"HTTP/1.1 {status} Oh\r\nContent-Length: 0\r\nRequest-Id: "
-         f"{REQUEST_ID}\r\n\r\n".encode()), UNEXPECTED)
+    case(
+        f"{status}",
+        says(
+            f"HTTP/1.1 {status} Oh\r\nContent-Length: 0\r\nRequest-Id: "
+            f"{REQUEST_ID}\r\n\r\n".encode()
+        ),
+        UNEXPECTED,
+    )
 for status in (600, 777, 999):
     case(f"{status}", says(http(HTML, status=f"{status} Oh")), "ServerError|UnexpectedResponse")
 
@@ -752,24 +1133,54 @@ def round_and_round(peer: Peer) -> None:
 
 
 for status in (307, 308):
-    case(f"{status} within the host", first(redirect("/other", f"{status} Oh")),
-         ANSWER, serves=False, requests=2)
+    case(
+        f"{status} within the host",
+        first(redirect("/other", f"{status} Oh")),
+        ANSWER,
+        serves=False,
+        requests=2,
+    )
 for status in (301, 302, 303):
-    case(f"{status} within the host", first(redirect("/other", f"{status} Oh")), UNEXPECTED,
-         serves=False, requests=1)
+    case(
+        f"{status} within the host",
+        first(redirect("/other", f"{status} Oh")),
+        UNEXPECTED,
+        serves=False,
+        requests=1,
+    )
 for location in (
-    "http://localhost:9/", "https://127.0.0.1/", "//other.invalid/", "http://[", "", "javascript:1",
-    "http://user:pw@127.0.0.1/", "/a b", "/\u00e9", "\\\\other.invalid", "http:///x", "?" * 5000,
-    "http://127.0.0.1:99999999/", "http://127.0.0.1:x/",
+    "http://localhost:9/",
+    "https://127.0.0.1/",
+    "//other.invalid/",
+    "http://[",
+    "",
+    "javascript:1",
+    "http://user:pw@127.0.0.1/",
+    "/a b",
+    "/\u00e9",
+    "\\\\other.invalid",
+    "http:///x",
+    "?" * 5000,
+    "http://127.0.0.1:99999999/",
+    "http://127.0.0.1:x/",
 ):
     stays = location.startswith(("?", "\\", "http:///"))  # within the origin, odd as it is
     outcome = ANSWER if stays else UNEXPECTED
-    case(f"307 to {location[:40]!r}", first(redirect(location)), outcome, serves=False,
-         requests=2 if outcome is ANSWER else 1)
-case("307 round and round", round_and_round,
-     UNEXPECTED, requests=4)
-case("307 without a location", first(http(b"", "", status="307 Oh")), UNEXPECTED, serves=False,
-     requests=1)
+    case(
+        f"307 to {location[:40]!r}",
+        first(redirect(location)),
+        outcome,
+        serves=False,
+        requests=2 if outcome is ANSWER else 1,
+    )
+case("307 round and round", round_and_round, UNEXPECTED, requests=4)
+case(
+    "307 without a location",
+    first(http(b"", "", status="307 Oh")),
+    UNEXPECTED,
+    serves=False,
+    requests=1,
+)
 
 # When to come back
 
@@ -779,32 +1190,93 @@ def busy(*headers: str, status: str = "429 Slow", body: bytes = b"") -> bytes:
     return http(body or envelope("rate_limit_error"), JSON_TYPE, *headers, status=status)
 
 
-for value in ("0.05", "0", "-5", "soon", "", "nan", "inf", "-inf", "1e400", "0x10", "1_0.0e-3",
-              "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Foo 2015 07:28:00 GMT",
-              "Fri, 31 Dec 0000 23:59:59 GMT", "\u00b2"):
-    case(f"retry-after: {value}", first(busy(f"Retry-After: {value}")), ANSWER, serves=False,
-         requests=2, **TRIES)
-for value, header in (
-    ("3600", "Retry-After: 3600"), ("99999999999", "Retry-After: 99999999999"),
-    ("a date in 9999", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"),
-    ("milliseconds", "Retry-After-Ms: 3600000"), ("1e300", "Retry-After: 1e300"),
+for value in (
+    "0.05",
+    "0",
+    "-5",
+    "soon",
+    "",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "0x10",
+    "1_0.0e-3",
+    "Wed, 21 Oct 2015 07:28:00 GMT",
+    "Wed, 99 Foo 2015 07:28:00 GMT",
+    "Fri, 31 Dec 0000 23:59:59 GMT",
+    "\u00b2",
 ):
-    case(f"retry-after: {value}, past the deadline", first(busy(header)),
-         error("RateLimited", attempts=1), serves=False, requests=1, deadline=1.0, **TRIES)
-case("a spend limit", first(busy(body=envelope(
-    "rate_limit_error", error_code="enforced_spend_limit_reached"))),
-    error("SpendLimitReached", attempts=1), serves=False, requests=1, **TRIES)
+    case(
+        f"retry-after: {value}",
+        first(busy(f"Retry-After: {value}")),
+        ANSWER,
+        serves=False,
+        requests=2,
+        **TRIES,
+    )
+for value, header in (
+    ("3600", "Retry-After: 3600"),
+    ("99999999999", "Retry-After: 99999999999"),
+    ("a date in 9999", "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT"),
+    ("milliseconds", "Retry-After-Ms: 3600000"),
+    ("1e300", "Retry-After: 1e300"),
+):
+    case(
+        f"retry-after: {value}, past the deadline",
+        first(busy(header)),
+        error("RateLimited", attempts=1),
+        serves=False,
+        requests=1,
+        deadline=1.0,
+        **TRIES,
+    )
+case(
+    "a spend limit",
+    first(busy(body=envelope("rate_limit_error", error_code="enforced_spend_limit_reached"))),
+    error("SpendLimitReached", attempts=1),
+    serves=False,
+    requests=1,
+    **TRIES,
+)
 case("529, then right", first(busy(status="529 Busy")), ANSWER, serves=False, requests=2, **TRIES)
-case("529 for ever", says(busy(status="529 Busy"), then="keep"), error("Overloaded", attempts=3),
-     requests=3, **TRIES)
-case("x-should-retry: false", first(busy("X-Should-Retry: false")),
-     error("RateLimited", attempts=1), serves=False, requests=1, **TRIES)
-case("400, x-should-retry: true", first(busy("X-Should-Retry: true", status="400 Bad")), ANSWER,
-     serves=False, requests=2, **TRIES)
-case("400 is not tried again", says(http(envelope("invalid_request_error"), status="400 Bad"), then="keep"),
-     error("InvalidRequest", attempts=1), requests=1, **TRIES)
-case("HTML is not tried again", says(http(HTML, "text/html"), then="keep"),
-     error("UnexpectedResponse", attempts=1), requests=1, **TRIES)
+case(
+    "529 for ever",
+    says(busy(status="529 Busy"), then="keep"),
+    error("Overloaded", attempts=3),
+    requests=3,
+    **TRIES,
+)
+case(
+    "x-should-retry: false",
+    first(busy("X-Should-Retry: false")),
+    error("RateLimited", attempts=1),
+    serves=False,
+    requests=1,
+    **TRIES,
+)
+case(
+    "400, x-should-retry: true",
+    first(busy("X-Should-Retry: true", status="400 Bad")),
+    ANSWER,
+    serves=False,
+    requests=2,
+    **TRIES,
+)
+case(
+    "400 is not tried again",
+    says(http(envelope("invalid_request_error"), status="400 Bad"), then="keep"),
+    error("InvalidRequest", attempts=1),
+    requests=1,
+    **TRIES,
+)
+case(
+    "HTML is not tried again",
+    says(http(HTML, "text/html"), then="keep"),
+    error("UnexpectedResponse", attempts=1),
+    requests=1,
+    **TRIES,
+)
 
 # Answers before the request is whole
 
@@ -824,9 +1296,33 @@ def hasty(status: str, *, drains: bool) -> Script:
     return script
 
 
-case("413 before the body is sent", hasty("413 Large", drains=True), "RequestTooLarge",
-     size=8_000_000, within=2.0)
-case("413 before the body is sent, then closed", hasty("413 Large", drains=False),
-     "RequestTooLarge|ConnectionLost", size=8_000_000, within=2.0)
-case("a server that stops reading", lambda peer: bool(peer.head()) and peer.gone(0) or sleep(1.0),
-     "TimedOut|ConnectionLost", size=8_000_000, timeout=BRIEF, within=1.2)
+case(
+    "413 before the body is sent",
+    hasty("413 Large", drains=True),
+    "RequestTooLarge",
+    size=8_000_000,
+    within=2.0,
+)
+case(
+    "413 before the body is sent, then closed",
+    hasty("413 Large", drains=False),
+    "RequestTooLarge|ConnectionLost",
+    size=8_000_000,
+    within=2.0,
+)
+
+
+def deaf(peer: Peer) -> None:
+    """Read the head, and nothing after it."""
+    peer.head()
+    sleep(1.0)
+
+
+case(
+    "a server that stops reading",
+    deaf,
+    "TimedOut|ConnectionLost",
+    size=8_000_000,
+    timeout=BRIEF,
+    within=1.2,
+)

@@ -1,16 +1,16 @@
 """Runs one case of `cases.py` over one transport, and says what came of it."""
 
 import asyncio
-import os
 import pickle
 import ssl
 import threading
 import time
+from pathlib import Path
 
 from attrs import frozen
 from cases import ANSWER, BRIEF, KEY, TLS
 
-from claude_lite import AsyncClient, Client, ClaudeError, never
+from claude_lite import AsyncClient, ClaudeError, Client, never
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 
@@ -143,9 +143,9 @@ async def run_async(case, transport, form, url):
 def sockets():
     """The sockets that this process has open."""
     found = []
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
+            target = str(fd.readlink())
         except OSError:
             continue
         if target.startswith("socket:"):
@@ -168,6 +168,12 @@ def problems(case, expected, outcome):
         if outcome.text != expected.text:
             wrong.append(f"the text was {outcome.text[:50]!r}")
         return wrong
+    return wrong + flaws(expected, error)
+
+
+def flaws(expected, error):
+    """What is wrong with an error of the right class."""
+    wrong = []
     for name, value in expected.fields.items():
         if getattr(error, name, None) != value:
             wrong.append(f"{name} is {getattr(error, name, None)!r}, not {value!r}")
