@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 Resend = Literal["safe", "once", "never"]
 """What doing a call twice means: nothing; a second bill; a second thing of its kind."""
 
-TRANSIENT: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
+TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 @frozen
@@ -188,10 +188,8 @@ def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: P
 def _again_for(error: APIError) -> bool:
     if error.should_retry is not None:
         return error.should_retry
-    if isinstance(error, RateLimited | RequestTimeout | Conflict):
-        return True
     if error.status is None or error.status < 400:  # noqa: PLR2004  # an event of a stream
-        return isinstance(error, ServerError)
+        return isinstance(error, RateLimited | RequestTimeout | Conflict | ServerError)
     return error.status in TRANSIENT
 
 

@@ -48,6 +48,7 @@ FOLDED: Final = PRELUDE | {
     "message_delta",
     "message_stop",
 }
+SPEAKING: Final = FOLDED | {"", "error"}  # events that have something to say
 
 TOOL_USES: Final = (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)
 MISSHAPEN: Final = (
@@ -172,7 +173,8 @@ class MessageDecoder:
                 return event  # type: ignore[no-any-return]  # parsed JSON
         if text.strip() == b"[DONE]":
             return None
-        event = loads(text)
+        bare = not text.strip() and name not in SPEAKING  # a heartbeat, say: its name is all of it
+        event = {"type": name} if bare else loads(text)
         if event.get("type") is None:
             event["type"] = name
         kind = event["type"]
@@ -182,7 +184,7 @@ class MessageDecoder:
         if kind in FOLDED:
             getattr(self, f"_{kind}")(_copied(event))
             self.begun = self.begun or kind not in PRELUDE
-        return event  # type: ignore[no-any-return]  # parsed JSON
+        return event
 
     def _is_appended(self, event: dict[str, Any]) -> bool:
         """Append the text of a delta that has nothing else in it; most events are this."""
