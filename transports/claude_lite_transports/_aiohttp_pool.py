@@ -32,6 +32,7 @@ from claude_lite.errors import (
     ConnectTimedOut,
     UsageError,
 )
+from claude_lite_transports._aiohttp_watch import Watch
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -78,6 +79,7 @@ class Pool:
         self._proxy = proxy
         self._proxies = getproxies() if trust_env and proxy is None else {}
         self._origins: dict[str, aiohttp.ClientRequest] = {}
+        self.watch = Watch()
 
     def route(self, url: str) -> tuple[aiohttp.ClientRequest, str]:
         """Find out where to connect to, and how the path is written there.

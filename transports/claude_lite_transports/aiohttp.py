@@ -12,12 +12,12 @@ was chosen, and the server may have acted. That is a `ConnectionLost`.
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from os import getpid
 from ssl import SSLContext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import aiohttp
 
@@ -81,7 +81,7 @@ class AiohttpTransport:
     async def send(self, request: Request, /) -> Response:
         """Send one request and read the whole response, of whatever status."""
         attempt = _Attempt(self, request)
-        outcome = await attempt.timed(attempt.whole())
+        outcome = await attempt.timed(attempt.whole)
         if isinstance(outcome, Response):
             return outcome
         raise outcome
@@ -127,20 +127,33 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         self._transport = transport
         self._request = request
         self._connected = False
+        self._late = False
+        self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def timed(self, work: Coroutine[Any, Any, T]) -> T | TimedOut:
+    async def timed(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | TimedOut:
         """Do some work within the total limit."""
         total = self._request.limits.total
         if total is None:
-            return await work
-        if total <= 0:
-            work.close()
-        else:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(total):
-                    return await work
+            return await work()
+        if total > 0:
+            self._task = task = cast("asyncio.Task[Any]", asyncio.current_task())
+            others = task.cancelling()
+            watch = (await self._transport.pool()).watch
+            watch.add(self, total)
+            try:
+                return await work()
+            except asyncio.CancelledError:
+                if not self._late or task.uncancel() > others:
+                    raise
+            finally:
+                watch.drop(self)
         return TimedOut("total") if self._connected else ConnectTimedOut("total")
+
+    def expire(self) -> None:
+        """The total limit has passed: interrupt the work."""
+        self._late = True
+        cast("asyncio.Task[Any]", self._task).cancel()
 
     async def whole(self) -> Response | Exception:
         """Send the request and read the reply; what went wrong is returned."""
@@ -164,7 +177,7 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
     async def __aenter__(self) -> AsyncHead:
         loop, total = asyncio.get_running_loop(), self._request.limits.total
         start = loop.time()
-        reply = await self.timed(self._begin())
+        reply = await self.timed(self._begin)
         if isinstance(reply, Exception):
             raise reply
         self._reply = reply
