@@ -38,6 +38,8 @@ Source: https://docs.claude.com/en/api/errors
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self
 
+from claude_lite.rate_limits import RateLimits, rate_limits
+
 __all__ = [
     "APIError",
     "AuthenticationFailed",
@@ -147,6 +149,16 @@ class ClaudeError(Exception):
     def partial(self) -> dict[str, Any] | None:
         """The part of the message that a broken stream had brought, as the API writes it."""
         return self.details.get("partial")
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace that the credential belongs to (`wrkspc_…`), if the response said so."""
+        return self.details.get("workspace_id")
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """The rate limits that were in force, as far as the response told them."""
+        return rate_limits(self.details.get("rate_limits") or {})
 
     @property
     def usage(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a response says besides its result: an error, when to come back, the rate limits.
+"""What a response says besides its result: an error, and when to come back.
 
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/rate-limits
 """
@@ -6,14 +6,13 @@ Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api
 import math
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Final
-
-from attrs import fields, frozen
 
 from claude_lite.codec import loads
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import APIError, UnexpectedResponse, class_for
+from claude_lite.rate_limits import RATE_LIMIT_HEADERS
 from claude_lite.wire import Response
 
 RAW_TEXT: Final = 1000
@@ -79,7 +78,8 @@ def error_from_response(response: Response, body: bytes) -> APIError:
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
     error = class_for(response.status, None, None)(_words(envelope, response.status))
-    return error.amend(details={"body": text} if text else {}, **_head_fields(response))
+    said = {"body": text} if text else {}
+    return error.amend(details={**said, **_details(response)}, **_head_fields(response))
 
 
 def _words(envelope: Any, status: int) -> str:
@@ -107,7 +107,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
         type=type_,
         error_code=code,
         **fields,
-        details={**api_details},
+        details={**error.details, **_details(head), **api_details},
     )
 
 
@@ -126,6 +126,13 @@ def _head_fields(head: Response) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _details(head: Response) -> dict[str, Any]:
+    """What else the head says that callers ask for: the workspace, and the rate limits."""
+    limits = {k: v for k, v in head.headers.items() if k.startswith(RATE_LIMIT_HEADERS)}
+    found = {"workspace_id": head.workspace_id, "rate_limits": limits}
+    return {name: value for name, value in found.items() if value}
+
+
 def should_retry(headers: Mapping[str, str]) -> bool | None:
     """What `x-should-retry` says, if it says anything."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
@@ -133,58 +140,3 @@ def should_retry(headers: Mapping[str, str]) -> bool | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-@frozen
-class RateLimit:
-    """One limit: `limit` and `remaining` in its unit, `reset` when it will be full again."""
-
-    limit: int | None = None
-    remaining: int | None = None
-    reset: datetime | None = None
-
-
-@frozen
-class RateLimits:
-    """The rate limits in force, by kind; a kind that the response does not name is None.
-
-    Tokens are counted a minute; `remaining` is rounded to thousands by the API.
-    """
-
-    requests: RateLimit | None = None
-    tokens: RateLimit | None = None
-    input_tokens: RateLimit | None = None
-    output_tokens: RateLimit | None = None
-    priority_input_tokens: RateLimit | None = None
-    priority_output_tokens: RateLimit | None = None
-    fast_input_tokens: RateLimit | None = None
-    fast_output_tokens: RateLimit | None = None
-
-
-def rate_limits(headers: Mapping[str, str]) -> RateLimits:
-    """Read the `anthropic-ratelimit-*`, `-priority-*` and `-fast-*` headers."""
-    found: dict[str, RateLimit] = {}
-    for name in (attribute.name for attribute in fields(RateLimits)):
-        prefix = "anthropic-" + name.replace("_", "-")
-        if not name.startswith(("priority", "fast")):
-            prefix = prefix.replace("anthropic-", "anthropic-ratelimit-")
-        values = [headers.get(f"{prefix}-{what}") for what in ("limit", "remaining", "reset")]
-        if values != [None, None, None]:
-            limit, remaining, reset = values
-            found[name] = RateLimit(_number(limit), _number(remaining), _time(reset))
-    return RateLimits(**found)
-
-
-def _number(value: str | None) -> int | None:
-    try:
-        return int(value or "")
-    except ValueError:
-        return None
-
-
-def _time(value: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

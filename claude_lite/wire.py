@@ -12,6 +12,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import orjson
 from attrs import field, frozen
 
+from claude_lite.rate_limits import RateLimits, rate_limits
+
 R = TypeVar("R")
 
 MASK: Final = "**********"
@@ -126,6 +128,11 @@ class Response:
     def workspace_id(self) -> str | None:
         """The workspace that the credential belongs to (`wrkspc_…`)."""
         return self.headers.get("anthropic-workspace-id")
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """The rate limits that were in force."""
+        return rate_limits(self.headers)
 
     def json(self) -> Any:
         """Parse the body as JSON; raises `ValueError` if it is not.

@@ -34,6 +34,7 @@ from claude_lite.errors import (
     UsageError,
     class_for,
 )
+from claude_lite.rate_limits import rate_limits
 from claude_lite.responses import error_from_response
 from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
@@ -400,7 +401,22 @@ def test_a_body_that_is_no_envelope(status, body):
     assert type(error) is class_for(status, None, None)
     assert (error.status, error.retry_after) == (status, 3.0)
     assert error.details == ({"body": text} if text else {})
-    assert error.message == f"HTTP status {status}"
+    said = {b'{"message":"Forbidden"}': "Forbidden", b'{"error":"plain"}': "plain"}
+    assert error.message == said.get(body, f"HTTP status {status}")
+
+
+def test_an_error_has_the_rate_limits_and_the_workspace():
+    """What the head of a refusal says of limits and workspace is on the error, pickled too."""
+    headers = {
+        "anthropic-workspace-id": "wrkspc_1",
+        "anthropic-ratelimit-requests-limit": "50",
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": "2026-11-02T09:15:07Z",
+    }
+    error = error_from_response(Response(429, headers, b""), b"")
+    copied = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
+    assert (copied.workspace_id, copied.rate_limits) == ("wrkspc_1", rate_limits(headers))
+    assert copied.rate_limits.requests.remaining == 0
 
 
 JSON = st.recursive(

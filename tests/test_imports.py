@@ -15,7 +15,7 @@ TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
 
 # Each module imports only from modules that stand before it.
 ORDER = [
-    *("wire", "errors", "encoding", "model", "content", "models", "events"),
+    *("rate_limits", "wire", "errors", "encoding", "model", "content", "models", "events"),
     *("codec", "responses", "sse", "streaming"),
     *("logs", "retry", "config", "uploads", "targets", "operations", "messages"),
     *("exchange", "stream_exchange"),

@@ -15,13 +15,11 @@ from hypothesis import strategies as st
 
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
 from claude_lite.messages import CreateMessage
+from claude_lite.rate_limits import RateLimit, RateLimits, rate_limits
 from claude_lite.responses import (
     LONGEST_WAIT,
-    RateLimit,
-    RateLimits,
     decoded,
     error_from_response,
-    rate_limits,
     retry_after,
     should_retry,
     unexpected,
