@@ -80,7 +80,7 @@ class CreateSkill(UploadOperation[Skill]):
     def form(self) -> FormBody:
         """The body."""
         named = [] if self.display_name is None else [("display_name", self.display_name)]
-        return FormBody(named, skill_parts(self.files))
+        return FormBody(named, skill_parts(self.files, MAX_SKILL))
 
 
 @operation
@@ -127,7 +127,7 @@ class CreateSkillVersion(UploadOperation[SkillVersion]):
 
     def form(self) -> FormBody:
         """The body."""
-        return FormBody([], skill_parts(self.files))
+        return FormBody([], skill_parts(self.files, MAX_SKILL))
 
 
 @operation

@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from claude_lite.errors import UsageError
+from claude_lite.errors import RequestTooLarge, UsageError
 
 PIECE: Final = 256 * 1024
 MAX_NAME: Final = 255
@@ -123,14 +123,24 @@ def file_part(name: str, file: object, filename: str | None, content_type: str |
     return Part(name, shown, source, content_type)
 
 
-def skill_parts(files: object) -> list[Part]:
-    """The parts for a skill: a folder that holds SKILL.md, or a .zip of one."""
+def skill_parts(files: object, most: int) -> list[Part]:
+    """The parts for a skill: a folder that holds SKILL.md, or a .zip of one.
+
+    Raises `RequestTooLarge` for a .zip of more than *most* bytes once unpacked.
+    """
     if not isinstance(files, (str, os.PathLike)):
         raise UsageError(
             f"files has to be the path of a folder or .zip, not {type(files).__name__}"
         )
     path = Path(files)
     if path.is_file():
+        unpacked = _unpacked_size(path)
+        if unpacked > most:
+            raise RequestTooLarge(
+                f"the skill has {unpacked} bytes once unpacked, and the API takes {most}",
+                type="request_too_large",
+                advice="Nothing was sent.",
+            )
         return [Part("files[]", path.name, path, "application/zip")]
     if not (path / "SKILL.md").is_file():
         raise UsageError(f"{path} is no skill: it is neither a .zip nor a folder with a SKILL.md")
@@ -141,3 +151,13 @@ def skill_parts(files: object) -> list[Part]:
             raise UsageError(f"{p} is a link to what is no file of the skill's folder")
     found = [p for p in found if p.is_file()]
     return [Part("files[]", f"{root.name}/{p.relative_to(root).as_posix()}", p) for p in found]
+
+
+def _unpacked_size(path: Path) -> int:
+    from zipfile import BadZipFile, ZipFile  # noqa: PLC0415  # dear, and only for skills
+
+    try:
+        with ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (BadZipFile, OSError) as error:
+        raise UsageError(f"{path} is no .zip that can be read: {error}") from None

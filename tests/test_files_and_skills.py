@@ -269,6 +269,19 @@ def test_a_skill_is_made_of_a_folder(colour, skill, tmp_path):
     assert found == {"my-skill/SKILL.md": MANIFEST, "my-skill/scripts/run.py": "print()\n"}
 
 
+def test_a_zip_counts_as_it_unpacks(tmp_path):
+    """A small .zip of a skill past 30 MB is refused before anything is sent, and so is no .zip."""
+    path = tmp_path / "skill.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("my-skill/SKILL.md", MANIFEST)
+        archive.writestr("my-skill/data.bin", bytes(31 * MEGABYTES))
+    with pytest.raises(RequestTooLarge, match="unpacked"):
+        CreateSkill(files=path).build(Config(api_key="canary"))
+    path.write_bytes(b"no archive")
+    with pytest.raises(UsageError, match=r"no \.zip"):
+        CreateSkillVersion(skill_id="skill_1", files=path).build(Config(api_key="canary"))
+
+
 @both_colours
 def test_a_skill_is_made_of_a_zip(colour, tmp_path):
     """It is sent as it is; a further version may be one, too."""

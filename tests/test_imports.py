@@ -35,6 +35,7 @@ LAZY = {
     "link": {"importlib.metadata"},
     "client": {"claude_lite.arrival", "claude_lite.namespaces"},
     "responses": {"email.utils"},
+    "uploads": {"zipfile"},
     "operations": {"claude_lite.namespaces"},
 }
 
