@@ -114,7 +114,7 @@ class ExpiredResult(BatchResult):
 class UnknownResult(BatchResult):
     """A result of a kind that this version does not know; its fields are attributes."""
 
-    type: str = "unknown"
+    type: str
 
 
 @model

@@ -315,7 +315,7 @@ class RetryLater(ClaudeError):
 
     def __init__(self, delay: float = 0.0, message: str = "", *args: Any, **fields: Any) -> None:
         self.delay = delay
-        super().__init__(message or f"try again in {delay:.3g} s", *args, **fields)
+        super().__init__(message or f"try again in {round(delay, 3):g} s", *args, **fields)
 
     @property
     def cause(self) -> dict[str, Any] | None:
