@@ -12,10 +12,8 @@ from attrs import evolve
 
 from claude_lite.config import Config
 from claude_lite.encoding import ContentDecoder
-from claude_lite.errors import (
-    ClaudeError,
-    TimedOut,
-)
+from claude_lite.errors import ClaudeError, TimedOut
+from claude_lite.exchange import REDIRECT, Exchange, placed
 from claude_lite.operations import Operation, StreamOperation
 from claude_lite.responses import unexpected
 from claude_lite.retry import Failure, budget_for
@@ -24,8 +22,6 @@ from claude_lite.wire import Clock, Done, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-from claude_lite.exchange import REDIRECT, Exchange, placed
 
 R = TypeVar("R")
 E = TypeVar("E")
