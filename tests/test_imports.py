@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import claude_lite
+import claude_lite_transports
+
 ROOT = Path(__file__).parent.parent
-CORE = ROOT / "claude_lite"
-TRANSPORTS = ROOT / "transports" / "claude_lite_transports"
+CORE = Path(claude_lite.__file__).parent
+TRANSPORTS = Path(claude_lite_transports.__file__).parent
 
 # Each module imports only from modules that stand before it.
 ORDER = [
