@@ -120,10 +120,6 @@ class Waiting:
             self._ended = batch
 
 
-def _clock(client: "Client | AsyncClient") -> Clock:
-    return getattr(client.transport, "monotonic", time.monotonic)
-
-
 def _in_time(client: C, waiting: Waiting) -> C:
     """The client, bound to end a call by the deadline; the last look gets a second."""
     limits = [limit for limit in (waiting.left, client.config.deadline) if limit is not None]
@@ -147,7 +143,7 @@ def wait(
     """
     waiting = Waiting(
         batch,
-        _clock(client),
+        client.clock,
         longest=longest,
         deadline=deadline,
         grace=grace,
@@ -176,7 +172,7 @@ async def wait_async(
     """As `wait`, for an `AsyncClient`."""
     waiting = Waiting(
         batch,
-        _clock(client),
+        client.clock,
         longest=longest,
         deadline=deadline,
         grace=grace,

@@ -20,7 +20,7 @@ from claude_lite.operations import Operation, RawRequest, StreamOperation
 from claude_lite.stream_exchange import StreamExchange
 from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 from claude_lite.tokens import AsyncTokens, Tokens
-from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep, Transport
+from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sleep, Transport
 
 if TYPE_CHECKING:
     from claude_lite import namespaces
@@ -107,6 +107,17 @@ class _Client(Generic[T]):
         """The transport in use."""
         return self._link.get()
 
+    @property
+    def clock(self) -> Clock:
+        """The time that calls are measured by: the transport's own clock, where it has one."""
+        return self._link.clock
+
+    def _stream_exchange(
+        self, operation: StreamOperation[E, R], *, collect: bool
+    ) -> StreamExchange[E, R]:
+        collect = collect or getattr(operation, "collect", False)
+        return StreamExchange(operation, self.config, self._link.clock, collect=collect)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"config": self.config, "_link": self._link}
 
@@ -161,8 +172,7 @@ class Client(_Client[Transport]):
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
-        collect = collect or getattr(operation, "collect", False)
-        exchange = StreamExchange(operation, self.config, self._link.clock, collect=collect)
+        exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
         return cls(exchange, self._link.get(), self._token)
 
@@ -258,8 +268,7 @@ class AsyncClient(_Client[AsyncTransport]):
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
-        collect = collect or getattr(operation, "collect", False)
-        exchange = StreamExchange(operation, self.config, self._link.clock, collect=collect)
+        exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
         return cls(exchange, self._link.get(), self._token)
 

@@ -31,7 +31,6 @@ from claude_lite.retry import Failure, budget_for
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
-E = TypeVar("E")
 
 MAX_REDIRECTS: Final = 3
 ERROR: Final = 400

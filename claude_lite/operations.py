@@ -306,10 +306,10 @@ def too_large(size: int, limit: int) -> RequestTooLarge:
     )
 
 
-def json_body(response: Response, limit: int | None = None) -> Any:
+def json_body(response: Response) -> Any:
     """The body as JSON; raises `UnexpectedResponse` if it is something else."""
     try:
-        return loads(decoded(response, limit))
+        return loads(decoded(response, None))
     except ValueError:
         kind = response.headers.get("content-type", "no content-type")
         raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None

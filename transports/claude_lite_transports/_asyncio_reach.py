@@ -25,7 +25,7 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Request
 from claude_lite_transports._dial import (
-    _KEEP_ALIVE,
+    KEEP_ALIVE,
     Proxy,
     Route,
     bare,
@@ -137,7 +137,7 @@ async def _try(address: Address) -> socket.socket:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEP_ALIVE:
+        for name, value in KEEP_ALIVE:
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         await asyncio.get_running_loop().sock_connect(sock, where)

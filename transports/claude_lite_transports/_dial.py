@@ -40,7 +40,7 @@ _AUTHORITY: Final = re.compile(
 )
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65535
-_KEEP_ALIVE: Final = (
+KEEP_ALIVE: Final = (
     ("TCP_KEEPIDLE", 60),
     ("TCP_KEEPALIVE", 60),  # the same on macOS
     ("TCP_KEEPINTVL", 60),
@@ -238,7 +238,7 @@ def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
             sock.settimeout(left and left / (len(addresses) - waiting))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEP_ALIVE:
+            for name, value in KEEP_ALIVE:
                 if hasattr(socket, name):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             sock.connect(address)
