@@ -4,12 +4,15 @@
 #   make test    run the tests
 #   make check   lint, formatting, types
 #   make bench   measure what a call costs, beside other clients; some minutes
+#   make soak    a million calls with faults; most of an hour, Linux only
+#   make fuzz    feed the parsers what no server sends, for SECONDS=60; Linux only
 #   make clean   remove .venv and what was built
 
 PYTHON ?= python3
+SECONDS ?= 60
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench soak fuzz clean
 .DEFAULT_GOAL := test
 
 $(BIN)/pip:
@@ -47,5 +50,15 @@ check: .venv/installed-dev
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
+soak: .venv/installed-bench
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+.venv/installed-fuzz: .venv/installed-dev
+	$(BIN)/pip install --quiet --group fuzz
+	touch $@
+
+fuzz: .venv/installed-fuzz
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
 clean:
-	rm -rf .venv dist build demo-results.jsonl .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .fuzz dist build demo-results.jsonl .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ client's process count, which do not grow where it waits.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -93,8 +94,10 @@ def _fresh() -> Iterator[Worker]:
 
 def _imported(modules: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-c", IMPORT, *modules]
+    # With its bytecode not written down, a module that was edited would be compiled each time.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ended = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LONGEST, check=False
     )
     if ended.returncode:
         return {"skip": ended.stderr.strip().split("\n")[-1][:200]}

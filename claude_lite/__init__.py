@@ -3,8 +3,10 @@
 `AsyncClient` and `Client` make calls; `CreateMessage` and its kin are calls as values; the
 leaves of `ClaudeError` are what can go wrong; `standard`, `never` and `defer` are retry
 policies. Transports live in the package `claude_lite_transports`. Importing this loads none
-of them, and makes no I/O.
+of them, and makes no I/O. What only streams need is loaded with the first one.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from claude_lite.client import AsyncClient, Client
 from claude_lite.config import Secret, __version__
@@ -12,8 +14,6 @@ from claude_lite.content import *  # noqa: F403  # all of them, by their __all__
 from claude_lite.content import __all__ as _content
 from claude_lite.errors import *  # noqa: F403  # likewise
 from claude_lite.errors import __all__ as _errors
-from claude_lite.events import *  # noqa: F403  # likewise
-from claude_lite.events import __all__ as _events
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.model import Model, Result
 from claude_lite.models import *  # noqa: F403  # likewise
@@ -21,6 +21,30 @@ from claude_lite.models import __all__ as _models
 from claude_lite.operations import Operation, RawRequest
 from claude_lite.retry import RetryPolicy, defer, never, standard
 from claude_lite.wire import AsyncTransport, Request, Response, Transport
+
+if TYPE_CHECKING:
+    from claude_lite.events import *  # noqa: F403  # likewise
+
+_events = (
+    "CitationsDelta",
+    "CompactionDelta",
+    "ContentBlockDeltaEvent",
+    "ContentBlockStartEvent",
+    "ContentBlockStopEvent",
+    "Delta",
+    "Event",
+    "InputJSONDelta",
+    "MessageDeltaEvent",
+    "MessageStartEvent",
+    "MessageStopEvent",
+    "PingEvent",
+    "SignatureDelta",
+    "TextDelta",
+    "ThinkingDelta",
+    "UnknownDelta",
+    "UnknownEvent",
+)
+"""All that there is in `claude_lite.events`."""
 
 __all__ = [  # noqa: PLE0604  # strings all
     "AsyncClient",
@@ -47,3 +71,16 @@ __all__ = [  # noqa: PLE0604  # strings all
     *_events,
     *_models,
 ]
+
+if not TYPE_CHECKING:  # a checker sees them imported above
+
+    def __getattr__(name: str) -> Any:
+        """Load the events when one is first asked for."""
+        if name not in _events:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from claude_lite import events  # noqa: PLC0415  # as said
+
+        return getattr(events, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -10,19 +10,37 @@ from claude_lite.errors import UsageError
 
 
 class Arrival:
-    """The file *path* while it is being downloaded; left by an exception, there is no file."""
+    """The file *path* while it is being downloaded; left by an exception, there is no file.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    What is there already is replaced only with *overwrite*, a link itself and never its target.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self.size = 0
-        self._partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._overwrite = overwrite
+        # Not made of the file's name, which may be as long as a name can be.
+        self._partial = self.path.parent / f".{secrets.token_hex(8)}.part"
 
     def __enter__(self) -> Self:
+        self._check()
         try:
             self._file = self._partial.open("xb")
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
         return self
+
+    def _check(self) -> None:
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return
+        except ValueError:  # NUL, or half a surrogate pair
+            raise UsageError(f"{str(self.path)!r} cannot be the path of a file") from None
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+        if not self._overwrite:
+            raise UsageError(f"{self.path} exists: overwrite=True replaces it")
 
     def write(self, piece: bytes) -> None:
         """Add a piece; raises `OSError` if the disk does not take it."""
@@ -37,6 +55,7 @@ class Arrival:
         try:
             self._file.close()
             if kind is None:
+                self._check()  # somebody else may have made it meanwhile
                 self._partial.replace(self.path)
         except OSError as failure:
             if kind is None:

@@ -238,4 +238,4 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
 
     def decoder(self, head: Response, config: Config) -> LinesDecoder[BatchEntry]:
         """What the body of the response is fed to."""
-        return LinesDecoder(head, BatchEntry, config.max_event)
+        return LinesDecoder(head, BatchEntry, config.max_event, config.limits)

@@ -6,14 +6,15 @@ These are the decoders of streamed operations such as a file's download and a ba
 from collections import deque
 from typing import Any, Final, Generic, TypeVar, cast
 
-from claude_lite.codec import hook_for, loads
+from claude_lite.codec import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
-from claude_lite.responses import unexpected
-from claude_lite.wire import Response
+from claude_lite.responses import parse_json, unexpected
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 T = TypeVar("T")
 
 NEWLINE: Final = b"\n"
+PIECE_ITSELF: Final = 64  # bytes of memory, however short it is
 
 
 class _Body:
@@ -40,22 +41,30 @@ class _Body:
 class BytesDecoder(_Body):
     """The decoder of a download. Items are pieces of it, and the result is what was not taken.
 
-    So a download that is read piece by piece is not held, however large it is.
+    So a download that is read piece by piece is not held, however large it is; one that is not
+    may have *max_held* bytes.
     """
 
-    def __init__(self, head: Response) -> None:
+    def __init__(self, head: Response, max_held: int | None = None) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()
+        self._limit = max_held
+        self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
         """Take a chunk and give it back."""
         self.begun = True
         self._pieces.append(data)
+        self._held += len(data) + PIECE_ITSELF
+        if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
+            what = f"over {self._limit} bytes of a download that is not taken piece by piece"
+            self.fail(ResponseTooLarge.past("max_response", self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:
         """A piece, as it is; pieces are taken in their order."""
         self._pieces.popleft()
+        self._held -= len(raw) + PIECE_ITSELF
         return raw
 
     def result(self) -> bytes:
@@ -66,10 +75,17 @@ class BytesDecoder(_Body):
 class LinesDecoder(_Body, Generic[T]):
     """The decoder of JSON lines. Items are of *cls*; only what is being read is held."""
 
-    def __init__(self, head: Response, cls: Any, max_line: int | None = None) -> None:
+    def __init__(
+        self,
+        head: Response,
+        cls: Any,
+        max_line: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         super().__init__(head)
         self._hook = hook_for(cls)
         self._limit = max_line
+        self._limits = limits
         self._rest = bytearray()
 
     error: ClaudeError | None
@@ -78,13 +94,13 @@ class LinesDecoder(_Body, Generic[T]):
         """Take a chunk and return the objects whose lines it completes."""
         end = data.rfind(NEWLINE)
         if end < 0:
+            found = []
             self._rest += data
-            if self._limit is not None and len(self._rest) > self._limit:
-                self.fail(ResponseTooLarge(f"a line of over {self._limit} bytes"))
-            return []
-        lines = (bytes(self._rest) + data[:end]).split(NEWLINE)
-        self._rest = bytearray(data[end + 1 :])
-        return self._parsed(lines)
+        else:
+            found = self._parsed((bytes(self._rest) + data[:end]).split(NEWLINE))
+            self._rest = bytearray(data[end + 1 :])
+        self._check_size(self._rest)
+        return found
 
     def close(self) -> list[dict[str, Any]]:
         """The body is over, and with it its last line, which may lack a line end."""
@@ -102,14 +118,22 @@ class LinesDecoder(_Body, Generic[T]):
     def _parsed(self, lines: list[bytes]) -> list[dict[str, Any]]:
         found = []
         for line in lines:
+            self._check_size(line)
             if self.error is not None or not line.strip():
                 continue
             try:
-                item = loads(line)
+                item = parse_json(line, self._limits)
                 self._hook({**item})
+            except ResponseTooLarge as error:
+                self.fail(error)
             except (ValueError, TypeError):
                 self.fail(unexpected(self.head, "a line that is not what the API sends"))
             else:
                 found.append(item)
                 self.begun = True
         return found
+
+    def _check_size(self, line: bytes | bytearray) -> None:
+        if self._limit is not None and len(line) > self._limit:
+            what = f"a line of over {self._limit} bytes"
+            self.fail(ResponseTooLarge.past("max_event", self._limit, what))

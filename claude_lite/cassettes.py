@@ -162,12 +162,14 @@ def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     try:
         text = path.read_bytes().decode("utf-8-sig")
         data = vcr.load_yaml(text) if SUFFIXES.get(path.suffix) == "vcr" else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is neither JSON nor YAML: {error}") from None
     if isinstance(data, dict) and "log" in data:
         return har.from_har(data, redactor)
-    first: Any = next(iter(data.get("interactions") or ()), {}) if isinstance(data, dict) else {}
-    if isinstance(first, dict) and "uri" in first.get("request", {}):
+    items: Any = data.get("interactions") if isinstance(data, dict) else None
+    first: Any = items[0] if isinstance(items, list) and items else None
+    request: Any = first.get("request") if isinstance(first, dict) else None
+    if isinstance(request, dict) and "uri" in request:
         return vcr.from_vcr(data, redactor)
     return load(path)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from claude_lite import cassettes
 from claude_lite.client import AsyncClient, Client
 from claude_lite.config import __version__
-from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.errors import ClaudeError, UsageError, visible
 
 if TYPE_CHECKING:
     from claude_lite.emulator import Emulator
@@ -362,7 +362,7 @@ def explained(error: ClaudeError) -> str:
 
 def say(text: str, *, newline: bool = False) -> None:
     """Tell the user something, on standard error; *newline*: on a line of its own."""
-    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {text}\n")
+    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {visible(text)}\n")
 
 
 def show(text: str) -> str:

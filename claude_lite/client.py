@@ -17,14 +17,14 @@ from claude_lite.exchange import Exchange
 from claude_lite.link import Link
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.operations import Operation, RawRequest, StreamOperation
-from claude_lite.stream_exchange import StreamExchange
-from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sleep, Transport
 
 if TYPE_CHECKING:
     from claude_lite import namespaces
     from claude_lite.pages import ListOperation, Page
+    from claude_lite.stream_exchange import StreamExchange
+    from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -114,7 +114,9 @@ class _Client(Generic[T]):
 
     def _stream_exchange(
         self, operation: StreamOperation[E, R], *, collect: bool
-    ) -> StreamExchange[E, R]:
+    ) -> "StreamExchange[E, R]":
+        from claude_lite.stream_exchange import StreamExchange  # noqa: PLC0415  # only for streams
+
         collect = collect or getattr(operation, "collect", False)
         return StreamExchange(operation, self.config, self._link.clock, collect=collect)
 
@@ -141,37 +143,43 @@ class Client(_Client[Transport]):
     def send(self, operation: Operation[R]) -> R:
         """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
         if isinstance(operation, StreamOperation):
-            with self.stream(operation, collect=True) as stream:
+            with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", stream.final())
         transport = self._link.get()
         exchange = Exchange(operation, self.config, self._link.clock)
-        while not isinstance(action := exchange.next_action(), Done):
-            if isinstance(action, Request):
-                try:
-                    response = transport.send(action)
-                except ClaudeError as error:
-                    exchange.receive_failure(error)
+        try:
+            while not isinstance(action := exchange.next_action(), Done):
+                if isinstance(action, Request):
+                    try:
+                        response = transport.send(action)
+                    except ClaudeError as error:
+                        exchange.receive_failure(error)
+                    else:
+                        exchange.receive_response(response)
+                        del response  # from tracebacks that show variables: it may quote our key
+                elif isinstance(action, Sleep):
+                    transport.sleep(action.seconds)
                 else:
-                    exchange.receive_response(response)
-                    del response  # from tracebacks that show variables: it may quote our key
-            elif isinstance(action, Sleep):
-                transport.sleep(action.seconds)
-            else:
-                exchange.receive_token(self._token(action.stale))
+                    exchange.receive_token(self._token(action.stale))
+        except BaseException as error:
+            exchange.abandon(error)
+            raise
         return action.result
 
     @overload
-    def stream(self, operation: StreamMessage, *, collect: bool = False) -> MessageStream: ...
+    def stream(self, operation: StreamMessage, *, collect: bool = False) -> "MessageStream": ...
     @overload
     def stream(
         self, operation: StreamOperation[E, R], *, collect: bool = False
-    ) -> Stream[E, R]: ...
+    ) -> "Stream[E, R]": ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
         """Open *operation*'s response for reading: a context manager.
 
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
+        from claude_lite.streams import MessageStream, Stream  # noqa: PLC0415  # only for streams
+
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
         return cls(exchange, self._link.get(), self._token)
@@ -193,15 +201,21 @@ class Client(_Client[Transport]):
         return (item for page in self.pages(operation) for item in page.data)
 
     def download(
-        self, operation: StreamOperation[bytes, bytes], path: str | os.PathLike[str]
+        self,
+        operation: StreamOperation[bytes, bytes],
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
     ) -> int:
         """Write what *operation* downloads to the file *path*, and return its size in bytes.
 
-        The file appears only once it is complete.
+        The file appears only once it is complete. Raises `UsageError` if *path* exists, unless
+        *overwrite*, or if it cannot be written. A name that the API gave is not a path: see
+        `claude_lite.files.path_within`.
         """
         from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
 
-        with self.stream(operation) as stream, Arrival(path) as arrival:
+        with Arrival(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
             for piece in stream:
                 arrival.write(piece)
         return arrival.size
@@ -237,37 +251,48 @@ class AsyncClient(_Client[AsyncTransport]):
     async def send(self, operation: Operation[R]) -> R:
         """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
         if isinstance(operation, StreamOperation):
-            async with self.stream(operation, collect=True) as stream:
+            async with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", await stream.final())
         transport = self._link.get()
         exchange = Exchange(operation, self.config, self._link.clock)
-        while not isinstance(action := exchange.next_action(), Done):
-            if isinstance(action, Request):
-                try:
-                    response = await transport.send(action)
-                except ClaudeError as error:
-                    exchange.receive_failure(error)
+        try:
+            while not isinstance(action := exchange.next_action(), Done):
+                if isinstance(action, Request):
+                    try:
+                        response = await transport.send(action)
+                    except ClaudeError as error:
+                        exchange.receive_failure(error)
+                    else:
+                        exchange.receive_response(response)
+                        del response  # from tracebacks that show variables: it may quote our key
+                elif isinstance(action, Sleep):
+                    await transport.sleep(action.seconds)
                 else:
-                    exchange.receive_response(response)
-                    del response  # from tracebacks that show variables: it may quote our key
-            elif isinstance(action, Sleep):
-                await transport.sleep(action.seconds)
-            else:
-                exchange.receive_token(await self._token(action.stale))
+                    exchange.receive_token(await self._token(action.stale, exchange.left))
+        except BaseException as error:
+            exchange.abandon(error)
+            raise
         return action.result
 
     @overload
-    def stream(self, operation: StreamMessage, *, collect: bool = False) -> AsyncMessageStream: ...
+    def stream(
+        self, operation: StreamMessage, *, collect: bool = False
+    ) -> "AsyncMessageStream": ...
     @overload
     def stream(
         self, operation: StreamOperation[E, R], *, collect: bool = False
-    ) -> AsyncStream[E, R]: ...
+    ) -> "AsyncStream[E, R]": ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
         """Open *operation*'s response for reading: an asynchronous context manager.
 
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
+        from claude_lite.streams import (  # noqa: PLC0415  # only for streams
+            AsyncMessageStream,
+            AsyncStream,
+        )
+
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
         return cls(exchange, self._link.get(), self._token)
@@ -289,22 +314,26 @@ class AsyncClient(_Client[AsyncTransport]):
         return (item async for page in self.pages(operation) for item in page.data)
 
     async def download(
-        self, operation: StreamOperation[bytes, bytes], path: str | os.PathLike[str]
+        self,
+        operation: StreamOperation[bytes, bytes],
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
     ) -> int:
-        """Write what *operation* downloads to the file *path*, and return its size in bytes.
+        """Write what *operation* downloads to the file *path*, as `Client.download` does.
 
-        The file appears only once it is complete. Pieces are small, and written at once.
+        Pieces are small, and written at once.
         """
         from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
 
-        async with self.stream(operation) as stream:
-            with Arrival(path) as arrival:
+        with Arrival(path, overwrite=overwrite) as arrival:
+            async with self.stream(operation) as stream:
                 async for piece in stream:
                     arrival.write(piece)
         return arrival.size
 
-    async def _token(self, stale: str | None) -> str:
-        return await self._link.tokens(AsyncTokens, self.config).get(stale)
+    async def _token(self, stale: str | None, within: float | None) -> str:
+        return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
 
     async def close(self) -> None:
         """Close this loop's connections; the next call opens new ones."""

@@ -7,16 +7,14 @@ https://docs.claude.com/en/api/openai-sdk (meant for trials).
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from claude_lite.codec import StructureError, hook_for
 from claude_lite.config import Config
 from claude_lite.errors import ClaudeError, StreamTruncated
 from claude_lite.model import Result, model
 from claude_lite.operations import JSON, Operation, Route, StreamOperation, operation
-from claude_lite.responses import error_from_envelope, unexpected
+from claude_lite.responses import check_kept, error_from_envelope, parse_json, unexpected, values_in
 from claude_lite.sse import SSEDecoder
-from claude_lite.wire import Response
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 
 @model
@@ -43,15 +41,22 @@ class ChatCompletion(Result):
 
     @property
     def text(self) -> str:
-        """The text of the first choice."""
-        message = self.choices[0].get("message") or self.choices[0].get("delta") or {}
-        return message.get("content") or ""
+        """The text of the first choice; empty where there is none."""
+        choice = _object(self.choices[0]) if self.choices else {}
+        message = _object(choice.get("message")) or _object(choice.get("delta"))
+        return str(message.get("content") or "")
 
 
 class _PiecesDecoder:
     """The decoder of a stream of events that are all of one kind, up to the last one."""
 
-    def __init__(self, head: Response, cls: Any, max_event: int | None) -> None:
+    def __init__(
+        self,
+        head: Response,
+        cls: Any,
+        max_event: int | None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self.head = head
         self.begun = False
         self.complete = False
@@ -59,6 +64,8 @@ class _PiecesDecoder:
         self.pieces: list[dict[str, Any]] = []
         self._sse = SSEDecoder(max_event)
         self._hook = hook_for(cls)
+        self._limits = limits
+        self._values = 0
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk; return the pieces that it completes."""
@@ -68,7 +75,7 @@ class _PiecesDecoder:
                 if not self.complete and self.error is None:
                     found += self._piece(name, text)
         except ClaudeError as error:
-            self.error = error
+            self.fail(error)
         return found
 
     def fail(self, error: ClaudeError) -> None:
@@ -97,7 +104,7 @@ class _PiecesDecoder:
             self.complete = True
             return []
         try:
-            piece = orjson.loads(text)
+            piece = parse_json(text, self._limits)
         except ValueError:
             piece = None
         if not isinstance(piece, dict):
@@ -107,6 +114,8 @@ class _PiecesDecoder:
             return []
         if name == "ping" or piece.get("type") == "ping":
             return []
+        self._values += values_in(text)
+        check_kept(self._values, self._limits)
         self.begun = True
         self.pieces.append(piece)
         self.complete = self.is_last(piece)
@@ -140,31 +149,51 @@ class ChatDecoder(_PiecesDecoder):
 
     def result(self) -> ChatCompletion:
         """All of it."""
+        try:
+            return self.item(self._whole())  # type: ignore[no-any-return]  # a generated function
+        except (AttributeError, TypeError) as error:
+            raise unexpected(self.head, f"a chat completion out of shape ({error})") from None
+
+    def _whole(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": ""}
+        calls: dict[int, dict[str, Any]] = {}
+        texts: list[str] = []
         finish: str | None = None
         whole: dict[str, Any] = {}
         for piece in self.pieces:
             whole |= {k: v for k, v in piece.items() if v is not None}
             for choice in piece.get("choices") or []:
-                _add(message, choice.get("delta") or {})
+                delta = choice.get("delta") or {}
+                texts.append(delta.get("content") or "")
+                for call in delta.get("tool_calls") or []:
+                    _add(calls, call)
                 finish = choice.get("finish_reason") or finish
+        message["content"] = "".join(texts)
+        if calls:
+            message["tool_calls"] = [_joined(calls[index]) for index in sorted(calls)]
         choice = {"index": 0, "message": message, "finish_reason": finish}
-        return self.item({**whole, "object": "chat.completion", "choices": [choice]})  # type: ignore[no-any-return]  # a generated function
+        return {**whole, "object": "chat.completion", "choices": [choice]}
 
 
-def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Fold one delta into the message, tool calls by their index."""
-    message["content"] += delta.get("content") or ""
-    for call in delta.get("tool_calls") or []:
-        calls = message.setdefault("tool_calls", [])
-        while len(calls) <= call.get("index", 0):
-            calls.append(
-                {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-            )
-        known, function = calls[call.get("index", 0)], call.get("function") or {}
-        known["id"] = call.get("id") or known["id"]
-        known["function"]["name"] += function.get("name") or ""
-        known["function"]["arguments"] += function.get("arguments") or ""
+def _add(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
+    """Fold a piece of a tool call into the calls by index."""
+    known = calls.setdefault(
+        piece.get("index") or 0,
+        {"id": None, "type": "function", "function": {"name": [], "arguments": []}},
+    )
+    function = piece.get("function") or {}
+    known["id"] = piece.get("id") or known["id"]
+    known["function"]["name"].append(function.get("name") or "")
+    known["function"]["arguments"].append(function.get("arguments") or "")
+
+
+def _joined(call: dict[str, Any]) -> dict[str, Any]:
+    """The call with its texts put together, once: to do so piece by piece is quadratic."""
+    return {**call, "function": {name: "".join(v) for name, v in call["function"].items()}}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @operation
@@ -199,7 +228,7 @@ class StreamCompletion(_CompletionParams, StreamOperation[Completion, Completion
 
     def decoder(self, head: Response, config: Config) -> CompletionDecoder:
         """What the body of the response is fed to."""
-        return CompletionDecoder(head, Completion, config.max_event)
+        return CompletionDecoder(head, Completion, config.max_event, config.limits)
 
 
 @operation
@@ -239,4 +268,4 @@ class StreamChatCompletion(_ChatParams, StreamOperation[ChatCompletion, ChatComp
 
     def decoder(self, head: Response, config: Config) -> ChatDecoder:
         """What the body of the response is fed to."""
-        return ChatDecoder(head, ChatCompletion, config.max_event)
+        return ChatDecoder(head, ChatCompletion, config.max_event, config.limits)

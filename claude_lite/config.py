@@ -5,21 +5,21 @@ credential is found again, in the process that unpickles it, where it came from 
 environment, or the importable function that was given).
 """
 
-import functools
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypedDict
-from urllib.parse import urlsplit
+from typing import Any, Final, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
 
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.logs import Observer
 from claude_lite.retry import RetryPolicy, standard
-from claude_lite.wire import MASK, SECRET_HEADERS, Dialect, Limits, MaskedStr
+from claude_lite.wire import DEFAULT_LIMITS, MASK, SECRET_HEADERS, Dialect, Limits, MaskedStr
+
+T = TypeVar("T")
 
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 __version__: Final = "0.1.0"
@@ -79,8 +79,8 @@ def header_value(name: str, value: object) -> str:
     text = value if isinstance(value, str) else str(value)
     if not name or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' or c > "~" for c in name):
         raise UsageError(f"{name!r} cannot be the name of a header")
-    if any(c in text for c in "\r\n\0"):
-        raise UsageError(f"the value of header {name!r} has a line break or NUL in it")
+    if any((c < " " and c != "\t") or c == "\x7f" for c in text):
+        raise UsageError(f"the value of header {name!r} has a line break or other control in it")
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:
@@ -133,6 +133,22 @@ def _policy(_: object, __: object, value: object) -> None:
         raise UsageError("retry has to be a policy: standard(), never() or defer()")
 
 
+class _Kept(Generic[T]):
+    """A property that is found out at its first use, and kept.
+
+    There is no lock, as `functools.cached_property` has one up to Python 3.11, for all instances
+    together: a slow `api_key` function would hold up all clients, and a forked child for ever.
+    """
+
+    def __init__(self, find: Callable[[Any], T]) -> None:
+        self._find = find
+        self.__doc__ = find.__doc__
+
+    def __get__(self, instance: object, owner: type) -> T:
+        found = self._find(instance)
+        return cast("T", instance.__dict__.setdefault(self._find.__name__, found))
+
+
 class Options(TypedDict, total=False):
     """The options of a client by name; `Config` says what they mean."""
 
@@ -150,6 +166,10 @@ class Options(TypedDict, total=False):
     deadline: float | None
     max_response: int | None
     max_event: int | None
+    max_head: int | None
+    max_headers: int | None
+    max_depth: int | None
+    max_values: int | None
     observe: Observer | None
 
 
@@ -161,6 +181,21 @@ class Config:
     but pings, `deadline` the whole call with its retries and waits. With a `dialect` (another
     platform, of `claude_lite.dialects`) `base_url` is its own, and no credential in the
     environment is sent but that platform's.
+
+    What a reply may cost is bounded, and past a bound is `ResponseTooLarge`, which names it:
+
+    - `max_response`: a body that is held whole, as it came and decompressed; a download that
+      is not taken piece by piece.
+    - `max_event`: one event or line of a stream; the message that events come to, unless
+      `max_response` is more. Text that is not plain ASCII counts six times, as it may in memory.
+    - `max_head`: all that is neither body nor its size, interim replies and trailers included.
+    - `max_headers`: the number of headers in a head.
+    - `max_depth`: the levels of JSON. Python cannot compare, copy or pickle many more.
+    - `max_values`: the numbers, texts, lists and objects in one reply or event, since a byte of
+      JSON can stand for fifty in memory. A stream that is collected may have three times as many.
+
+    By default no reply costs more than 120 MB, or holds an event loop for over a tenth of a
+    second. Of an error's body the first megabyte is read; its status says enough.
     """
 
     api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=_conceal)
@@ -174,8 +209,12 @@ class Config:
     connect_timeout: float | None = field(default=10.0, validator=_positive)
     content_timeout: float | None = field(default=600.0, validator=_positive)
     deadline: float | None = field(default=3600.0, validator=_positive)
-    max_response: int | None = field(default=64 * MEGABYTE, validator=_positive)
-    max_event: int | None = field(default=64 * MEGABYTE, validator=_positive)
+    max_response: int | None = field(default=DEFAULT_LIMITS.max_response, validator=_positive)
+    max_event: int | None = field(default=40 * MEGABYTE, validator=_positive)
+    max_head: int | None = field(default=DEFAULT_LIMITS.max_head, validator=_positive)
+    max_headers: int | None = field(default=DEFAULT_LIMITS.max_headers, validator=_positive)
+    max_depth: int | None = field(default=DEFAULT_LIMITS.max_depth, validator=_positive)
+    max_values: int | None = field(default=DEFAULT_LIMITS.max_values, validator=_positive)
     observe: Observer | None = None
     dialect: Dialect | None = None
 
@@ -205,27 +244,36 @@ class Config:
         _check_names(options, options.get("dialect"))
         return cls(**options)
 
-    @functools.cached_property
+    @_Kept
     def origin(self) -> str:
         """Scheme, host and port of `base_url`."""
-        return "{}://{}".format(*urlsplit(self.base_url)[:2]).lower()
+        return "/".join(self.base_url.split("/")[:3]).lower()
 
-    @functools.cached_property
+    @_Kept
     def limits(self) -> Limits:
-        """What transports have to hold an attempt to."""
-        return Limits(self.connect_timeout, self.timeout, self.deadline, self.max_response)
+        """What each attempt is held to."""
+        return Limits(
+            connect=self.connect_timeout,
+            read=self.timeout,
+            total=self.deadline,
+            max_response=self.max_response,
+            max_head=self.max_head,
+            max_headers=self.max_headers,
+            max_depth=self.max_depth,
+            max_values=self.max_values,
+        )
 
     @property
     def token_provider(self) -> "Callable[[], Any] | None":
         """The function that mints tokens, if there is one."""
         return self.auth_token if callable(self.auth_token) else None
 
-    @functools.cached_property
+    @_Kept
     def json_headers(self) -> Mapping[str, str]:
         """The headers of a request with a JSON body, made once and shared by all of them."""
         return {**self.bare_headers, "content-type": "application/json"}
 
-    @functools.cached_property
+    @_Kept
     def bare_headers(self) -> Mapping[str, str]:
         """The headers of a request without a body. Raises `CredentialMissing`."""
         return {
@@ -258,18 +306,17 @@ class Config:
             advice="A client that was unpickled has to find its key again; it is never pickled.",
         )
 
-    def secrets(self) -> list[str]:
+    def secrets(self) -> list[MaskedStr]:
         """The credential as it is on the wire; to be taken out of what others wrote."""
         try:
-            headers = self.bare_headers
+            return self._secrets
         except UsageError:
             return []
-        return [
-            word
-            for value in headers.values()
-            if isinstance(value, MaskedStr)
-            for word in secret_words(value)
-        ]
+
+    @_Kept
+    def _secrets(self) -> list[MaskedStr]:
+        values = [value for value in self.bare_headers.values() if isinstance(value, MaskedStr)]
+        return [word for value in values for word in secret_words(value)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
@@ -296,9 +343,9 @@ def bearer(token: MaskedStr) -> dict[str, str]:
     return {"authorization": MaskedStr(f"Bearer {_clean('auth_token', token)}")}
 
 
-def secret_words(value: str) -> list[str]:
+def secret_words(value: str) -> list[MaskedStr]:
     """What of a credential must not show; anything shorter would blot out ordinary words."""
-    return [word for word in value.split() if len(word) >= SHORTEST_SECRET]
+    return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
 
 
 def _environment(name: str) -> MaskedStr | None:

@@ -53,7 +53,8 @@ class ContentDecoder:
                 raise UnexpectedResponse(f"a body that does not decompress: {error}") from None
             self._size += len(piece)
             if self._limit is not None and self._size > self._limit:
-                raise ResponseTooLarge(f"a body of over {self._limit} bytes once decompressed")
+                what = f"a body of over {self._limit} bytes once decompressed"
+                raise ResponseTooLarge.past("max_response", self._limit, what)
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             # zlib may hold some back that it has already read

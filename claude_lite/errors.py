@@ -36,9 +36,10 @@ Source: https://docs.claude.com/en/api/errors
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from claude_lite.rate_limits import RateLimits, rate_limits
+if TYPE_CHECKING:
+    from claude_lite.rate_limits import RateLimits
 
 __all__ = [
     "APIError",
@@ -70,6 +71,24 @@ __all__ = [
     "UnexpectedResponse",
     "UsageError",
 ]
+
+D = TypeVar("D")
+
+KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("message", "type", "error_code", "advice", "phase"), str),
+    **dict.fromkeys(("request_id", "organization_id"), str),
+    **dict.fromkeys(("status", "attempts"), int),
+    **dict.fromkeys(("retry_after", "delay"), (int, float)),
+    "details": dict,
+}
+"""The type of an error's fields as plain data, by name."""
+
+
+def visible(text: str) -> str:
+    """*text* in one line, with escapes for what would not show, or would steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class ClaudeError(Exception):
@@ -141,34 +160,51 @@ class ClaudeError(Exception):
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "ClaudeError":
-        """Rebuild an error from `to_dict`; an unknown class becomes a `ClaudeError`."""
-        cls = _by_name().get(data.get("error", ""), ClaudeError)
-        return cls(**{name: data[name] for name in cls.FIELDS if name in data})
+        """Rebuild an error from `to_dict`; an unknown class becomes a `ClaudeError`.
+
+        Raises `UsageError` for fields that `to_dict` does not write.
+        """
+        cls = _by_name().get(str(data.get("error")), ClaudeError)
+        given = {name: data[name] for name in cls.FIELDS if data.get(name) is not None}
+        wrong = [name for name in given if not isinstance(given[name], KINDS.get(name, object))]
+        if wrong:
+            raise UsageError(f"not an error: {', '.join(wrong)} cannot be what it is")
+        return cls(**given)
+
+    def _detail(self, name: str, kind: type[D]) -> D | None:
+        """One of `details`; None if it is of another *kind*, for the server may add its own."""
+        value = self.details.get(name)
+        return value if isinstance(value, kind) else None
 
     @property
     def partial(self) -> dict[str, Any] | None:
         """The part of the message that a broken stream had brought, as the API writes it."""
-        return self.details.get("partial")
+        return self._detail("partial", dict)
 
     @property
     def workspace_id(self) -> str | None:
         """The workspace that the credential belongs to (`wrkspc_…`), if the response said so."""
-        return self.details.get("workspace_id")
+        return self._detail("workspace_id", str)
 
     @property
-    def rate_limits(self) -> RateLimits:
+    def rate_limits(self) -> "RateLimits":
         """The rate limits that were in force, as far as the response told them."""
-        return rate_limits(self.details.get("rate_limits") or {})
+        from claude_lite.rate_limits import rate_limits  # noqa: PLC0415  # seldom asked for
+
+        return rate_limits(self._detail("rate_limits", dict) or {})
 
     @property
     def usage(self) -> dict[str, Any] | None:
         """The usage known so far when a stream broke, as the API writes it."""
-        return self.details.get("usage")
+        return self._detail("usage", dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args
 
     def __str__(self) -> str:
+        return visible(self._text())  # a server's words must not look like lines of a log
+
+    def _text(self) -> str:
         where = [
             str(self.status) if self.status else "",
             self.type or "",
@@ -186,6 +222,9 @@ class ClaudeError(Exception):
 
 class UsageError(ClaudeError, ValueError):
     """The call is wrong as it stands; nothing was sent."""
+
+    def __str__(self) -> str:
+        return self._text()  # our own words, sometimes in several lines
 
 
 class CredentialMissing(UsageError):
@@ -242,7 +281,7 @@ class APIError(ClaudeError):
     @property
     def should_retry(self) -> bool | None:
         """What the server's `x-should-retry` header says, if it says anything."""
-        return self.details.get("should_retry")
+        return self._detail("should_retry", bool)
 
 
 class InvalidRequest(APIError):
@@ -302,7 +341,23 @@ class UnexpectedResponse(ClaudeError):
 
 
 class ResponseTooLarge(UnexpectedResponse):
-    """A response, event or decompressed body past a limit of this client's own."""
+    """A response past a limit of this client's own: too long, too many, or too deep."""
+
+    @classmethod
+    def past(cls, setting: str, limit: int, what: str) -> Self:
+        """The error about *what* is past *limit*, the value of the option *setting*."""
+        details = {"setting": setting, "limit": limit}
+        return cls(what, advice=f"Raise {setting} to allow it.", details=details)
+
+    @property
+    def setting(self) -> str | None:
+        """The option of the client that sets the limit: "max_response", "max_event", ..."""
+        return self._detail("setting", str)
+
+    @property
+    def limit(self) -> int | None:
+        """The limit that was passed, in the units of its option."""
+        return self._detail("limit", int)
 
 
 class RetryLater(ClaudeError):
@@ -320,7 +375,7 @@ class RetryLater(ClaudeError):
     @property
     def cause(self) -> dict[str, Any] | None:
         """The error behind it, as its `to_dict`."""
-        return self.details.get("cause")
+        return self._detail("cause", dict)
 
 
 BY_TYPE: Final[Mapping[str, type[APIError]]] = {

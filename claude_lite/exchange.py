@@ -10,7 +10,6 @@ Time is read from the clock that is handed in, and never waited for.
 
 import time
 from typing import Any, Final, Generic, TypeVar, cast
-from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, frozen
 
@@ -20,13 +19,14 @@ from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
     ConnectionLost,
+    ResponseTooLarge,
     RetryLater,
     StreamInterrupted,
     TimedOut,
     UnexpectedResponse,
 )
 from claude_lite.operations import Operation
-from claude_lite.responses import decoded, error_from_response, should_retry, unexpected
+from claude_lite.responses import decoded, error_from_response, placed, should_retry, unexpected
 from claude_lite.retry import Failure, budget_for
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
@@ -58,11 +58,10 @@ class Exchange(Generic[R]):
         self.head: Response | None = None
         self._request: Request | None = None
         self._error: ClaudeError | None = None
+        self._failed: ClaudeError | None = None
         self._done: Done[R] | None = None
         self._token: MaskedStr | None = None
         self._stale: MaskedStr | None = None
-        self._retrying: Any = None
-        self._state: Any = None
         self._retries = 0
         self._resent = 0
         self._redirects = 0
@@ -73,9 +72,11 @@ class Exchange(Generic[R]):
         self._ended = False
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
-        """Say what to do next; raises the error that ends the call."""
+        """Say what to do next; raises the error that ends the call, as often as asked."""
         if self._done is not None:
             return self._done
+        if self._failed is not None:
+            raise self._failed.with_traceback(None)
         if self._error is not None:
             error, self._error = self._error, None
             wait = self._decide(error)
@@ -98,7 +99,12 @@ class Exchange(Generic[R]):
             if response.status >= REDIRECT:
                 self._refuse(response)
                 return
-            result = self.operation.parse(response)
+            limits = self.config.limits
+            most = limits.max_response
+            if most is not None and len(response.body) > most:  # of a transport without limits
+                what = f"a response of over {most} bytes"
+                raise placed(ResponseTooLarge.past("max_response", most, what), response)
+            result = self.operation.parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
         else:
@@ -107,6 +113,21 @@ class Exchange(Generic[R]):
     def receive_failure(self, error: ClaudeError) -> None:
         """Report that the last request came to nothing."""
         self._error = error
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the deadline, if there is one."""
+        deadline = self.config.deadline
+        return None if deadline is None else self._started + deadline - self._clock()
+
+    def abandon(self, error: BaseException) -> None:
+        """Report what ended the call from outside: it was cancelled, or got no token.
+
+        An error that `next_action` has raised may be reported, too; it is known.
+        """
+        if isinstance(error, ClaudeError):
+            error.amend(attempts=self.attempts)
+        self._log_end(None, error)
 
     # Attempts
 
@@ -176,6 +197,8 @@ class Exchange(Generic[R]):
 
     def _redirect(self, response: Response) -> None:
         """Follow a redirect that keeps the method and stays where the credential belongs."""
+        from urllib.parse import urljoin, urlsplit  # noqa: PLC0415  # only for redirects
+
         request = cast("Request", self._request)
         try:
             url = urljoin(request.url, response.headers.get("location", ""))
@@ -187,7 +210,7 @@ class Exchange(Generic[R]):
             and target[:2] == urlsplit(request.url)[:2]
             and (response.status in {307, 308} or request.method == "GET")
             and url != request.url
-            and all("!" <= c <= "~" for c in url)
+            and all("!" <= c <= "~" and c != "\\" for c in url)
         )
         if not follow:
             to = target.hostname or "nowhere"
@@ -206,7 +229,8 @@ class Exchange(Generic[R]):
             self._stale, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)
             return 0.0
-        wait = self._wait_after(error)
+        failure = self._failure(error)
+        wait = self.config.retry.wait_after(failure, self.attempts, self._started, self._clock())
         if wait is None:
             raise self._given_up(error)
         if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
@@ -223,26 +247,6 @@ class Exchange(Generic[R]):
             self._resent += 1
         self._log_attempt(error, retry_in=wait)
         return wait
-
-    def _wait_after(self, error: ClaudeError) -> float | None:
-        """Ask the policy; None if it does not try again (tenacity raises the error itself)."""
-        from tenacity import Future, RetryCallState  # noqa: PLC0415  # dear, and only for failures
-
-        if self._retrying is None:
-            self._retrying = self.config.retry.retrying()
-            self._retrying.begin()
-            self._state = RetryCallState(self._retrying, None, (), {})
-            self._state.start_time = self._started
-        state = self._state
-        state.args = (self._failure(error),)
-        state.attempt_number = self.attempts
-        state.outcome_timestamp = self._clock()
-        state.outcome = Future(self.attempts)
-        state.outcome.set_exception(error)
-        try:
-            return float(self._retrying.iter(state))
-        except ClaudeError:
-            return None
 
     def _failure(self, error: ClaudeError) -> Failure:
         return Failure(error, self.operation.resends, self._resent)
@@ -266,6 +270,7 @@ class Exchange(Generic[R]):
         """The error as the caller gets it: with the attempts, and of the frames only ours."""
         error.amend(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
+        self._failed = error
         return error.with_traceback(None)
 
     def _scrub(self, error: ClaudeError) -> None:
@@ -274,7 +279,7 @@ class Exchange(Generic[R]):
         for secret in self._secrets():
             error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
 
-    def _secrets(self) -> list[str]:
+    def _secrets(self) -> list[MaskedStr]:
         tokens = [token for token in (self._token, self._stale) if token is not None]
         if self._signed is not None:
             tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
@@ -299,7 +304,7 @@ class Exchange(Generic[R]):
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
 
-    def _log_end(self, result: object, error: ClaudeError | None = None) -> None:
+    def _log_end(self, result: object, error: BaseException | None = None) -> None:
         if self._report is None or self._ended:
             return
         self._ended = True
@@ -317,14 +322,9 @@ class Exchange(Generic[R]):
                 **logs.usage_fields(result),
             }
 
-        deferred = isinstance(error, RetryLater)
-        level = "info" if error is None else "warning" if deferred else "error"
+        failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
+        level = "info" if error is None else "error" if failed else "warning"
         self._report(level, "claude_lite.call", fields)
-
-
-def placed(error: ClaudeError, head: Response) -> ClaudeError:
-    """Give *error* the status and the request id of the response that it is about."""
-    return error.amend(status=head.status, request_id=head.request_id)
 
 
 def _scrubbed(value: Any, secret: str) -> Any:

@@ -40,6 +40,7 @@ and the place is never reached). A body that is a source rather than bytes is no
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
@@ -55,7 +56,7 @@ from claude_lite.wire import Request
 
 __all__ = ["End", "Fault", "FaultScript", "Rule", "Selector", "Step", "Tamper"]
 
-REMEMBERED: Final = 1_000_000  # bodies; the oldest is forgotten first
+REMEMBERED: Final = 100_000  # bodies; the oldest is forgotten first
 
 
 @frozen
@@ -135,8 +136,8 @@ class FaultScript:
         self._by_body = any(r.on.once_per_body or r.on.probability is not None for r in self._rules)
         self._admitted = [0] * len(self._rules)
         self._fired = [0] * len(self._rules)
-        self._sights: dict[bytes, int] = {}
-        self._struck: dict[bytes, None] = {}
+        self._sights: OrderedDict[bytes, int] = OrderedDict()
+        self._struck: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -160,7 +161,7 @@ class FaultScript:
                 self._struck[body] = None
             for memory in (self._sights, self._struck):
                 if len(memory) > REMEMBERED:
-                    del memory[next(iter(memory))]
+                    memory.popitem(last=False)
         return None if chosen is None else self._rules[chosen].do
 
     def _due(self, index: int, body: bytes, sight: int) -> bool:

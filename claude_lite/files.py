@@ -1,11 +1,14 @@
 """Files, uploaded once and used in messages: https://docs.claude.com/en/api/files-create."""
 
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from claude_lite.bodies import BytesDecoder
 from claude_lite.config import Config
+from claude_lite.errors import UsageError
 from claude_lite.model import Result, model
 from claude_lite.operations import (
     MEGABYTE,
@@ -17,10 +20,16 @@ from claude_lite.operations import (
     operation,
 )
 from claude_lite.pages import CursorPaged, IdPaged, ListOperation, Page
-from claude_lite.uploads import FormBody, file_part
+from claude_lite.uploads import FORBIDDEN, MAX_NAME, FormBody, file_part
 from claude_lite.wire import Response
 
 MAX_FILE: Final = 500 * MEGABYTE
+
+# Names of devices, on Windows, whatever their suffix; and what it would drop of a name.
+_DEVICE: Final = re.compile(
+    r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
+)
+_DROPPED: Final = (".", " ")
 
 
 @model
@@ -110,9 +119,9 @@ class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
 
     file_id: str
 
-    def decoder(self, head: Response, config: Config) -> BytesDecoder:  # noqa: ARG002  # bounded by the file
+    def decoder(self, head: Response, config: Config) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head)
+        return BytesDecoder(head, config.max_response)
 
 
 @operation
@@ -123,3 +132,21 @@ class DeleteFile(WorkspaceOperation[DeletedFile]):
     result_type = DeletedFile
 
     file_id: str
+
+
+def path_within(folder: str | os.PathLike[str], filename: str) -> Path:
+    """The path of a file in *folder* whose name somebody else chose, such as a tool.
+
+    Raises `UsageError` for a name that leads elsewhere, that no system would take, that stands
+    for a device, or that has characters in it which do not show. Nothing is looked at on disk.
+    """
+    wrong = (
+        not filename.isprintable()
+        or any(c in FORBIDDEN or c == "/" for c in filename)
+        or not 1 <= len(filename.encode()) <= MAX_NAME
+        or filename.endswith(_DROPPED)
+        or _DEVICE.fullmatch(filename)
+    )
+    if wrong:
+        raise UsageError(f"{filename!r} cannot be the name of a file in {os.fspath(folder)}")
+    return Path(folder) / filename

@@ -4,10 +4,13 @@ Transports are found through the entry-point group `claude_lite.transports`, our
 Where one name serves both colours, the asynchronous one is registered as `NAME-async`.
 """
 
+import functools
 import inspect
 import os
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
 
 from claude_lite.config import Config
 from claude_lite.errors import UsageError
@@ -21,6 +24,42 @@ T = TypeVar("T")
 K = TypeVar("K", Tokens, AsyncTokens)
 
 GROUP = "claude_lite.transports"
+MOST_PROVIDERS: Final = 256
+
+LATE: Final = (
+    *("tenacity", "urllib.request", "encodings.idna"),
+    *("claude_lite.namespaces", "claude_lite.rate_limits", "claude_lite.streams"),
+)
+"""What a call may import that importing its transport has not."""
+
+_loading = threading.RLock()
+
+
+def _before_fork() -> None:
+    """See to it that no other thread is importing something of ours when this one forks.
+
+    A child has the lock of a module that is being imported and not the thread that holds it:
+    its own first call would wait for ever.
+    """
+    _loading.acquire()
+    if Link.in_use:
+        for name in LATE:
+            import_module(name)
+
+
+@functools.cache
+def _heed_forks() -> None:
+    """Have `_before_fork` called, before all others that hold a lock over a fork.
+
+    Who registered last is called first. If `logging` held its lock already, which what is being
+    imported may want, this would wait for ever; if asyncio's executor registered meanwhile, its
+    lock would be released without having been acquired. So they are to register before.
+    """
+    import concurrent.futures.thread  # noqa: F401, PLC0415  # dear; it brings logging
+
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_loading.release, after_in_child=_loading.release
+    )
 
 
 class Link(Generic[T]):
@@ -29,7 +68,11 @@ class Link(Generic[T]):
     made: T | None = None
     """The transport, once there is one."""
 
+    in_use: ClassVar[bool] = False
+    """Whether there has been a transport in this process."""
+
     def __init__(self, given: "str | T", *, asynchronous: bool) -> None:
+        _heed_forks()
         self.given = given
         self._asynchronous = asynchronous
         self._tokens: dict[Any, Any] = {}
@@ -39,7 +82,8 @@ class Link(Generic[T]):
     def get(self) -> T:
         """The transport; raises `UsageError` for a name that no package registers."""
         if self.made is None:
-            made = self._checked(self._load(cast("str", self.given)))
+            with _loading:
+                made = self._checked(self._load(cast("str", self.given)))
             return cast("T", self.__dict__.setdefault("made", made))  # of two threads, the first
         return self.made
 
@@ -60,6 +104,7 @@ class Link(Generic[T]):
     def _checked(self, transport: T) -> T:
         methods = [getattr(transport, name, None) for name in ("send", "sleep", "close")]
         asynchronous = any(inspect.iscoroutinefunction(method) for method in methods)
+        Link.in_use = True
         if None in methods or asynchronous is not self._asynchronous:
             wanted = "an AsyncTransport" if self._asynchronous else "a Transport"
             raise UsageError(f"{type(transport).__name__} is not {wanted}, which this client needs")
@@ -71,6 +116,8 @@ class Link(Generic[T]):
         A forked process has its own: a lock may have been held in its parent.
         """
         provider = cast("Callable[[], Any]", config.token_provider)
+        if len(self._tokens) > MOST_PROVIDERS:  # one that is made for each call, it seems
+            self._tokens.clear()
         return cast("K", self._tokens.setdefault((os.getpid(), provider), kind(provider)))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -3,20 +3,24 @@
 Events `claude_lite.attempt` and `claude_lite.call` have, where they apply: operation,
 request_id, organization_id, attempt (of a call: attempts), status, error_type, retry_in (s),
 elapsed_ms, ttft_ms (to the first content of a stream), input_tokens, output_tokens and
-ratelimit_*. Never a credential, never a body; of the headers only those named here.
+ratelimit_*. Never a credential, never a body; of the headers only those named here. A call that
+is cancelled has the error_type CancelledError; the attempt that was under way has no event.
 
 They go to structlog if the application has configured it, otherwise to the standard logger
-`claude_lite`, which is silent by default; and to the client's `observe` function. This module
-configures nothing. Where nobody listens, nothing is put together.
+`claude_lite`, if it or the root logger has a handler; and to the client's `observe` function.
+This module configures nothing. Where nobody listens, nothing is put together.
 """
 
-import logging
+import functools
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.errors import ClaudeError
+from claude_lite.errors import ClaudeError, visible
 from claude_lite.wire import Response
+
+if TYPE_CHECKING:
+    from logging import Logger
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 """Called with an event's name and fields, on the thread or loop of the call."""
@@ -27,21 +31,10 @@ Report = Callable[[str, str, Callable[[], Fields]], None]
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
 
-_standard: Final = logging.getLogger("claude_lite")
-_null: Final = logging.NullHandler()
-_standard.addHandler(_null)
-
 
 def listener(observe: Observer | None) -> Report | None:
     """The function to report to, or None where nobody listens."""
-    # Not imported here: it is dear, and an application that configured it has imported it.
-    structlog = sys.modules.get("structlog")
-    if structlog is not None and structlog.is_configured():
-        report = _to_structlog(structlog.get_logger("claude_lite"))
-    elif _standard.isEnabledFor(logging.WARNING) and _has_handlers():
-        report = _to_standard
-    else:
-        report = None
+    report = _structlog_report() or _standard_report()
     if observe is None:
         return report
 
@@ -54,20 +47,50 @@ def listener(observe: Observer | None) -> Report | None:
     return both
 
 
-def _has_handlers() -> bool:
-    own = _standard.handlers not in ([], [_null])
-    return own or (_standard.propagate and bool(logging.root.handlers))
+# Both are dear to import, and an application that configured one has imported it.
 
 
-def _to_structlog(logger: Any) -> Report:
+def _structlog_report() -> Report | None:
+    if "structlog" not in sys.modules:
+        return None
+    import structlog  # noqa: PLC0415  # as said; another thread may be at it still
+
+    if not structlog.is_configured():
+        return None
+    logger = structlog.get_logger("claude_lite")
     return lambda level, event, fields: getattr(logger, level)(event, **fields())
 
 
+def _standard_report() -> Report | None:
+    if "logging" not in sys.modules:
+        return None
+    import logging  # noqa: PLC0415  # as above
+
+    logger = _logger()
+    heard = logger.handlers or (logger.propagate and logging.root.handlers)
+    return _to_standard if heard and logger.isEnabledFor(logging.WARNING) else None
+
+
+@functools.cache
+def _logger() -> "Logger":
+    import logging  # noqa: PLC0415  # as above
+
+    return logging.getLogger("claude_lite")
+
+
 def _to_standard(level: str, event: str, fields: Callable[[], Fields]) -> None:
+    import logging  # noqa: PLC0415  # as above
+
     number = getattr(logging, level.upper())
-    if _standard.isEnabledFor(number):
-        text = " ".join(f"{key}={value}" for key, value in fields().items())
-        _standard.log(number, "%s %s", event, text)
+    if _logger().isEnabledFor(number):
+        text = " ".join(f"{key}={_word(value)}" for key, value in fields().items())
+        _logger().log(number, "%s %s", event, text)
+
+
+def _word(value: object) -> str:
+    """A value as one word: what comes from a server cannot add fields to a line."""
+    text = str(value)
+    return repr(text) if not text or any(c in " \"'=" for c in text) else text
 
 
 def head_fields(head: Response | None) -> dict[str, Any]:
@@ -83,8 +106,10 @@ def head_fields(head: Response | None) -> dict[str, Any]:
     return known({"status": head.status, **ids, **limits})
 
 
-def error_fields(error: ClaudeError) -> dict[str, Any]:
+def error_fields(error: BaseException) -> dict[str, Any]:
     """What is logged of an error: its class and ids, not its message, which may quote a body."""
+    if not isinstance(error, ClaudeError):
+        return {"error_type": type(error).__name__}
     return known(
         {
             "status": error.status,
@@ -103,5 +128,9 @@ def usage_fields(result: object) -> dict[str, Any]:
 
 
 def known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that have a value."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """The fields that have a value; text without what could make lines, or steer a terminal."""
+    return {
+        name: visible(value) if isinstance(value, str) else value
+        for name, value in fields.items()
+        if value is not None
+    }

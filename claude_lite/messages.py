@@ -1,10 +1,9 @@
 """Messages: created, streamed, and counted: https://docs.claude.com/en/api/messages."""
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from claude_lite.config import Config
-from claude_lite.events import Event
 from claude_lite.model import Model
 from claude_lite.models import Message, TokenCount
 from claude_lite.operations import (
@@ -16,8 +15,11 @@ from claude_lite.operations import (
     local,
     operation,
 )
-from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
+
+if TYPE_CHECKING:
+    from claude_lite.events import Event  # noqa: F401  # its name is quoted below
+    from claude_lite.streaming import MessageDecoder
 
 R = TypeVar("R")
 
@@ -69,7 +71,7 @@ class CreateMessage(_MessageParams[Message]):
 
 
 @operation
-class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
+class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
     """Create a message and read it as it is written.
 
     Sent as a whole (`client.send`), or with `collect`, it is streamed all the same and given
@@ -85,9 +87,11 @@ class StreamMessage(_MessageParams[Message], StreamOperation[Event, Message]):
         """The JSON object that is sent."""
         return {**super().body(), "stream": True}
 
-    def decoder(self, head: Response, config: Config) -> MessageDecoder:
+    def decoder(self, head: Response, config: Config) -> "MessageDecoder":
         """What the body of the response is fed to."""
-        return MessageDecoder(head, config.max_event)
+        from claude_lite.streaming import MessageDecoder  # noqa: PLC0415  # only for streams
+
+        return MessageDecoder(head, config.max_event, config.limits)
 
 
 @operation

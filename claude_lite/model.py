@@ -43,7 +43,9 @@ def model(cls: C) -> C:
     for name, value in list(vars(cls).items()):
         if isinstance(value, FunctionType) and name not in LOOKED_UP_ON_CLASSES:
             setattr(cls, name, Method(value))
-    return frozen(eq=False, slots=False)(cls)
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # all as in its base
+        return cls
+    return frozen(eq=False, slots=False, repr=False)(cls)
 
 
 @model
@@ -93,6 +95,10 @@ class Model:
         # As JSON text 1 and 1.0 would differ, and yet such models are equal.
         scalars = ((k, v) for k, v in self.__dict__.items() if isinstance(v, (str, int, float)))
         return hash((type(self), frozenset(scalars)))
+
+    def __repr__(self) -> str:  # one for all, because each that attrs makes has to be compiled
+        names = [a.name for a in fields(type(self)) if a.repr]  # type: ignore[arg-type]  # as above
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)!r}' for n in names)})"
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.__dict__)

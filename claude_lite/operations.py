@@ -11,7 +11,8 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,18 +25,18 @@ from typing import (
     dataclass_transform,
 )
 
-from attrs import field, fields, frozen
+from attrs import NOTHING, field, fields, frozen
 
 from claude_lite.codec import StructureError, dumps, hook_for, loads
 from claude_lite.config import Config, header_value
-from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.responses import decoded, unexpected
+from claude_lite.errors import RequestTooLarge, ResponseTooLarge, UsageError
+from claude_lite.responses import decoded, parse_json, placed, unexpected
 from claude_lite.retry import Resend
-from claude_lite.streaming import Decoder
 from claude_lite.targets import path_segment, with_query
-from claude_lite.wire import SECRET_HEADERS, Request, Response
+from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Limits, Request, Response
 
 if TYPE_CHECKING:
+    from claude_lite.streaming import Decoder
     from claude_lite.uploads import FormBody
 
 R = TypeVar("R")
@@ -46,6 +47,7 @@ JSON = Mapping[str, Any]
 
 LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
+JSON_TYPE: Final = "application/json"
 
 
 C = TypeVar("C", bound=type)
@@ -68,17 +70,21 @@ def local(default: Any = None) -> Any:
 def operation(cls: C) -> C:
     """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
 
-    It has a `__dict__` rather than slots, because that is the faster to make and to read out.
+    Its `__dict__` holds what was given, in the order of declaration; the rest are defaults.
     """
-    return frozen(kw_only=True, slots=False, eq=False, repr=False)(cls)
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # the fields are those of its base
+        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # of Operation, further down
+        return cls
+    return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
 
 
-def _no_credentials(_: object, __: object, headers: Mapping[str, str] | None) -> None:
+def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
     if headers is not None and any(name.lower() in SECRET_HEADERS for name in headers):
         raise UsageError(
             "an operation holds no credential, for it may be stored and shown:"
             " give it to the client, by with_options(api_key=...) or with_options(headers=...)"
         )
+    return headers
 
 
 @frozen
@@ -96,8 +102,25 @@ class Route:
     resend: Resend = "safe"
     max_body: int = 32 * MEGABYTE
     has_body: bool = True
-    accept: str = "application/json"
+    accept: str = JSON_TYPE
     betas: tuple[str, ...] = ()
+
+
+class _Signature:
+    """What `inspect.signature`, and with it help() and notebooks, show: the declared fields."""
+
+    def __get__(self, _: object, cls: Any) -> inspect.Signature:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shown = [
+            inspect.Parameter(
+                a.name,
+                keyword,
+                default=inspect.Parameter.empty if a.default is NOTHING else a.default,
+                annotation=a.type,
+            )
+            for a in fields(cls)
+        ]
+        return inspect.Signature(shown, return_annotation=cls)
 
 
 @operation
@@ -113,23 +136,37 @@ class Operation(Generic[R]):
     result_type: ClassVar[Any] = None
 
     _in_body: ClassVar[frozenset[str]]
-    _in_headers: ClassVar[tuple[tuple[str, str], ...]]
+    _in_headers: ClassVar[dict[str, str]]
+    _heading: ClassVar[frozenset[str]]
+    __signature__: ClassVar[Any] = _Signature()
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
-    extra_headers: Mapping[str, str] | None = field(default=None, validator=_no_credentials)
+    extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
     betas: Sequence[str] | None = None
+
+    def __init__(self, /, **given: Any) -> None:
+        """Raises `TypeError` for a field that is missing or not known."""
+        names = tuple(given)
+        ordered, converters = _form(type(self), names)  # type: ignore[arg-type]  # a class hashes
+        if ordered != names:
+            given = {name: given[name] for name in ordered}
+        for name, convert in converters:
+            given[name] = convert(given[name])
+        set_values(self, given)
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
-        """Look up once where each field goes."""
+        """Look up once where each field goes, and make its default what it reads as."""
         declared = fields(cast("Any", cls))
+        for attribute in declared:
+            if attribute.default is not NOTHING:
+                setattr(cls, attribute.name, attribute.default)
         in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
         apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
-        cls._in_headers = tuple(
-            (a.metadata["header"], a.name) for a in declared if "header" in a.metadata
-        )
+        cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
+        cls._heading = frozenset({"betas", "extra_headers", *cls._in_headers})
 
     @property
     def resends(self) -> Resend:
@@ -154,9 +191,12 @@ class Operation(Generic[R]):
             headers = {**headers, **own}
         return Request(route.method, config.base_url + self.target(), headers, body, config.limits)
 
-    def parse(self, response: Response) -> R:
-        """Read a successful response; raises `UnexpectedResponse` if the API would not send it."""
-        data = json_body(response)
+    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> R:
+        """Read a successful response; raises `UnexpectedResponse` if the API would not send it.
+
+        Past *limits* that is `ResponseTooLarge`.
+        """
+        data = json_body(response, limits)
         try:
             made: Any = hook_for(self.result_type)(data)
         except StructureError as error:
@@ -172,14 +212,18 @@ class Operation(Generic[R]):
 
     def headers(self, config: Config) -> dict[str, str]:
         """The headers that this operation has beyond the client's."""
+        route = self.route
+        is_plain = route.accept == JSON_TYPE and not route.betas
+        if is_plain and self._heading.isdisjoint(self.__dict__):
+            return {}
         own: dict[str, Any] = {}
-        if self.route.accept != "application/json":
-            own["accept"] = self.route.accept
-        for name, attribute in self._in_headers:
-            if self.__dict__[attribute] is not None:
+        if route.accept != JSON_TYPE:
+            own["accept"] = route.accept
+        for attribute, name in self._in_headers.items():
+            if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
-        if self.betas or self.route.betas:
-            betas = (*config.betas, *(self.betas or ()), *self.route.betas)
+        if self.betas or route.betas:
+            betas = (*config.betas, *(self.betas or ()), *route.betas)
             own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         if self.extra_headers:
             own |= {name.lower(): value for name, value in self.extra_headers.items()}
@@ -202,8 +246,7 @@ class Operation(Generic[R]):
 
     def to_dict(self) -> dict[str, Any]:
         """The operation as a JSON object, for a queue; `from_dict` reads it."""
-        given = {k: v for k, v in self.__dict__.items() if v is not None}
-        return {"operation": self.route.name, **loads(dumps(given))}
+        return {"operation": self.route.name, **loads(dumps(self._telling()))}
 
     @staticmethod
     def from_dict(data: JSON) -> "Operation[Any]":
@@ -227,12 +270,38 @@ class Operation(Generic[R]):
             return NotImplemented
         return self.__dict__ == other.__dict__ or self.to_dict() == other.to_dict()
 
+    def _telling(self) -> dict[str, Any]:
+        """What was given and says more than to leave it out."""
+        cls = type(self)
+        return {k: v for k, v in self.__dict__.items() if v is not getattr(cls, k, None)}
+
     def __hash__(self) -> int:
         return hash(_hashable(self.to_dict()))
 
     def __repr__(self) -> str:
-        given = (f"{k}={v!r}" for k, v in self.__dict__.items() if v is not None)
+        given = (f"{k}={v!r}" for k, v in self._telling().items())
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+set_values = Operation.__dict__["__dict__"].__set__
+"""`set_values(operation, values)` makes *values* the `__dict__` of a frozen operation."""
+
+Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+@functools.lru_cache(maxsize=1024)  # as many as a program has ways to call
+def _form(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
+    """What was given, in the order of declaration, and what is to be converted of it."""
+    declared = {a.name: a for a in fields(cast("Any", cls))}
+    for name in names:
+        if name not in declared:
+            raise TypeError(f"{cls.__name__} has no field {name!r}")
+    missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
+    if missing:
+        raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
+    ordered = tuple(name for name in declared if name in names)
+    converted = [(name, declared[name].converter) for name in ordered]
+    return ordered, tuple((name, convert) for name, convert in converted if convert)
 
 
 class StreamOperation(Operation[R], Generic[E, R]):
@@ -241,7 +310,7 @@ class StreamOperation(Operation[R], Generic[E, R]):
     content_type: ClassVar[str | None] = "text/event-stream"
     """What the response has to be; None for anything."""
 
-    def decoder(self, head: Response, config: Config) -> Decoder[E, R]:
+    def decoder(self, head: Response, config: Config) -> "Decoder[E, R]":
         """What the body of a successful response, *head*, is fed to."""
         raise NotImplementedError
 
@@ -306,10 +375,12 @@ def too_large(size: int, limit: int) -> RequestTooLarge:
     )
 
 
-def json_body(response: Response) -> Any:
-    """The body as JSON; raises `UnexpectedResponse` if it is something else."""
+def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """The body as JSON; raises `UnexpectedResponse` if it is something else, or too large."""
     try:
-        return loads(decoded(response, None))
+        return parse_json(decoded(response, limits.max_response), limits)
+    except ResponseTooLarge as error:
+        raise placed(error, response) from None
     except ValueError:
         kind = response.headers.get("content-type", "no content-type")
         raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
@@ -355,6 +426,6 @@ class RawRequest(Operation[Response]):
         body = b"" if json is None else dumps(json)
         return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
 
-    def parse(self, response: Response) -> Response:
+    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Response:  # noqa: ARG002  # nothing is parsed
         """The response itself."""
         return response

@@ -14,7 +14,7 @@ from claude_lite.codec import StructureError, hook_for
 from claude_lite.model import Result, model
 from claude_lite.operations import Operation, head_of, json_body, operation
 from claude_lite.responses import unexpected
-from claude_lite.wire import Response
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 T = TypeVar("T")
 
@@ -44,16 +44,16 @@ class ListOperation(Operation[Page[T]], Generic[T]):
 
     limit: int | None = None
 
-    def parse(self, response: Response) -> Page[T]:
+    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
         """Read one page."""
-        data = json_body(response)
+        data = json_body(response, limits)
         item = hook_for(self.item_type)
         try:
-            items = [item(each) for each in data["data"]]
-        except (StructureError, KeyError, TypeError) as error:
+            page = hook_for(Page)(data)
+            items = [item(each) for each in page.data]
+        except StructureError as error:
             raise unexpected(response, f"a page out of shape ({error})") from None
-        page = hook_for(Page)({**data, "data": items})
-        page.__dict__.update(_response=head_of(response), _operation=self)
+        page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 
     def after(self, page: Page[T]) -> "ListOperation[T] | None":

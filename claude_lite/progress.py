@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
 
 from claude_lite.bulk import Tally
+from claude_lite.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,7 +49,7 @@ class Plain:
 
     def complain(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._out, flush=True)
+        print(visible(text), file=self._out, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +84,7 @@ class Live:
 
     def complain(self, text: str) -> None:
         """Print a line above the live ones."""
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -2,12 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from attrs import fields, frozen
-
-RATE_LIMIT_HEADERS: Final = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
-"""How the names of the headers begin."""
 
 
 @frozen
@@ -53,13 +49,13 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 def _number(value: str | None) -> int | None:
     try:
         return int(value or "")
-    except ValueError:
+    except (ValueError, TypeError):  # of an error's plain data it may be anything
         return None
 
 
 def _time(value: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value or "")
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -38,7 +38,7 @@ from claude_lite.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tenacity import RetryCallState, Retrying
+    from tenacity import RetryCallState
     from tenacity.wait import WaitBaseT
 
     Wait = WaitBaseT | float | timedelta
@@ -86,42 +86,36 @@ class RetryPolicy:
         """Do not try again after *errors*."""
         return evolve(self, rules=(Rule(errors, again=False), *self.rules))
 
-    def retrying(self) -> "Retrying":
-        """The policy as a tenacity controller, for one call; it makes no I/O."""
-        from tenacity import Retrying  # noqa: PLC0415  # dear to import, and seldom needed
-
-        return Retrying(retry=self._again, wait=self._wait, stop=self._stop, reraise=True)
+    def wait_after(
+        self, failure: "Failure", attempts: int, started: float, now: float
+    ) -> float | None:
+        """The seconds to wait before the attempt after so many; None if there is to be none."""
+        rule = self.rule_for(failure.error)
+        tried = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
+        if not tried or attempts >= ((rule and rule.attempts) or self.attempts):
+            return None
+        if failure.error.retry_after is not None:
+            return float(failure.error.retry_after)
+        wait = self.wait if rule is None or rule.wait is None else rule.wait
+        if wait is not None and not callable(wait):
+            return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
+        return float((wait or _full_jitter())(_state(failure, attempts, started, now)))
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
         """The user's rule for *error*: the one added last goes first."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
-    def _again(self, state: "RetryCallState") -> bool:
-        failure: Failure = state.args[0]
-        rule = self.rule_for(failure.error)
-        if rule is not None:
-            return rule.again
-        return again(failure, resend_unknown=self.resend_unknown)
 
-    def _stop(self, state: "RetryCallState") -> bool:
-        rule = self.rule_for(state.args[0].error)
-        attempts = rule.attempts if rule else None
-        return state.attempt_number >= (attempts or self.attempts)
+def _state(failure: "Failure", attempts: int, started: float, now: float) -> "RetryCallState":
+    """What tenacity's strategies look at."""
+    from tenacity import Future, RetryCallState, Retrying  # noqa: PLC0415  # dear; seldom needed
 
-    def _wait(self, state: "RetryCallState") -> float:
-        error: ClaudeError = state.args[0].error
-        if error.retry_after is not None:
-            return float(error.retry_after)
-        rule = self.rule_for(error)
-        given = (rule.wait if rule else None, self.wait)
-        wait = next((wait for wait in given if wait is not None), None)
-        if wait is None:
-            return _full_jitter()(state)
-        return wait(state) if callable(wait) else _seconds(wait)
-
-
-def _seconds(wait: float | timedelta) -> float:
-    return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
+    state = RetryCallState(Retrying(), None, (failure,), {})
+    state.start_time, state.outcome_timestamp = started, now
+    state.attempt_number = attempts
+    state.outcome = Future(attempts)
+    state.outcome.set_exception(failure.error)
+    return state
 
 
 def _full_jitter() -> "Callable[[RetryCallState], float]":

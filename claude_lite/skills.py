@@ -177,6 +177,6 @@ class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, byt
     skill_id: str
     version: str
 
-    def decoder(self, head: Response, config: Config) -> BytesDecoder:  # noqa: ARG002  # bounded by the API
+    def decoder(self, head: Response, config: Config) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head)
+        return BytesDecoder(head, config.max_response)

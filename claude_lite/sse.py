@@ -13,7 +13,21 @@ from typing import Final
 
 from claude_lite.errors import ResponseTooLarge
 
+LONG: Final = 1024 * 1024
+WIDEST: Final = 6
 BOM: Final = b"\xef\xbb\xbf"
+
+
+def in_memory(text: bytes | bytearray | str) -> int:
+    """The bytes that JSON text takes at most once it is parsed, copies for its use included.
+
+    One letter that is not ASCII can make Python store all of a text with four bytes a letter,
+    which counts where the text is long.
+    """
+    if len(text) < LONG:
+        return len(text)
+    escaped = "\\" in text if isinstance(text, str) else b"\\" in text
+    return len(text) * (WIDEST if escaped or not text.isascii() else 1)
 
 
 class SSEDecoder:
@@ -22,7 +36,7 @@ class SSEDecoder:
     __slots__ = ("_after_cr", "_buffer", "_head", "_limit", "_name", "_scanned", "_started")
 
     def __init__(self, max_event: int | None = None) -> None:
-        """No event, finished or not, may be longer than *max_event* bytes."""
+        """No event, finished or not, may take more than *max_event* bytes `in_memory`."""
         self._limit = max_event
         self._buffer = bytearray()
         self._scanned = 0  # the buffer has no blank line that ends before this
@@ -38,25 +52,29 @@ class SSEDecoder:
                 return []
         if self._after_cr or b"\r" in data:
             data = self._without_cr(data)
-        if self._buffer:
-            data = self._joined(data)
+        first, data = self._joined(data) if self._buffer else ([], data)
         *blocks, rest = data.split(b"\n\n") if data else (b"",)
         if rest:
             self._buffer += rest
             self._scanned = len(rest) - 1
-        if self._limit is not None and max(len(data), len(self._buffer)) > self._limit:
-            return self._up_to_limit(blocks, self._limit)
-        return [event for block in blocks if (event := self._parse(block)) is not None]
+        longest = max(len(data), len(self._buffer), *map(len, first))
+        if self._limit is not None and longest > self._limit // WIDEST:
+            return self._up_to_limit([*first, *blocks], self._limit)
+        return self._events([*map(bytes, first), *blocks] if first else blocks)
 
-    def _up_to_limit(self, blocks: list[bytes], limit: int) -> Iterator[tuple[str, bytes]]:
+    def _up_to_limit(
+        self, blocks: list[bytes | bytearray], limit: int
+    ) -> Iterator[tuple[str, bytes]]:
         """The events before the one that is too long, and then the error."""
         unfinished = len(self._buffer) - self._buffer.endswith(b"\n")  # half a blank line
-        for size, block in [*((len(block), block) for block in blocks), (unfinished, b"")]:
+        blocks.reverse()
+        while blocks or unfinished:
+            size = in_memory(blocks[-1]) if blocks else unfinished
             if size > limit:
-                raise ResponseTooLarge(
-                    f"an event of over {limit} bytes", advice="Raise max_event to allow it."
-                )
-            event = self._parse(block)
+                raise ResponseTooLarge.past("max_event", limit, f"an event of over {limit} bytes")
+            if not blocks:
+                return
+            event = self._parse(blocks.pop())  # not held here any longer, as it may be huge
             if event is not None:
                 yield event
 
@@ -77,28 +95,43 @@ class SSEDecoder:
         self._after_cr = self._after_cr or data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _joined(self, data: bytes) -> bytes:
-        """Add to the buffer; once an event is complete in it, take out all of it."""
+    def _joined(self, data: bytes) -> tuple[list[bytearray], bytes]:
+        """Add to the buffer; the event that this completes, if it does, and what comes after."""
         buffer = self._buffer
         buffer += data
-        if buffer.find(b"\n\n", self._scanned) < 0:
+        end = buffer.find(b"\n\n", self._scanned)
+        if end < 0:
             self._scanned = len(buffer) - 1
-            return b""
-        data = bytes(buffer)
-        buffer.clear()
-        return data
+            return [], b""
+        rest = bytes(buffer[end + 2 :])
+        del buffer[end:]  # it may be huge, and is not copied
+        self._buffer = bytearray()
+        return [buffer], rest
 
-    def _parse(self, block: bytes) -> tuple[str, bytes] | None:
-        head = self._head
-        if block.startswith(head) and block.find(b"\n", len(head)) < 0:
-            return self._name, block[len(head) :]
+    def _events(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:
+        """The events of whole blocks, of which most begin like the one before them."""
+        events = []
+        head, name, start = self._head, self._name, len(self._head)
+        for block in blocks:
+            if block.startswith(head) and block.find(b"\n", start) < 0:
+                events.append((name, block[start:]))
+            elif (event := self._parse(block)) is not None:
+                events.append(event)
+                head, name, start = self._head, self._name, len(self._head)
+        return events
+
+    def _parse(self, block: bytes | bytearray) -> tuple[str, bytes] | None:
         if block.startswith(b"event: "):  # the API's own layout; the next event may begin alike
             end = block.find(b"\n", 7)
             if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
-                self._head, self._name = block[: end + 7], block[7:end].decode("utf-8", "replace")
+                self._head = bytes(block[: end + 7])
+                self._name = self._head[7:end].decode("utf-8", "replace")
+                if isinstance(block, bytearray):  # it may be huge, and is not copied
+                    del block[: end + 7]
+                    return self._name, block  # type: ignore[return-value]  # it reads as bytes do
                 return self._name, block[end + 7 :]
         name, lines = b"", []
-        for line in block.split(b"\n"):
+        for line in bytes(block).split(b"\n"):
             key, _, value = line.partition(b":")
             if key == b"data":
                 lines.append(value.removeprefix(b" "))

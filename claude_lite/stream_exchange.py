@@ -13,9 +13,9 @@ from attrs import evolve
 from claude_lite.config import Config
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import ClaudeError, TimedOut
-from claude_lite.exchange import REDIRECT, Exchange, placed
+from claude_lite.exchange import REDIRECT, Exchange
 from claude_lite.operations import Operation, StreamOperation
-from claude_lite.responses import unexpected
+from claude_lite.responses import ERROR_BODY, check_kept, most_values, placed, unexpected
 from claude_lite.retry import Failure, budget_for
 from claude_lite.streaming import Decoder
 from claude_lite.wire import Clock, Done, Request, Response
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 E = TypeVar("E")
 
-REFUSED_BODY: Final = 1024 * 1024
-SLICE: Final = 4096  # so that what is decompressed at once stays small, whatever it stands for
+STRIDE: Final = 32 * 1024
+COMPRESSED_STRIDE: Final = 64  # a byte can stand for a thousand
 
 
 class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
@@ -56,6 +56,16 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
         self._refused = bytearray()
         self._content_at = self._started
+        self._values = 0
+
+    @property
+    def stride(self) -> int:
+        """How many bytes to report at once, so that none of it takes long."""
+        return STRIDE if self._encoding is None else COMPRESSED_STRIDE
+
+    def drop_items(self) -> None:
+        """Keep no items: only the result is wanted."""
+        self.items = deque(maxlen=0)
 
     @property
     def wants_data(self) -> bool:
@@ -92,11 +102,11 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         decoder = self._decoder
         if decoder is None:
             self._refused += data
-            if len(self._refused) > REFUSED_BODY:
+            if len(self._refused) > ERROR_BODY:
                 self.receive_end()
             return
         plain = self._encoding is None and self._translate is None
-        items = decoder.receive(data) if plain else self._undone(decoder, data)
+        items = self._fed(decoder, data) if plain else self._undone(decoder, data)
         self.items.extend(items)
         self._watch_content(decoder, items)
         self._progress(decoder)
@@ -106,13 +116,27 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         items: list[Any] = []
         encoding, translate = self._encoding, self._translate
         try:
-            for start in range(0, len(data), SLICE):
-                piece = data[start : start + SLICE]
+            for start in range(0, len(data), self.stride):
+                piece = data[start : start + self.stride]
                 piece = encoding.receive(piece) if encoding is not None else piece
                 for part in translate(piece) if translate is not None else (piece,):
-                    items += decoder.receive(part)
+                    items += self._fed(decoder, part)
+            deadline = self.config.deadline  # a chunk may take long, and the transport waits
+            if deadline is not None and self._clock() - self._started > deadline:
+                decoder.fail(TimedOut("total"))
         except ClaudeError as error:
             decoder.fail(error)
+        return items
+
+    def _fed(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
+        """The items in *data*; they are bounded where nobody takes them before more comes."""
+        items = decoder.receive(data)
+        if self._done is None and self.items.maxlen is None and data not in items:
+            self._values += most_values(data)
+            try:
+                check_kept(self._values, self.config.limits)
+            except ClaudeError as error:
+                decoder.fail(error)
         return items
 
     def receive_end(self) -> None:
@@ -155,6 +179,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._done = Done(decoder)
         elif decoder.error is not None:
             self._error = decoder.error
+            self.items.clear()
 
     def _watch_content(self, decoder: Decoder[E, R], items: list[Any]) -> None:
         limit = self.config.content_timeout
@@ -170,6 +195,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
 
     def _attempt(self) -> Request:
         self._decoder = self._encoding = self._translate = self._ttft = None
+        self._values = 0
         self._reading = False
         self.items.clear()
         self._refused.clear()

@@ -6,13 +6,13 @@ failed (`error`). It never reads or waits; a stream that ends is told so by `clo
 Order of events and meaning of deltas: https://docs.claude.com/en/api/messages-streaming
 """
 
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import orjson
 
-from claude_lite.codec import hook_for, loads
+from claude_lite.codec import hook_for
 from claude_lite.content import ContentBlock, MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock
-from claude_lite.errors import ClaudeError, StreamTruncated
+from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.events import (
     ContentBlockDeltaEvent,
     Delta,
@@ -23,9 +23,12 @@ from claude_lite.events import (
 )
 from claude_lite.model import set_values
 from claude_lite.models import Message
-from claude_lite.responses import error_from_envelope, unexpected
-from claude_lite.sse import SSEDecoder
-from claude_lite.wire import Response
+from claude_lite.responses import error_from_envelope, parse_json, unexpected, values_in
+from claude_lite.sse import WIDEST, SSEDecoder, in_memory
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 E_co = TypeVar("E_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -35,15 +38,17 @@ APPENDED: Final = {
     "thinking_delta": "thinking",
     "input_json_delta": "partial_json",
 }
+DELTA: Final = "content_block_delta"
 DELTAS: Final[dict[str, type[Delta]]] = {
     "text_delta": TextDelta,
     "thinking_delta": ThinkingDelta,
     "input_json_delta": InputJSONDelta,
 }
 REPLACED: Final = frozenset({"stop_reason", "stop_sequence", "stop_details"})
+LONG: Final = 64 * 1024
 PRELUDE: Final = frozenset({"message_start", "content_block_start"})
 FOLDED: Final = PRELUDE | {
-    "content_block_delta",
+    DELTA,
     "content_block_stop",
     "message_delta",
     "message_stop",
@@ -59,6 +64,7 @@ MISSHAPEN: Final = (
     ValueError,
     RecursionError,
 )
+new: Final = object.__new__
 NOT_MERGED: Final = frozenset({"type", "delta", "usage", "content"})
 
 
@@ -99,15 +105,26 @@ class MessageDecoder:
     What it keeps shares nothing with the events that it returns, nor with its results.
     """
 
-    def __init__(self, head: Response, max_event: int | None = None) -> None:
+    def __init__(
+        self, head: Response, max_event: int | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
         self.message: dict[str, Any] | None = None
         self._sse = SSEDecoder(max_event)
+        self._limits = limits
+        self._came = 0
+        wholes = (max_event, limits.max_response)
+        self._most = None if None in wholes else max(filter(None, wholes))
+        self._weigh_at = (self._most or 0) // WIDEST  # what came until then cannot be too much
+        self._values = self._size = 0  # of the events that bring more than a text to append
         self._blocks: list[dict[str, Any]] = []
         self._parts: list[dict[str, list[Any]] | None] = []  # what to append; None once closed
+        self._index: int | None = None  # of the block that `_append` adds to, under `_key`
+        self._key = ""
+        self._append: Callable[[str], None]  # set with them
         self._cut: dict[int, str] = {}  # input that came to no JSON object, by block
         self._event_hook, self._message_hook = hook_for(Event), hook_for(Message)
         self._block_hook = hook_for(ContentBlock)
@@ -116,17 +133,21 @@ class MessageDecoder:
         """Take a chunk and return the events that it completes, as JSON objects."""
         events: list[dict[str, Any]] = []
         name = ""
+        self._came += len(data)
         try:
+            if self._most is not None and self._came > self._weigh_at:
+                self._weigh(self._most)
             for name, text in self._sse.receive(data):
                 if self.complete or self.error:
                     break
-                event = self._event(name, text)
+                event = self._appended(text) if name == DELTA else None
+                event = event or self._event(name, text)
                 if event is not None:
                     events.append(event)
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
-            self.fail(unexpected(self.head, f"an event {name!r} out of shape ({error!r})"))
+            self.fail(unexpected(self.head, f"an event {name[:99]!r} out of shape ({error!r})"))
         return events
 
     def close(self) -> list[dict[str, Any]]:
@@ -140,13 +161,15 @@ class MessageDecoder:
             self.error = self._explain(error)
 
     def item(self, raw: dict[str, Any]) -> Event:
-        """The event that one JSON object stands for; it fits, or `receive` would not give it."""
-        if raw["type"] == "content_block_delta":  # most events; what the hook does, in one step
-            cls = DELTAS.get(raw["delta"]["type"])
+        """The event that *raw*, which was `receive`'s, becomes; it fits, or would not be there."""
+        if raw["type"] == DELTA:  # most events; what the hook does, in one step
+            said = raw["delta"]
+            cls = DELTAS.get(said["type"])
             if cls is not None:
-                delta, event = object.__new__(cls), object.__new__(ContentBlockDeltaEvent)
-                set_values(delta, raw["delta"])
-                set_values(event, {**raw, "delta": delta})
+                raw["delta"] = delta = new(cls)
+                set_values(delta, said)
+                event = new(ContentBlockDeltaEvent)
+                set_values(event, raw)
                 return event
         return cast("Event", self._event_hook(raw))
 
@@ -167,14 +190,10 @@ class MessageDecoder:
         return cast("Message", message)
 
     def _event(self, name: str, text: bytes) -> dict[str, Any] | None:
-        if name == "content_block_delta":
-            event = orjson.loads(text)
-            if self._is_appended(event):
-                return event  # type: ignore[no-any-return]  # parsed JSON
         if text.strip() == b"[DONE]":
             return None
         bare = not text.strip() and name not in SPEAKING  # a heartbeat, say: its name is all of it
-        event = {"type": name} if bare else loads(text)
+        event = {"type": name} if bare else parse_json(text, self._limits)
         if event.get("type") is None:
             event["type"] = name
         kind = event["type"]
@@ -182,24 +201,31 @@ class MessageDecoder:
             raise error_from_envelope(event, self.head)
         self._event_hook(event)
         if kind in FOLDED:
+            self._add(text)
             getattr(self, f"_{kind}")(_copied(event))
             self.begun = self.begun or kind not in PRELUDE
         return event
 
-    def _is_appended(self, event: dict[str, Any]) -> bool:
-        """Append the text of a delta that has nothing else in it; most events are this."""
-        if len(event) != 3 or event.get("type") != "content_block_delta":  # noqa: PLR2004  # type, index, delta
-            return False
+    def _appended(self, text: bytes) -> dict[str, Any] | None:
+        """Append what a delta brings that has only text, and return it; most events are this."""
+        event: dict[str, Any]
+        event = orjson.loads(text) if len(text) < LONG else parse_json(text, self._limits)
+        if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
+            return None
         delta = event["delta"]
         key = APPENDED.get(delta["type"])
         if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
-            return False
+            return None
         part = delta[key]
         if part.__class__ is not str:
             raise unexpected(self.head, f"a {delta['type']} without text")
-        self._open(event["index"]).setdefault(key, []).append(part)
-        self.begun = True
-        return True
+        index = event["index"]
+        if index is not self._index or key is not self._key:
+            self._append = self._open(index).setdefault(key, []).append
+            self._index, self._key = index, key
+            self.begun = True
+        self._append(part)
+        return event
 
     def _message_start(self, event: dict[str, Any]) -> None:
         if self.message is not None:
@@ -239,12 +265,13 @@ class MessageDecoder:
     def _content_block_stop(self, event: dict[str, Any]) -> None:
         """Put the block together; the input of a tool is parsed here, and only here."""
         index = event["index"]
-        self._open(index)
-        text, block = self._json_text(index), self._block(index)
+        self._index = None
+        text = b"".join(map(str.encode, self._open(index).get("partial_json", ())))
+        block = self._block(index)
         if text:
-            value = _tool_input(text)
+            value = self._tool_input(text)
             if value is None:
-                self._cut[index] = text
+                self._cut[index] = text.decode()
             block["input"] = value or {}
         self._block_hook(block)
         self._blocks[index] = block
@@ -272,6 +299,36 @@ class MessageDecoder:
             if parts is not None:
                 self._content_block_stop({"index": index})
         self.complete = True
+
+    def _tool_input(self, text: bytes) -> dict[str, Any] | None:
+        """The JSON object that *text* is; None if it was cut short."""
+        try:
+            value = parse_json(text, self._limits)
+        except ValueError:
+            return None
+        self._add(text)
+        return value if isinstance(value, dict) else None
+
+    def _add(self, data: bytes) -> None:
+        """Take account of JSON that becomes a part of the message."""
+        self._size += len(data)
+        self._values += values_in(data)
+        most = self._limits.max_values
+        if most is not None and self._values > most:
+            raise ResponseTooLarge.past("max_values", most, f"a message of over {most} values")
+
+    def _weigh(self, most: int) -> None:
+        """Refuse a message that has grown too long. It is not looked at often: texts are short."""
+        size = self._size
+        for block in self._blocks:
+            size += sum(in_memory(block.get(key) or "") for key in ("text", "thinking"))
+        for parts in filter(None, self._parts):
+            for key in parts.keys() - {"citations"}:
+                parts[key][:] = ["".join(parts[key])]  # in pieces it takes many times as much
+                size += in_memory(parts[key][0])
+        if size > most:
+            raise ResponseTooLarge.past("max_event", most, f"a message of over {most} bytes")
+        self._weigh_at = self._came + max((most - size) // WIDEST, most // 8)
 
     def _json_text(self, index: int) -> str:
         """The text of a tool's input so far, if block *index* is open."""
@@ -304,15 +361,6 @@ class MessageDecoder:
             return self.result().to_dict()
         except ClaudeError:
             return None
-
-
-def _tool_input(text: str) -> dict[str, Any] | None:
-    """The JSON object that *text* is; None if it was cut short."""
-    try:
-        value = loads(text.encode())
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _copied(value: Any) -> Any:

@@ -25,7 +25,9 @@ from claude_lite.wire import AsyncTransport, Done, Response, Sleep, Transport
 
 E = TypeVar("E")
 R = TypeVar("R")
+T = TypeVar("T")
 
+MANY: Final = 1000
 CLOSED: Final = "the stream was closed here before its end"
 
 
@@ -38,6 +40,7 @@ class _Stream(Generic[E, R]):
         self._body: Any = None
         self._closed = False
         self._finished = False
+        self._rest: bytes | memoryview = b""
 
     @property
     def response(self) -> Response:
@@ -57,6 +60,11 @@ class _Stream(Generic[E, R]):
         """How many attempts it took."""
         return self._exchange.attempts
 
+    def without_items(self) -> Self:
+        """The same stream, of which only the result is wanted: what it is made of is not kept."""
+        self._exchange.drop_items()
+        return self
+
     def _opened(self) -> Decoder[E, R]:
         if self._decoder is None:
             raise UsageError("the stream is not open: use it as a context manager")
@@ -72,6 +80,16 @@ class _Stream(Generic[E, R]):
         if self._finished:
             raise UsageError("a stream is read once, and this one was; all of it is kept")
         return decoder
+
+    def _first(self, chunk: bytes | memoryview) -> bytes:
+        """As much of *chunk* as is to be read at once; the rest comes next."""
+        stride = self._exchange.stride
+        if len(chunk) > stride:
+            view = memoryview(chunk)
+            chunk, self._rest = view[:stride], view[stride:]
+        else:
+            self._rest = b""
+        return bytes(chunk)
 
     def _at_end(self) -> bool:
         """Whether there is nothing more to read; raises what ended it early."""
@@ -90,7 +108,7 @@ class _Stream(Generic[E, R]):
         """From here on reading is an error, unless the stream was read to its end."""
         self._closed = True
         self._exchange.finish()
-        if self._decoder is not None:
+        if self._decoder is not None and not self._decoder.complete:
             self._decoder.fail(StreamInterrupted(CLOSED))
 
 
@@ -111,6 +129,16 @@ class Stream(_Stream[E, R]):
 
     def __enter__(self) -> Self:
         exchange = self._unopened()
+        try:
+            self._decoder = self._open(exchange)
+        except BaseException as error:
+            exchange.abandon(error)
+            raise
+        if self._closed:  # by another thread, meanwhile
+            self.close()
+        return self
+
+    def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         while not isinstance(action := exchange.next_action(), Done):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
@@ -121,6 +149,7 @@ class Stream(_Stream[E, R]):
                     try:
                         head, chunks = stack.enter_context(self._transport.stream(action))
                         self._chunks, self._body = iter(chunks), chunks
+                        self._rest = b""
                         exchange.receive_head(head)
                         del head  # from tracebacks that show variables: it may quote our key
                         while exchange.wants_data:
@@ -129,10 +158,7 @@ class Stream(_Stream[E, R]):
                         exchange.receive_failure(error)
                     if exchange.ready:
                         self._stack = stack.pop_all()
-        self._decoder = action.result
-        if self._closed:  # by another thread, meanwhile
-            self.close()
-        return self
+        return action.result
 
     def __exit__(
         self,
@@ -152,21 +178,21 @@ class Stream(_Stream[E, R]):
             self._stack.close()
 
     def __iter__(self) -> Iterator[E]:
-        decoder = self._unread()
-        for raw in self._raw():
-            yield decoder.item(raw)
+        return self._each(self._unread().item)
 
     def final(self) -> R:
         """Read to the end and return all of it."""
-        for _ in self._raw():
+        for _ in self._each(_nothing):
             pass
         return self._opened().result()
 
-    def _raw(self) -> Iterator[Any]:
+    def _each(self, made: Callable[[Any], T | None]) -> Iterator[T]:
+        """What is *made* of each raw item, where that is anything."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
-                yield items.popleft()
+                if (value := made(items.popleft())) is not None:
+                    yield value
             if self._at_end():
                 return
             try:
@@ -176,11 +202,11 @@ class Stream(_Stream[E, R]):
                     self._exchange.receive_failure(error)
 
     def _read(self) -> None:
-        chunk = next(self._chunks, None)
+        chunk = self._rest or next(self._chunks, None)
         if chunk is None:
             self._exchange.receive_end()
         else:
-            self._exchange.receive_data(chunk)
+            self._exchange.receive_data(self._first(chunk))
 
 
 class AsyncStream(_Stream[E, R]):
@@ -190,7 +216,7 @@ class AsyncStream(_Stream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
-        token: Callable[[str | None], Coroutine[Any, Any, str]],
+        token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
@@ -200,17 +226,28 @@ class AsyncStream(_Stream[E, R]):
 
     async def __aenter__(self) -> Self:
         exchange = self._unopened()
+        try:
+            self._decoder = await self._open(exchange)
+        except BaseException as error:
+            exchange.abandon(error)
+            raise
+        if self._closed:  # by another task, meanwhile
+            await self.close()
+        return self
+
+    async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         while not isinstance(action := exchange.next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(await self._mint(action.stale))
+                exchange.receive_token(await self._mint(action.stale, exchange.left))
             else:
                 async with AsyncExitStack() as stack:
                     try:
                         opening = self._transport.stream(action)
                         head, chunks = await stack.enter_async_context(opening)
                         self._chunks, self._body = aiter(chunks), chunks
+                        self._rest = b""
                         exchange.receive_head(head)
                         del head  # from tracebacks that show variables: it may quote our key
                         while exchange.wants_data:
@@ -219,10 +256,7 @@ class AsyncStream(_Stream[E, R]):
                         exchange.receive_failure(error)
                     if exchange.ready:
                         self._stack = stack.pop_all()
-        self._decoder = action.result
-        if self._closed:  # by another task, meanwhile
-            await self.close()
-        return self
+        return action.result
 
     async def __aexit__(
         self,
@@ -241,22 +275,24 @@ class AsyncStream(_Stream[E, R]):
         finally:
             await self._stack.aclose()
 
-    async def __aiter__(self) -> AsyncIterator[E]:
-        decoder = self._unread()
-        async for raw in self._raw():
-            yield decoder.item(raw)
+    def __aiter__(self) -> AsyncIterator[E]:
+        return self._each(self._unread().item)
 
     async def final(self) -> R:
         """Read to the end and return all of it."""
-        async for _ in self._raw():
+        async for _ in self._each(_nothing):
             pass
         return self._opened().result()
 
-    async def _raw(self) -> AsyncIterator[Any]:
+    async def _each(self, made: Callable[[Any], T | None]) -> AsyncIterator[T]:
+        """What is *made* of each raw item, where that is anything."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
-                yield items.popleft()
+                if len(items) > MANY and len(items) % MANY == 0:
+                    await self._transport.sleep(0)  # others have their turn
+                if (value := made(items.popleft())) is not None:
+                    yield value
             if self._at_end():
                 return
             try:
@@ -266,11 +302,15 @@ class AsyncStream(_Stream[E, R]):
                     self._exchange.receive_failure(error)
 
     async def _read(self) -> None:
-        chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
+        if self._rest:
+            await self._transport.sleep(0)  # others have their turn
+            chunk: bytes | memoryview | None = self._rest
+        else:
+            chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
         if chunk is None:
             self._exchange.receive_end()
         else:
-            self._exchange.receive_data(chunk)
+            self._exchange.receive_data(self._first(chunk))
 
 
 class MessageStream(Stream[Event, Message]):
@@ -280,7 +320,7 @@ class MessageStream(Stream[Event, Message]):
     def text_stream(self) -> Iterator[str]:
         """The text as it comes, without the other events."""
         self._unread()
-        return (text for raw in self._raw() if (text := _text(raw)))
+        return self._each(_text)
 
     @property
     def snapshot(self) -> Message:
@@ -299,7 +339,7 @@ class AsyncMessageStream(AsyncStream[Event, Message]):
     def text_stream(self) -> AsyncIterator[str]:
         """The text as it comes, without the other events."""
         self._unread()
-        return (text async for raw in self._raw() if (text := _text(raw)))
+        return self._each(_text)
 
     @property
     def snapshot(self) -> Message:
@@ -314,5 +354,9 @@ class AsyncMessageStream(AsyncStream[Event, Message]):
 def _text(raw: dict[str, Any]) -> str | None:
     """The text of a raw event, if it is one that brings text."""
     if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
-        return cast("str", raw["delta"]["text"])
+        return cast("str", raw["delta"]["text"]) or None
     return None
+
+
+def _nothing(_: object) -> None:
+    """Of an item that nobody wants."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from claude_lite.errors import UsageError
 
@@ -11,7 +10,8 @@ def path_segment(name: str, value: object) -> str:
     """Encode an id for a path; raises `UsageError` for one that would lead elsewhere."""
     text = str(value)
     plain = text.lower().replace("%2e", ".")
-    if not isinstance(value, str) or plain in {"", ".", ".."} or text.startswith(";"):
+    # Some servers cut a segment off at its first ";" before they look for dots in it.
+    if not isinstance(value, str) or plain.partition(";")[0] in {"", ".", ".."}:
         raise UsageError(f"{name} has to be an id, not {value!r}")
     if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
         raise UsageError(f"{name} has characters in it that no id has: {value!r}")
@@ -34,6 +34,8 @@ def query_string(query: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str, safe: str) -> str:
+    from urllib.parse import quote  # noqa: PLC0415  # the calls made most have nothing to quote
+
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError:

@@ -6,11 +6,10 @@ take that one. Expiry is the provider's business: it may return a token that it 
 
 import inspect
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
-from claude_lite.errors import UsageError
+from claude_lite.errors import TimedOut, UsageError
 from claude_lite.wire import MaskedStr
 
 
@@ -31,23 +30,39 @@ class Tokens:
 
 
 class AsyncTokens:
-    """The tokens of one provider, a coroutine function or a plain one, for asyncio tasks."""
+    """The tokens of one provider, a coroutine function or a plain one, for asyncio tasks.
+
+    Tasks of one event loop wait for each other; loops on other threads mint for themselves.
+    """
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
         self._token: MaskedStr | None = None
-        self._locks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._locks: dict[Any, Any] = {}
 
-    async def get(self, stale: str | None) -> str:
-        """A token that is not *stale*."""
+    async def get(self, stale: str | None, within: float | None = None) -> str:
+        """A token that is not *stale*; raises `TimedOut` if none comes *within* so many seconds.
+
+        Whoever runs out of time while minting stops doing so, and the next in line mints.
+        """
         import asyncio  # noqa: PLC0415  # only callers with a provider need it
 
         loop = asyncio.get_running_loop()
-        lock = self._locks.setdefault(loop, asyncio.Lock())
-        async with lock:
-            if self._token is None or self._token == stale:
-                self._token = _checked(await _settled(self._provider()))
-            return self._token
+        lock = self._locks.get(loop)
+        if lock is None:
+            for other in [other for other in list(self._locks) if other.is_closed()]:
+                self._locks.pop(other, None)
+            lock = self._locks[loop] = asyncio.Lock()
+        scope = asyncio.timeout(within)
+        try:
+            async with scope, lock:
+                if self._token is None or self._token == stale:
+                    self._token = _checked(await _settled(self._provider()))
+                return self._token
+        except TimeoutError:
+            if not scope.expired():  # the provider's own
+                raise
+        raise TimedOut("total", "no token came before the deadline")
 
 
 def _checked(token: object) -> MaskedStr:

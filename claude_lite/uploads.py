@@ -88,7 +88,7 @@ class FormBody:
 
     def _field(self, name: str, value: str) -> bytes:
         lines = (f"--{self.boundary}", f'content-disposition: form-data; name="{name}"', "", value)
-        return "\r\n".join(lines).encode() + b"\r\n"
+        return _encoded("\r\n".join(lines)) + b"\r\n"
 
     def _head(self, part: Part) -> bytes:
         kind = part.content_type or mimetypes.guess_type(part.filename)[0]
@@ -100,7 +100,14 @@ class FormBody:
         )
         if any(c in line for line in lines for c in "\r\n\0"):
             raise UsageError(f"the name of file {part.filename!r} has a line break or NUL in it")
-        return "\r\n".join(lines).encode() + b"\r\n\r\n"
+        return _encoded("\r\n".join(lines)) + b"\r\n\r\n"
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("a name or value has half a surrogate pair in it: no text") from None
 
 
 def file_part(name: str, file: object, filename: str | None, content_type: str | None) -> Part:

@@ -7,12 +7,13 @@ leaves of `claude_lite.errors.TransportError`. Neither side imports the other.
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import orjson
 from attrs import field, frozen
 
-from claude_lite.rate_limits import RateLimits, rate_limits
+if TYPE_CHECKING:
+    from claude_lite.rate_limits import RateLimits
 
 R = TypeVar("R")
 
@@ -71,24 +72,32 @@ def _repr_body(body: "bytes | BodySource") -> str:
 
 @frozen
 class Limits:
-    """What a transport has to hold one attempt to. Seconds and bytes; None is no limit.
+    """What one attempt is held to. Seconds, bytes and numbers; None is no limit.
 
-    `connect` spans DNS, TCP and TLS; `read` is the longest silence while a reply is awaited
-    or arrives; `total` spans the attempt, a streamed body to its end included.
-    `max_response` bounds a body that is read whole: past it a transport raises
-    `claude_lite.errors.ResponseTooLarge` (streams are bounded by the core, event by event).
+    By the transport: `connect` spans DNS, TCP and TLS; `read` is the longest silence while a
+    reply is awaited or arrives; `total` spans the attempt, a streamed body to its end included.
+    `max_response` bounds a body that is read whole (streams are bounded by the core, event by
+    event), `max_head` all that is neither body nor its size: the heads, interim ones (1xx) and
+    the trailers included, and `max_headers` the number of headers in a head.
+
+    By the core: `max_depth` and `max_values`, the levels and the number of values of one JSON
+    text. Past any of the last five the error is `claude_lite.errors.ResponseTooLarge`.
     """
 
     connect: float | None = 10.0
     read: float | None = 600.0
     total: float | None = None
-    max_response: int | None = 64 * 1024 * 1024
+    max_response: int | None = 8 * 1024 * 1024
+    max_head: int | None = 64 * 1024
+    max_headers: int | None = 256
+    max_depth: int | None = 250
+    max_values: int | None = 100_000
 
 
 DEFAULT_LIMITS: Final = Limits()
 
 
-@frozen
+@frozen(slots=False)  # quicker to make
 class Request:
     """An HTTP request, ready to be sent. Header names are lower-case; the URL is encoded.
 
@@ -103,7 +112,7 @@ class Request:
     limits: Limits = DEFAULT_LIMITS
 
 
-@frozen
+@frozen(slots=False)  # quicker to make
 class Response:
     """An HTTP response, of any status. Header names are lower-case.
 
@@ -130,8 +139,10 @@ class Response:
         return self.headers.get("anthropic-workspace-id")
 
     @property
-    def rate_limits(self) -> RateLimits:
+    def rate_limits(self) -> "RateLimits":
         """The rate limits that were in force."""
+        from claude_lite.rate_limits import rate_limits  # noqa: PLC0415  # seldom asked for
+
         return rate_limits(self.headers)
 
     def json(self) -> Any:

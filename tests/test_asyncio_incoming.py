@@ -13,10 +13,10 @@ from claude_lite.errors import (
     StreamInterrupted,
     UnexpectedResponse,
 )
-from claude_lite.wire import Limits, Request
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Request
 from claude_lite_transports._asyncio_incoming import Incoming
-from claude_lite_transports._http1 import MAX_FIELDS, MAX_HEAD
 
+MAX_FIELDS, MAX_HEAD = DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_head
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
 REPLIES = {
@@ -94,7 +94,7 @@ def test_heads_that_are_refused(head):
 def test_what_is_no_body_has_bounds_too(endless):
     """A chunk's extension, or trailers, that go on and on are refused."""
     got = incoming(CHUNKED, b"1\r\na\r\n", endless, end=False)
-    assert isinstance(got.error, StreamInterrupted)
+    assert isinstance(got.error, ResponseTooLarge)
     assert (got.error.status, got.take()) == (200, b"a")
 
 

@@ -593,7 +593,7 @@ class Record:
         ("\ud800", "surrogates"),
         ({"\udfff": 1}, "surrogates"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_say(value, named):
     """It is refused with an error that names it, at any depth and beside any other value."""

@@ -80,14 +80,6 @@ def test_a_retry_is_a_sleep_and_the_same_request():
     assert second.body is first.body
 
 
-def test_success_loads_no_retry_machinery():
-    """The retry machinery is made only once an attempt has failed."""
-    exchange, _ = begin()
-    exchange.receive_response(answer())
-    exchange.next_action()
-    assert exchange._retrying is None
-
-
 def test_no_wait_is_no_sleep():
     """Where there is nothing to wait for, the next action is the request."""
     exchange, _ = begin(retry=standard(wait=0))

@@ -213,7 +213,7 @@ def test_an_interrupted_download_leaves_no_file(colour, before, tmp_path):
     broken = [Response(200, BYTES_TYPE), b"some", b"more", StreamInterrupted("cut")]
     made = client(colour, broken)
     with pytest.raises(StreamInterrupted):
-        asyncio.run(do(made.download, DownloadFile(file_id="file_1"), path))
+        asyncio.run(do(made.download, DownloadFile(file_id="file_1"), path, overwrite=True))
     left = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     assert left == ({} if before is None else {"a.bin": before})
 

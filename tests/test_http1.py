@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite.errors import ConnectionLost, StreamInterrupted, UnexpectedResponse, UsageError
-from claude_lite.wire import MaskedStr, Request
-from claude_lite_transports._http1 import MAX_HEAD, SMALL, Reply, opening
+from claude_lite.wire import DEFAULT_LIMITS, MaskedStr, Request
+from claude_lite_transports._http1 import SMALL, Reply, opening
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 REPLIES = {
@@ -95,7 +95,7 @@ def test_headers_are_lower_case_joined_and_stripped():
         "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n",
         "HTTP/1.1 200 OK\nTransfer-Encoding: gzip, chunked\n\n",
         "HTTP/1.1 200 OK\n" + "a: b\n" * 300 + "\n",
-        "HTTP/1.1 200 OK\nX: " + "x" * MAX_HEAD + "\n\n",
+        "HTTP/1.1 200 OK\nX: " + "x" * DEFAULT_LIMITS.max_head + "\n\n",
         "HTTP/1.1 100 Continue\n\n" * 4000,
     ],
 )
@@ -132,7 +132,6 @@ def test_a_repeated_length_counts_once():
         b" 5\r\n",
         b"1\r\nab",
         b"1\r\na\n",
-        b"5" * 5000,
     ],
 )
 def test_broken_chunks_are_noticed_at_once(chunks):

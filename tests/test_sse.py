@@ -190,11 +190,28 @@ class Counted(bytearray):
         type(self).touched += len(self)
         return bytes(memoryview(self))
 
+    def __getitem__(self, where):
+        """Copy a part, and count."""
+        found = super().__getitem__(where)
+        type(self).touched += len(found)
+        return found
+
+
+class Watched(SSEDecoder):
+    """A decoder each buffer of which is counted."""
+
+    @property
+    def _buffer(self):
+        return self.__dict__["buffer"]
+
+    @_buffer.setter
+    def _buffer(self, value):
+        self.__dict__["buffer"] = Counted(value)
+
 
 def work(chunks):
     """Give the events of chunks, and how many bytes of the buffer were touched for them."""
-    decoder = SSEDecoder(64 * MEGABYTE)
-    decoder._buffer = Counted()
+    decoder = Watched(64 * MEGABYTE)
     Counted.touched = 0
     found = [event for chunk in chunks for event in decoder.receive(chunk)]
     assert type(decoder._buffer) is Counted

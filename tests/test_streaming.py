@@ -533,11 +533,13 @@ def test_depth_is_bounded():
         ):
             decoder, _ = fed([sse(started()), wire, sse([{"type": "message_stop"}])])
             assert (decoder.error is None) is fits
-            assert fits or type(decoder.error) is UnexpectedResponse
+            assert fits or type(decoder.error) is ResponseTooLarge
     text = '{"a":' * 5000 + "1" + "}" * 5000
     decoder, _ = fed(
         [sse(started(block_start(CALL), delta("input_json_delta", partial_json=text), *END))]
     )
+    assert type(decoder.error) is ResponseTooLarge
+    assert decoder.error.partial["content"][0]["type"] == "tool_use"
     (block,) = decoder.result().content
     assert (block.input, block.partial_json) == ({}, text)
 
@@ -976,7 +978,7 @@ def test_linear_work_for_many_deltas():
     count = 20_000
     wire = sse(started(block_start(TEXT), *[delta("text_delta", text="word ")] * count, *END))
     decoder = MessageDecoder(HEAD)
-    assert calls_of("_is_appended", lambda: decoder.receive(wire)) == count
+    assert calls_of("_appended", lambda: decoder.receive(wire)) == count
     assert calls_of("_block", decoder.result) == 1
     assert decoder.result().text == "word " * count
 

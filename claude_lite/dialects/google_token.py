@@ -5,6 +5,7 @@ for an hour. Credentials that it found are kept for the process.
 """
 
 import functools
+import os
 from threading import Lock
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from claude_lite.wire import MaskedStr
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
-_refreshing = Lock()
+_refreshing: Final[dict[int, Lock]] = {}  # by process: a fork may find its parent's locked
 
 
 def token(credentials: Any) -> MaskedStr:
@@ -26,7 +27,7 @@ def token(credentials: Any) -> MaskedStr:
         raise missing("vertex", "google-auth (with requests)") from None
     try:
         used = _default() if credentials is None else credentials
-        with _refreshing:
+        with _refreshing.setdefault(os.getpid(), Lock()):
             if not used.valid:
                 used.refresh(Request())
     except exceptions.TransportError as error:

@@ -1,7 +1,7 @@
 """What the emulator has seen: counters and a log for tests to look at."""
 
 import threading
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -10,7 +10,8 @@ from attrs import Factory, define
 from claude_lite.wire import BodySource
 
 LOGGED: Final = 10_000  # requests
-REMEMBERED: Final = 1_000_000  # bodies; the oldest is forgotten first
+REMEMBERED: Final = 100_000  # bodies; the oldest is forgotten first
+PATHS: Final = 10_000  # those of things that come and go would be ever more
 
 
 class Entry(NamedTuple):
@@ -24,11 +25,15 @@ class Entry(NamedTuple):
 
 @define
 class Requests:
-    """How many requests arrived: in `total`, `by_path`, and `by_body` (see `of`)."""
+    """How many requests arrived: in `total`, `by_path`, and `by_body` (see `of`).
+
+    Bodies are remembered for a long while, paths up to some number: those that come later are
+    in the total alone.
+    """
 
     total: int = 0
     by_path: Counter[str] = Factory(Counter)
-    by_body: dict[bytes, int] = Factory(dict)
+    by_body: OrderedDict[bytes, int] = Factory(OrderedDict)
 
     def of(self, body: bytes) -> int:
         """How often exactly this body arrived."""
@@ -60,10 +65,11 @@ class Ledger:
         with self._lock:
             seen = self.requests
             seen.total += 1
-            seen.by_path[path] += 1
+            if path in seen.by_path or len(seen.by_path) < PATHS:
+                seen.by_path[path] += 1
             seen.by_body[key] = seen.by_body.get(key, 0) + 1
             if len(seen.by_body) > REMEMBERED:
-                del seen.by_body[next(iter(seen.by_body))]
+                seen.by_body.popitem(last=False)
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)
             return seen.total

@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import takewhile
 from typing import Any, Final, cast
 
 from claude_lite.emulator.http1 import BadRequest, Received, RequestReader, head
@@ -243,7 +244,8 @@ class _Connection(asyncio.Protocol):
                 connection="keep-alive" if keep else "close",
             )
         )
-        for number, step in enumerate(reply.steps, start=1):
+        heard = takewhile(lambda _: not self._transport.is_closing(), reply.steps)
+        for number, step in enumerate(heard, start=1):
             if isinstance(step, bytes):
                 if step and received.method != "HEAD":
                     self._transport.write(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)

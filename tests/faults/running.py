@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 from attrs import frozen
-from cases import ANSWER, BRIEF, KEY, TLS
+from expectations import ANSWER, BRIEF, KEY, TLS
 
-from claude_lite import AsyncClient, ClaudeError, Client, never
+from claude_lite import AsyncClient, Client, never
+from claude_lite.models import Message
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 
@@ -28,11 +29,16 @@ GRACE = 0.5
 
 @frozen
 class Outcome:
-    """What one call came to: a text or an error, in so many seconds."""
+    """What one call came to: a message or an error, in so many seconds."""
 
-    text: str | None
-    error: ClaudeError | None
+    message: Message | None
+    error: Exception | None
     took: float
+
+    @property
+    def text(self):
+        """All text of the message."""
+        return self.message and "".join(block.text for block in self.message.content)
 
     @property
     def name(self):
@@ -66,33 +72,28 @@ def body(case):
     return {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]}
 
 
-def text_of(message):
-    """All text of a message."""
-    return "".join(block.text for block in message.content)
-
-
 def call(client, form, fields):
     """Make the call synchronously."""
     if form == "create":
-        return text_of(client.messages.create(**fields))
+        return client.messages.create(**fields)
     with client.messages.stream(**fields) as stream:
         if form == "final":
-            return text_of(stream.final_message())
+            return stream.final_message()
         for _ in stream:
             pass
-        return text_of(stream.snapshot)
+        return stream.snapshot
 
 
 async def acall(client, form, fields):
     """Make the call asynchronously."""
     if form == "create":
-        return text_of(await client.messages.create(**fields))
+        return await client.messages.create(**fields)
     async with client.messages.stream(**fields) as stream:
         if form == "final":
-            return text_of(await stream.final_message())
+            return await stream.final_message()
         async for _ in stream:
             pass
-        return text_of(stream.snapshot)
+        return stream.snapshot
 
 
 def run(case, transport, form, url):
@@ -109,12 +110,12 @@ def run_sync(case, form, url):
     with Client(transport=made, **options(case, url)) as client:
         for _ in range(case.calls):
             began = time.monotonic()
-            text = error = None
+            message = error = None
             try:
-                text = call(client, form, body(case))
-            except ClaudeError as raised:
+                message = call(client, form, body(case))
+            except Exception as raised:  # noqa: BLE001  # a foreign one is a result, too
                 error = raised
-            outcomes.append(Outcome(text, error, time.monotonic() - began))
+            outcomes.append(Outcome(message, error, time.monotonic() - began))
             if case.calls > 1:
                 time.sleep(0.02)
     return outcomes
@@ -127,12 +128,12 @@ async def run_async(case, transport, form, url):
     async with AsyncClient(transport=made, **options(case, url)) as client:
         for _ in range(case.calls):
             began = time.monotonic()
-            text = error = None
+            message = error = None
             try:
-                text = await acall(client, form, body(case))
-            except ClaudeError as raised:
+                message = await acall(client, form, body(case))
+            except Exception as raised:  # noqa: BLE001  # a foreign one is a result, too
                 error = raised
-            outcomes.append(Outcome(text, error, time.monotonic() - began))
+            outcomes.append(Outcome(message, error, time.monotonic() - began))
             if case.calls > 1:
                 await asyncio.sleep(0.02)
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -157,7 +158,7 @@ def problems(case, expected, outcome):
     """What is wrong with an outcome, as lines; none is right."""
     wrong = []
     if outcome.name not in expected.outcome.split("|"):
-        wrong.append(f"{outcome.name} instead of {expected.outcome}: {outcome.error}")
+        wrong.append(f"{outcome.name} instead of {expected.outcome}: {outcome.error!r}")
         return wrong
     limits = [case.options.get(k) for k in ("connect_timeout", "timeout", "deadline")]
     bound = max(case.within, BRIEF if BRIEF in limits else 0) + GRACE
@@ -197,12 +198,12 @@ def check(case, transport):
     for kind, forms in FORMS.items():
         expected = getattr(case, kind)
         for form in forms if expected else ():
-            with case.serve() as (url, server):
-                outcomes = run(case, transport, form, url)
+            with case.serve() as served:
+                outcomes = run(case, transport, form, served.url)
             for outcome in outcomes:
                 wrong += [f"{form}: {line}" for line in problems(case, expected, outcome)]
-            if case.requests is not None and server is not None:
-                seen = len(server.received)
+            if case.requests is not None and served.received is not None:
+                seen = len(served.received)
                 if seen != case.requests * case.calls:
                     wrong.append(f"{form}: {seen} requests instead of {case.requests}")
     if set(threading.enumerate()) - threads:

@@ -9,12 +9,17 @@ show: here it would have headers and the connection.
 """
 
 import asyncio
+from collections import deque
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from inspect import signature
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 
 from claude_lite.errors import (
     ClaudeError,
@@ -26,22 +31,32 @@ from claude_lite.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.wire import Request, Response
+from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports._aiohttp_pool import because, hung_up, let_go
 from claude_lite_transports._aiohttp_upload import PIECE, NotUploaded, stop, upload_body
+from claude_lite_transports._http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
+    from claude_lite_transports._aiohttp_watch import Watch
+
+_STATUS_LINE: Final = 19  # bytes of the shortest, with the blank line after it
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ONE_WRITE: Final = 64 * 1024  # a body up to this is written with its head, without a task
-_HEAD_LIMIT: Final = 32 * 1024  # bytes of one header; those of the API have about 100
+_UNLIMITED: Final = 1 << 30
+_NONE: Final[deque[bytes]] = deque()
+_COUNTS: Final = "max_headers" in signature(ResponseHandler.set_response_params).parameters
 
 
 async def ask(
-    connection: "Connection", to: aiohttp.ClientRequest, target: str, request: Request, size: int
+    connection: "Connection",
+    to: aiohttp.ClientRequest,
+    target: str,
+    request: Request,
+    size: int,
+    watch: "Watch",
 ) -> "Reply | Exception":
     """Send a request with a body of `size` bytes, and wait for the head of the reply."""
     protocol, transport = connection.protocol, connection.transport
@@ -50,7 +65,9 @@ async def ask(
         if protocol is None or transport is None or transport.is_closing() or hung_up(transport):
             let_go(connection)
             return ConnectionFailed("the connection was closed before its use")
-        silence = request.limits.read
+        limits = request.limits
+        counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
+        silence = limits.read
         if silence is not None:
             silence = max(silence, 1e-3)  # aiohttp takes 0 for "no limit"
         protocol.set_response_params(
@@ -59,8 +76,9 @@ async def ask(
             auto_decompress=False,
             read_timeout=silence,
             read_bufsize=PIECE,
-            max_line_size=_HEAD_LIMIT,
-            max_field_size=_HEAD_LIMIT,
+            max_line_size=limits.max_head or _UNLIMITED,
+            max_field_size=limits.max_head or _UNLIMITED,
+            **counted,
         )
         if isinstance(request.body, bytes) and size <= _ONE_WRITE:
             transport.write(_head(request, to, target, size) + request.body)
@@ -68,17 +86,42 @@ async def ask(
         else:
             transport.write(_head(request, to, target, size))
             upload = asyncio.create_task(upload_body(protocol, request.body, size, silence))
+        size_of_heads = 0
         while True:
             message, content = await protocol.read()
+            size_of_heads = _measured(message, size_of_heads, limits)
             if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
-                return Reply(connection, protocol, message, content, upload)
+                return Reply(connection, protocol, message, content, upload, limits, watch)
     except BaseException as error:
         if upload is not None:
             stop(upload, protocol)
         let_go(connection)
         if not isinstance(error, Exception):
             raise
-        return _unanswered(error)
+        return _too_large(error, request.limits) or _unanswered(error)
+
+
+def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int:
+    """The size of a head and of those *before* it; raises `ResponseTooLarge`."""
+    headers = message.raw_headers
+    size = before + _STATUS_LINE + 4 * len(headers) + sum(map(len, chain.from_iterable(headers)))
+    if limits.max_head is not None and size > limits.max_head:
+        raise head_too_long(limits.max_head)
+    if limits.max_headers is not None and len(headers) > limits.max_headers:
+        raise too_many_headers(limits.max_headers)
+    return size
+
+
+def _too_large(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
+    """What aiohttp's parser means by `error`, if that is a limit of ours."""
+    if isinstance(error, ResponseTooLarge):
+        return error
+    cause = error.__cause__ if error is not None else None
+    if isinstance(cause, LineTooLong):
+        return head_too_long(limits.max_head or _UNLIMITED)
+    if isinstance(cause, HttpProcessingError) and "Too many headers" in str(cause.message):
+        return too_many_headers(limits.max_headers or _UNLIMITED)
+    return None
 
 
 def _head(request: Request, to: aiohttp.ClientRequest, target: str, size: int) -> bytes:
@@ -104,7 +147,7 @@ def _unanswered(error: Exception) -> Exception:
         case aiohttp.SocketTimeoutError():
             return TimedOut("read")
         case HttpProcessingError():
-            return UnexpectedResponse("the reply is not HTTP, or its head is too long")
+            return UnexpectedResponse("the reply is not HTTP")
         case ValueError():
             return UsageError(f"the request cannot be put into HTTP ({type(error).__name__})")
         case _:
@@ -114,7 +157,10 @@ def _unanswered(error: Exception) -> Exception:
 class Reply:
     """A reply whose head has arrived; it holds the connection until its body has, too."""
 
-    __slots__ = ("_closed", "_connection", "_content", "_late", "_message", "_upload")
+    __slots__ = (
+        *("_closed", "_connection", "_content", "_late", "_limits", "_message"),
+        *("_upload", "_watch"),
+    )
 
     def __init__(
         self,
@@ -123,7 +169,11 @@ class Reply:
         message: "RawResponseMessage",
         content: aiohttp.StreamReader,
         upload: "asyncio.Task[None] | None",
+        limits: Limits,
+        watch: "Watch",
     ) -> None:
+        self._limits = limits
+        self._watch = watch
         self._connection: Connection | None = connection
         self._message = message
         self._content = content
@@ -131,6 +181,8 @@ class Reply:
         self._late = False
         self._closed: asyncio.Future[None] | None = None
         if not content.is_eof():
+            protocol.read_timeout = None  # aiohttp's timer would be set anew by all that comes
+            protocol.start_timeout()
             # aiohttp does not tell a body that what comes of it is malformed, it just closes.
             self._closed = protocol.closed
             if self._closed is not None:
@@ -148,34 +200,49 @@ class Reply:
 
     async def read(self, limit: int | None) -> bytes | ClaudeError:
         """Read the body and let go of the connection; what went wrong is returned."""
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
             if self._content.is_eof() and (limit is None or self._content.total_bytes <= limit):
-                return self._content.read_nowait()
+                return _all_of(self._content)
             length = int(self._message.headers.get("content-length", 0))
-            while limit is None or max(length, size) <= limit:
+            while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
                 if isinstance(piece, ClaudeError):
                     return piece
                 if not piece:
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                pieces.append(piece)
-                size += len(piece)
+                    return bytes(body)
+                body += piece  # not kept apart: there may be millions, of two bytes each
         finally:
             self.end()
-        return self._of(ResponseTooLarge(f"a response of more than {limit} bytes"))
+        what = f"a response of over {limit} bytes"
+        return self._of(ResponseTooLarge.past("max_response", limit, what))
 
     async def chunk(self) -> bytes | ClaudeError:
         """Wait for some of the body (b"" at its end); what went wrong is returned."""
+        content = self._content
         try:
-            return await self._content.readany()
+            while not (_buffer(content) or content.is_eof() or content.exception()):
+                await self._more()
+            return _all_of(content)
         except Exception as error:  # noqa: BLE001  # foreign errors are mapped here, all of them
             if self._connection is not None and (
                 left := self._content._read_nowait(-1)  # noqa: SLF001  # else it would be lost
             ):
                 return left
             return self._failure(error)
+
+    async def _more(self) -> None:
+        """Wait until something comes, as long as silence may last."""
+        silence = self._limits.read
+        if silence is not None:
+            self._watch.add(self._fall_silent, silence)
+        try:
+            await self._content._wait("chunk")  # noqa: SLF001  # `readany` would also read
+        finally:
+            self._watch.drop(self._fall_silent)
+
+    def _fall_silent(self) -> None:
+        self._content.set_exception(aiohttp.SocketTimeoutError())
 
     def end(self) -> None:
         """Let go of the connection: to its pool if the reply has come to its end."""
@@ -212,11 +279,28 @@ class Reply:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):
             return self._of(TimedOut("read"))
+        protocol = self._connection.protocol if self._connection is not None else None
+        if protocol is not None and (past := _too_large(protocol.exception(), self._limits)):
+            return self._of(past)  # trailers
         return self._of(because(error, StreamInterrupted, "the reply broke off"))
 
     def _of(self, failure: ClaudeError) -> ClaudeError:
         request_id = self._message.headers.get("request-id")
         return failure.amend(status=self._message.code, request_id=request_id)
+
+
+def _buffer(content: aiohttp.StreamReader) -> "deque[bytes]":
+    return getattr(content, "_buffer", _NONE)  # an empty body has none
+
+
+def _all_of(content: aiohttp.StreamReader) -> bytes:
+    """`read_nowait`, for which aiohttp has a lot to do for every HTTP chunk: here for one."""
+    buffer = _buffer(content)
+    if len(buffer) > 1:
+        whole = b"".join(buffer)
+        buffer.clear()
+        buffer.append(whole)
+    return content.read_nowait()
 
 
 @lru_cache(512)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
 
-_URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)([!\"$-~]*)(?:#.*)?")
+_URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 _PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
@@ -101,7 +101,12 @@ class Pool:
         """Take a connection from the pool or open one; what went wrong is returned."""
         try:
             return await self._connector.connect(to, [], _timeout(seconds))
-        except Exception as error:  # noqa: BLE001  # foreign errors are mapped here, all of them
+        except BaseException as error:
+            # Where connections are limited and this one ends just as it is its turn, aiohttp
+            # loses the turn, and those who wait behind it would wait for good.
+            self._connector._release_waiter()  # noqa: SLF001  # as said
+            if not isinstance(error, Exception):
+                raise
             return _unconnected(error, f"{to.host}:{to.port}")
 
     async def close(self) -> None:

@@ -4,17 +4,12 @@ A timer of its own for every request costs more than all else that is done about
 """
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 TICK: Final = 0.1
 
-
-class Timed(Protocol):
-    """What has to end by some time."""
-
-    def expire(self) -> None:
-        """End: the time is over."""
-        ...
+Expire = Callable[[], None]
 
 
 class Watch:
@@ -22,25 +17,25 @@ class Watch:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._due: dict[Timed, float] = {}
+        self._due: dict[Expire, float] = {}
         self._ticking = False
 
-    def add(self, timed: Timed, seconds: float) -> None:
-        """Have *timed* end in so many seconds."""
-        self._due[timed] = self._loop.time() + seconds
+    def add(self, expire: Expire, seconds: float) -> None:
+        """Have *expire* called in so many seconds."""
+        self._due[expire] = self._loop.time() + seconds
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(min(TICK, seconds), self._look)
 
-    def drop(self, timed: Timed) -> None:
-        """Forget about *timed*."""
-        self._due.pop(timed, None)
+    def drop(self, expire: Expire) -> None:
+        """Forget about *expire*."""
+        self._due.pop(expire, None)
 
     def _look(self) -> None:
         now = self._loop.time()
-        for timed in [each for each, when in self._due.items() if when <= now]:
-            self.drop(timed)
-            timed.expire()
+        for expire in [each for each, when in self._due.items() if when <= now]:
+            self.drop(expire)
+            expire()
         self._ticking = bool(self._due)
         if self._ticking:
             self._loop.call_later(TICK, self._look)

@@ -23,13 +23,15 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Request
-from claude_lite_transports._http1 import MAX_FIELDS, MAX_HEAD
+from claude_lite_transports._http1 import head_too_long, too_many_headers
 
 _CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
 
 _MAX_NAMES: Final = 512
+_MANY: Final = 1024
+_STATUS_LINE: Final = 19  # bytes of the shortest, with the blank line after it
 _names: Final[dict[bytes, str]] = {}
 
 
@@ -39,6 +41,10 @@ def _lower(name: bytes) -> str:
         _names.clear()
     _names[name] = lower = name.decode("latin-1").lower()
     return lower
+
+
+def _size_of(headers: dict[str, str]) -> int:
+    return _STATUS_LINE + sum(len(name) + len(text) + 4 for name, text in headers.items())
 
 
 class Incoming:
@@ -51,7 +57,11 @@ class Incoming:
 
     __slots__ = (
         "_bodiless",
+        "_body",
+        "_extra",
         "_limit",
+        "_max_head",
+        "_max_headers",
         "_parser",
         "_pieces",
         "_repeats",
@@ -69,7 +79,8 @@ class Incoming:
     )
 
     def __init__(self, request: Request, *, whole: bool) -> None:
-        limit = request.limits.max_response
+        limits = request.limits
+        limit = limits.max_response
         self.whole = whole
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -80,8 +91,12 @@ class Incoming:
         self.paused = False
         self._bodiless = request.method == "HEAD"
         self._limit = limit if whole and limit is not None else inf
+        self._max_head = inf if limits.max_head is None else limits.max_head
+        self._max_headers = inf if limits.max_headers is None else limits.max_headers
         self._since_body = 0
+        self._extra = 0  # bytes of interim heads, and of trailers
         self._pieces: list[bytes] = []
+        self._body: bytearray | None = None
         self._repeats = 0
         self._until_end = False
         self._waiter: asyncio.Future[None] | None = None
@@ -116,8 +131,10 @@ class Incoming:
             self._refuse("the reply is malformed")
         if self.size > self._limit:
             self._refuse_size()
-        elif self._since_body > MAX_HEAD:
-            self._refuse("the head or the trailers of the reply are too long")
+        elif self._since_body > self._max_head:
+            self.fail(head_too_long(self._max_head))
+        if len(self._pieces) > _MANY:
+            self._melt()
         if self.complete:
             self._parser = None
 
@@ -151,15 +168,28 @@ class Incoming:
     def _refuse_size(self) -> None:
         self.complete = False
         self._pieces.clear()
-        self.fail(ResponseTooLarge(f"a response of more than {self._limit} bytes"))
+        self._body = None
+        what = f"a response of over {self._limit} bytes"
+        self.fail(ResponseTooLarge.past("max_response", int(self._limit), what))
+
+    def _melt(self) -> None:
+        """Join the pieces so far: there may be millions, of two bytes each."""
+        if self._body is None:
+            self._body = bytearray()
+        self._body += b"".join(self._pieces)
+        self._pieces.clear()
 
     # What goes out
 
     def take(self) -> bytes:
         """Return what has come of the body since the last time."""
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        if self._body is not None:
+            self._melt()
+            body, self._body = bytes(self._body), None
+        else:
+            pieces = self._pieces
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
         self.size = 0
         return body
 
@@ -192,14 +222,17 @@ class Incoming:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers are dropped."""
+        """Take a header; trailers are counted, and dropped."""
         if self.status:
+            self._extra += len(name) + len(value) + 4
+            if self._extra > self._max_head:
+                self.fail(head_too_long(self._max_head))
             return
         key = _names.get(name) or _lower(name)
         text = value.decode("latin-1").strip(" \t")
         if key in self.headers:
             self._repeats += 1
-            if self._repeats > MAX_FIELDS:
+            if self._repeats > self._max_headers:
                 return  # the whole head will be refused
             text = f"{self.headers[key]}, {text}"
         self.headers[key] = text
@@ -213,12 +246,15 @@ class Incoming:
         coding = headers.get("transfer-encoding")
         length = headers.get("content-length")
         if _CONTINUE <= status < _OK and status != _SWITCHING_PROTOCOLS:
+            self._extra += _size_of(headers)
             headers.clear()
             return
         if status < _OK or (coding is not None and coding.lower() != "chunked"):
             self._refuse("the head of the reply is malformed")
-        elif len(headers) + self._repeats > MAX_FIELDS or self._is_long():
-            self._refuse("the head of the reply is too long")
+        elif len(headers) + self._repeats > self._max_headers:
+            self.fail(too_many_headers(self._max_headers))
+        elif self._is_long():
+            self.fail(head_too_long(self._max_head))
         else:
             self.status = status
             self._until_end = coding is None and length is None
@@ -231,8 +267,8 @@ class Incoming:
     def _is_long(self) -> bool:
         # Where all came at once, body included, this is the only look at it.
         return (
-            self._since_body > MAX_HEAD
-            and sum(len(name) + len(text) + 4 for name, text in self.headers.items()) > MAX_HEAD
+            self._since_body > self._max_head
+            and self._extra + _size_of(self.headers) > self._max_head
         )
 
     def on_body(self, data: bytes) -> None:

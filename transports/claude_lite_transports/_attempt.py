@@ -55,7 +55,7 @@ class Attempt:
         self._idle = idle
         self._context = context
         self._max_size = max_size
-        self._reply = Reply(request.method)
+        self._reply = Reply(request.method, request.limits)
         self._size = 0
         self._sent = 0
         self._whole = False
@@ -113,7 +113,8 @@ class Attempt:
             chunk = reply.take()
             self._size += len(chunk)
             if limit is not None and max(self._size, reply.length or 0) > limit:
-                raise ResponseTooLarge(f"the response is larger than {limit} bytes")
+                what = f"a response of over {limit} bytes"
+                raise ResponseTooLarge.past("max_response", limit, what)
             if reply.complete:
                 self._finish()
             if chunk:

@@ -8,19 +8,24 @@ through holds what was sent.
 """
 
 import re
+from math import inf
 from typing import Final
 
-from claude_lite.errors import ConnectionLost, StreamInterrupted, UnexpectedResponse, UsageError
-from claude_lite.wire import MaskedStr, Request
+from claude_lite.errors import (
+    ConnectionLost,
+    ResponseTooLarge,
+    StreamInterrupted,
+    UnexpectedResponse,
+    UsageError,
+)
+from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request
 
 SMALL: Final = 16 * 1024
-MAX_HEAD: Final = 64 * 1024
-MAX_FIELDS: Final = 256
-MAX_CHUNK_LINE: Final = 4096
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE: Final = re.compile("[\0\r\n\ud800-\udfff]")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+_CRLF: Final = b"\r\n"
 _VERSION: Final = b"HTTP/1."
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?")
 _BLANK: Final = re.compile(rb"\n\r?\n")
@@ -64,6 +69,17 @@ def opening(
     return memoryview("".join(lines).encode() + small)
 
 
+def head_too_long(limit: float) -> ResponseTooLarge:
+    """The error for a head, the line between two chunks, or trailers that are past `max_head`."""
+    what = f"over {limit} bytes of headers, trailers or interim replies"
+    return ResponseTooLarge.past("max_head", int(limit), what)
+
+
+def too_many_headers(limit: float) -> ResponseTooLarge:
+    """The error for a head with more than `max_headers`."""
+    return ResponseTooLarge.past("max_headers", int(limit), f"over {limit} headers")
+
+
 class Reply:
     """One reply, fed with what arrives and cut anywhere.
 
@@ -72,7 +88,9 @@ class Reply:
     announced; `keep` says whether another request may follow on the same connection.
     """
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._max_head = inf if limits.max_head is None else limits.max_head
+        self._max_headers = inf if limits.max_headers is None else limits.max_headers
         self.status = 0
         self.headers: dict[str, str] = {}
         self.length: int | None = None
@@ -85,7 +103,8 @@ class Reply:
         self._head_size = 0
         self._chunked = False
         self._left = 0
-        self._broken = False
+        self._trailing = False
+        self._broken = self._too_long = False
 
     def receive(self, data: bytes) -> None:
         """Take what arrived; b"" is the end of the connection. Raises nothing."""
@@ -98,15 +117,15 @@ class Reply:
         """Say whether the final head has arrived; interim ones (1xx) are passed over.
 
         Raises `ConnectionLost` if the connection ended without it, `UnexpectedResponse` if
-        what arrived is not HTTP/1.1 or is past the limits.
+        what arrived is not HTTP/1.1, and `ResponseTooLarge`.
         """
         while not self.status:
             if self._buffer[: len(_VERSION)] != _VERSION[: len(self._buffer)]:
                 raise UnexpectedResponse("the reply is not HTTP")
             blank = _BLANK.search(self._buffer, self._searched)
             end = blank.end() if blank else len(self._buffer)
-            if self._head_size + end > MAX_HEAD:
-                raise UnexpectedResponse("the head of the reply is too long")
+            if self._head_size + end > self._max_head:
+                raise head_too_long(self._max_head)
             if blank is None:
                 if self._ended:
                     raise ConnectionLost("the connection ended before the reply")
@@ -119,13 +138,16 @@ class Reply:
         return True
 
     def _read_head(self, size: int) -> bool:
-        """Read status, headers and framing; False if they are malformed."""
+        """Read status, headers and framing; False if they are malformed, `ResponseTooLarge`."""
         text = self._buffer[:size].decode("latin-1").replace("\r\n", "\n")[:-2]
         del self._buffer[:size]
-        first, *lines = _FOLD.sub(" ", text).split("\n")
+        first, _, rest = text.partition("\n")  # to which nothing is folded (RFC 9112, section 2.2)
+        lines = _FOLD.sub(" ", rest).split("\n") if rest else []
         status = _STATUS.fullmatch(first)
-        if status is None or len(lines) > MAX_FIELDS or "\r" in text or "\0" in text:
+        if status is None or "\r" in text or "\0" in text:
             return False
+        if len(lines) > self._max_headers:
+            raise too_many_headers(self._max_headers)
         code = int(status[2])
         headers: dict[str, str] = {}
         for line in lines:
@@ -165,7 +187,8 @@ class Reply:
     def take(self) -> bytes:
         """Return what has arrived of the body since the last time, b"" if nothing has.
 
-        Raises `StreamInterrupted` if it can never be complete, once all before is taken.
+        Raises `StreamInterrupted` if it can never be complete, once all before is taken, and
+        `ResponseTooLarge` for what is between its chunks, or after them.
         """
         if self._chunked:
             body = self._take_chunks()
@@ -178,6 +201,8 @@ class Reply:
             self.complete = not self._left
         if self.complete and self._buffer:
             self.keep = False  # bytes that no request asked for
+        if not body and self._too_long:
+            raise head_too_long(self._max_head)
         if not body and not self.complete and (self._ended or self._broken):
             raise StreamInterrupted("the reply broke off")
         return body
@@ -191,7 +216,7 @@ class Reply:
     def _take_chunks(self) -> bytes:
         """Undo chunked transfer-encoding (RFC 9112, section 7.1); trailers are dropped."""
         pieces: list[bytearray] = []
-        while not self.complete:
+        while not (self.complete or self._too_long):
             pieces.append(self._take_counted())
             if self._left or not self._next_chunk():
                 break
@@ -199,22 +224,35 @@ class Reply:
 
     def _next_chunk(self) -> bool:
         """Read the line between two chunks; False if it is incomplete, broken or the last."""
-        line = _CHUNK.match(self._buffer)
-        if line is None:
-            self._broken = (
-                self._buffer[:2] != b"\r\n"[: len(self._buffer)]
-                or b"\n" in self._buffer[2:MAX_CHUNK_LINE]
-                or len(self._buffer) > MAX_CHUNK_LINE
-            )
-            return False
-        self._left = int(line[1], 16)
-        if self._left:
-            del self._buffer[: line.end()]
-            return True
-        end = self._buffer.find(b"\r\n\r\n", line.end() - 2)
-        if end < 0:
-            self._broken = len(self._buffer) > MAX_HEAD
-        else:
+        buffer = self._buffer
+        if not self._trailing:
+            line = None if self._searched else _CHUNK.match(buffer)
+            if line is None and len(buffer) > len(_CRLF) and self._seen(b"\n", len(_CRLF)):
+                line = _CHUNK.match(buffer)
+                self._broken = line is None
+            if line is None:
+                self._broken = self._broken or not buffer.startswith(_CRLF[: len(buffer)])
+                return False
+            end = line.end()
+            self._left = int(line[1], 16)
+            self._searched = 0
+            self._too_long = end > self._max_head
+            if self._left:
+                del buffer[:end]
+                return not self._too_long
+            self._trailing = True
+            del buffer[: end - len(_CRLF)]  # the last line ends where the trailers may end, too
+        if end := self._seen(b"\r\n\r\n", 0):
             self.complete = True
-            del self._buffer[: end + 4]
+            del buffer[:end]
         return False
+
+    def _seen(self, mark: bytes, start: int) -> int:
+        """Where *mark* ends, at or after *start*; 0 if it has not arrived, or too late."""
+        start = max(start, self._searched)
+        end = self._buffer.find(mark, start) + len(mark)
+        if end < len(mark):
+            self._searched = max(0, len(self._buffer) - len(mark) + 1)
+            end = 0
+        self._too_long = max(end, self._searched) > self._max_head
+        return 0 if self._too_long else end

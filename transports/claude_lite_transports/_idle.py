@@ -50,12 +50,20 @@ class Idle:
     def close(self) -> None:
         """Close all that are idle, of this process."""
         for (pid, _), stack in list(self._stacks.items()):
-            while stack and pid == os.getpid():
-                with suppress(IndexError):
-                    stack.pop()[0].close()
+            if pid == os.getpid():
+                _empty(stack)
 
     def end(self) -> None:
-        """Close all, an inherited one too: without a farewell, so that its owner can go on."""
-        for stack in self._stacks.values():
-            for sock, _ in stack:
-                sock.close()
+        """Close all, an inherited one too: without a farewell, so that its owner can go on.
+
+        At exit daemon threads may be at work still: what they bring back is closed, too.
+        """
+        self._size = 0
+        for stack in list(self._stacks.values()):
+            _empty(stack)
+
+
+def _empty(stack: deque[tuple[socket, float]]) -> None:
+    while stack:
+        with suppress(IndexError):  # another thread was faster
+            stack.pop()[0].close()

@@ -63,7 +63,8 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._most:
-            raise ResponseTooLarge(f"the response is larger than {self._most} bytes")
+            what = f"a response of over {self._most} bytes"
+            raise ResponseTooLarge.past("max_response", int(self._most), what)
 
     def joined(self) -> bytes:
         """Give all of it."""

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar, cast
 import aiohttp
 
 from claude_lite.errors import ConnectTimedOut, TimedOut, UsageError
-from claude_lite.wire import AsyncHead, Request, Response
+from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
 from claude_lite_transports._aiohttp_exchange import Reply, ask
 from claude_lite_transports._aiohttp_pool import Pool
 
@@ -63,7 +63,7 @@ class AiohttpTransport:
         self._session = session
         self._options: dict[str, Any] = {
             "ssl": ssl,
-            "proxy": proxy,
+            "proxy": MaskedStr(proxy) if proxy and "@" in proxy else proxy,
             "trust_env": trust_env,
             "keepalive_timeout": keepalive_timeout,
         }
@@ -140,14 +140,16 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
             self._task = task = cast("asyncio.Task[Any]", asyncio.current_task())
             others = task.cancelling()
             watch = (await self._transport.pool()).watch
-            watch.add(self, total)
+            watch.add(self.expire, total)
             try:
                 return await work()
             except asyncio.CancelledError:
                 if not self._late or task.uncancel() > others:
                     raise
             finally:
-                watch.drop(self)
+                watch.drop(self.expire)
+                self._task = None
+                del task  # which, cancelled, has this frame in its traceback
         return TimedOut("total") if self._connected else ConnectTimedOut("total")
 
     def expire(self) -> None:
@@ -172,10 +174,11 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         if isinstance(connection, Exception):
             return connection
         self._connected = True
-        return await ask(connection, to, target, request, size)
+        return await ask(connection, to, target, request, size, pool.watch)
 
     async def __aenter__(self) -> AsyncHead:
-        loop, total = asyncio.get_running_loop(), self._request.limits.total
+        self._loop = loop = asyncio.get_running_loop()
+        total = self._request.limits.total
         start = loop.time()
         reply = await self.timed(self._begin)
         if isinstance(reply, Exception):
@@ -197,6 +200,8 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         return self
 
     async def __anext__(self) -> bytes:
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("a stream is read on the event loop that opened it")
         chunk = await self._reply.chunk()
         if isinstance(chunk, bytes) and chunk:
             return chunk

@@ -48,6 +48,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
 
     _connection: "Connection"
     _incoming: "Incoming"
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, begin: "_Begin", request: Request) -> None:
         self._begin = begin
@@ -57,6 +58,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         request, self._request = self._request, None
         if request is None:
             raise UsageError("a stream is entered once")
+        self._loop = asyncio.get_running_loop()
         self._connection, self._incoming = await self._begin(request, whole=False)
         del request
         incoming = self._incoming
@@ -78,6 +80,8 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
 
     async def __anext__(self) -> bytes:
         incoming = self._incoming
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("a stream is read on the event loop that opened it")
         while not incoming.size:
             if incoming.complete:
                 raise StopAsyncIteration

@@ -37,6 +37,7 @@ from claude_lite.wire import Response
 
 VERSION: Final = 1
 _DEEPEST: Final = 100
+_AROUND: Final = 8  # levels of a file around a body
 
 _ONE_LINE: Final = re.compile(r'\{\s*\n\s*("base64": "[^"]*")\s*\n\s*\}')
 _DELAYS: Final = re.compile(r'(?<="delays_ms": )\[[\d\s,]*\]')
@@ -79,15 +80,22 @@ class Interaction:
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> Self:
         """Read an interaction as the file has it; raises `ValueError` and its like if broken."""
-        request, response = raw["request"], raw.get("response")
-        _ = request["method"] + request["url"]
+        request, response, error = raw["request"], raw.get("response"), raw.get("error")
+        _of_texts({name: request[name] for name in ("method", "url")})
+        _of_texts(request.get("headers", {}))
+        for part in request.get("multipart", ()):
+            part.items()
         early = bool(raw.get("left_early"))
+        if response is None or error is not None:
+            error = {**raw["error"]}
+            ClaudeError.from_dict(error)  # it can be raised
         if response is None:
-            return cls(request, error={**raw["error"]})
+            return cls(request, error=error)
         chunks = _decoded(response)
         delays = (*response.get("delays_ms", ()), *[0] * (len(chunks) + 1))[: len(chunks) + 1]
-        head = Response(int(response["status"]), dict(response.get("headers", {})))
-        return cls(request, response, raw.get("error"), early, head, chunks, delays)
+        sum(delays)
+        head = Response(int(response["status"]), _of_texts(response.get("headers", {})))
+        return cls(request, response, error, early, head, chunks, delays)
 
     def raw(self) -> dict[str, Any]:
         """Give the interaction as the file has it."""
@@ -157,6 +165,13 @@ def encode_stream(chunks: Sequence[bytes], delays: Sequence[int]) -> dict[str, A
     return encoded | ({"delays_ms": list(delays)} if any(delays) else {})
 
 
+def _of_texts(value: dict[str, Any]) -> dict[str, str]:
+    """Copy an object whose values have to be strings; raises `TypeError` for any other."""
+    if not all(isinstance(text, str) for text in value.values()):
+        raise TypeError("a value that is no text")
+    return dict(value)
+
+
 def _decoded(response: dict[str, Any]) -> tuple[bytes, ...]:
     if "chunks" in response:
         return tuple(map(_decoded_chunk, response["chunks"]))
@@ -215,11 +230,12 @@ def load(path: Path) -> list[Interaction]:
     """Read a file; one that does not exist is empty. Raises `UsageError` if it is broken."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        _check(raw, _DEEPEST + _AROUND)
         version = raw["version"]
         items = [Interaction.from_raw(item) for item in raw["interactions"] if version == VERSION]
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a recording: {error!r}") from error
     if version != VERSION:
         raise UsageError(f"{path} is of version {version}, and this reads {VERSION}")

@@ -105,6 +105,7 @@ class AsyncEmulatorTransport:
         """Connect to *emulator*, or to a new one with these *options*."""
         self.emulator = emulator or Emulator(**options)
         self._sleep = sleep or _asyncio_sleep
+        self._lines: set[_Line] = set()
 
     async def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
@@ -119,15 +120,21 @@ class AsyncEmulatorTransport:
         """Yield the head and the chunks as they come; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
+        line = _Line() if self._sleep is _asyncio_sleep else None
+        if line is not None:
+            self._lines.add(line)
         try:
             await self._sleep(0)  # a network would let others run, too
             for step in reply.before:
                 if isinstance(step, Sleep):
-                    await self._wait(patience, step.seconds)
+                    await self._wait(patience, line, step.seconds, begun=False)
                 elif isinstance(step, End):
-                    await self._fail(patience, step, begun=False)
-            yield reply.head, self._chunks(reply, patience)
+                    await self._fail(patience, line, step, begun=False)
+            yield reply.head, self._chunks(reply, patience, line)
         finally:
+            if line is not None:
+                line.cut()
+                self._lines.discard(line)
             reply.close()
 
     async def sleep(self, seconds: float, /) -> None:
@@ -139,26 +146,64 @@ class AsyncEmulatorTransport:
         return self.emulator.clock()
 
     async def close(self) -> None:
-        """Do nothing: there is no connection."""
+        """Break off what this loop has under way and waits, if it waits by asyncio."""
+        for line in tuple(self._lines):
+            if line.is_here():
+                line.cut()
 
-    async def _chunks(self, reply: Reply, patience: Patience) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, reply: Reply, patience: Patience, line: "_Line | None"
+    ) -> AsyncIterator[bytes]:
         for step in reply.steps:
             if isinstance(step, bytes):
                 patience.hear()
                 yield step
             elif isinstance(step, Sleep):
-                await self._wait(patience, step.seconds)
+                await self._wait(patience, line, step.seconds, begun=True)
             elif step.how != "truncate":
-                await self._fail(patience, step, begun=True)
+                await self._fail(patience, line, step, begun=True)
 
-    async def _wait(self, patience: Patience, seconds: float) -> None:
-        await self._sleep(patience.grant(seconds))
+    async def _wait(
+        self, patience: Patience, line: "_Line | None", seconds: float, *, begun: bool
+    ) -> None:
+        granted = patience.grant(seconds)
+        if line is None:
+            await self._sleep(granted)
+        elif not await line.holds(granted):
+            raise End("close").error(begun=begun)
         patience.check()
 
-    async def _fail(self, patience: Patience, end: End, *, begun: bool) -> None:
+    async def _fail(
+        self, patience: Patience, line: "_Line | None", end: End, *, begun: bool
+    ) -> None:
         if end.how == "stall":
-            await self._wait(patience, LONGEST)
+            await self._wait(patience, line, LONGEST, begun=begun)
         raise end.error(begun=begun)
+
+
+class _Line:
+    """What stands for a connection: a wait on it ends early when it is cut. By asyncio."""
+
+    def __init__(self) -> None:
+        import asyncio  # noqa: PLC0415  # only those who run under it need it
+
+        self._asyncio = asyncio
+        self._end = asyncio.get_running_loop().create_future()
+
+    async def holds(self, seconds: float) -> bool:
+        """Wait, and tell whether it was not cut."""
+        if not self._end.done():
+            await self._asyncio.wait([self._end], timeout=seconds)
+        return not self._end.done()
+
+    def is_here(self) -> bool:
+        """Tell whether it belongs to the running loop."""
+        return self._end.get_loop() is self._asyncio.get_running_loop()
+
+    def cut(self) -> None:
+        """End it; whoever waits is woken."""
+        if not self._end.done():
+            self._end.set_result(None)
 
 
 async def _asyncio_sleep(seconds: float) -> None:

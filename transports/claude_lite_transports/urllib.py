@@ -77,8 +77,10 @@ class UrllibTransport:
         `ResponseTooLarge`, and `UsageError` if the request cannot be put on the wire.
         """
         with self._attempt(request, request.limits.max_response) as (head, chunks):
-            body = b"".join(chunks)
-        return Response(head.status, head.headers, body)
+            body = bytearray()
+            for chunk in chunks:
+                body += chunk  # not kept apart: there may be millions, of two bytes each
+        return Response(head.status, head.headers, bytes(body))
 
     def stream(self, request: Request, /) -> AbstractContextManager[Head]:
         """Send a request; the context is the head of the response, and its chunks as they come.
