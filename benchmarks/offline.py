@@ -64,7 +64,7 @@ def exchange_ours() -> Unit:
         def build(self, _: Any) -> Any:
             return request
 
-        def parse(self, _: Any) -> Any:
+        def parse(self, _: Any, __: Any = None) -> Any:
             return message
 
     operation = Free(**QUESTION)

@@ -143,7 +143,7 @@ def _cost(row: Report, peer: Report) -> str:
 
 
 def chart(made: Report) -> str:
-    """Bars in SVG, by hand: one group a row, the ratio of each peer, cut off at 20."""
+    """Bars in SVG, by hand: one group a row, the ratio of each peer, cut off (») at 20."""
     groups = [row for row in made["rows"] if row["key"] in CHARTED]
     out, y = [], 40
     for row in groups:
@@ -154,11 +154,12 @@ def chart(made: Report) -> str:
                 continue
             value = peer["ratio"]["median"]
             width = max(1.0, min(value, LONGEST_BAR) / LONGEST_BAR * 480)
+            cut = " »" if value > LONGEST_BAR else ""
             colour = next((c for n, c in COLOURS.items() if peer["peer"].startswith(n)), "#a9a9a9")
             out += [
                 f'<text x="170" y="{y + 11}" text-anchor="end">{escape(peer["peer"])}</text>',
                 f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{colour}"/>',
-                f'<text x="{182 + width:.0f}" y="{y + 11}">{value:.2f}</text>',
+                f'<text x="{182 + width:.0f}" y="{y + 11}">{value:.2f}{cut}</text>',
             ]
             y += 16
         y += 24

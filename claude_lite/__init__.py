@@ -72,7 +72,7 @@ __all__ = [  # noqa: PLE0604  # strings all
     *_models,
 ]
 
-if not TYPE_CHECKING:  # a checker sees them imported above
+if not TYPE_CHECKING:  # pragma: no branch  # a checker sees them imported above
 
     def __getattr__(name: str) -> Any:
         """Load the events when one is first asked for."""

@@ -45,7 +45,8 @@ def matched(client: "Client", job: BatchJob) -> Iterator[Pair]:
     They come in any order. One that `job` will ask again is not among them. A reading that
     breaks off is taken up twice, without giving anything twice.
     """
-    for reading in range(1, READINGS + 1):
+    reading = 1
+    while True:
         job.begin()
         try:
             with client.stream(_results(job)) as entries:
@@ -53,6 +54,7 @@ def matched(client: "Client", job: BatchJob) -> Iterator[Pair]:
         except StreamInterrupted:
             if reading == READINGS:
                 raise
+            reading += 1
         else:
             break
     job.end()
@@ -60,7 +62,8 @@ def matched(client: "Client", job: BatchJob) -> Iterator[Pair]:
 
 async def matched_async(client: "AsyncClient", job: BatchJob) -> AsyncIterator[Pair]:
     """As `matched`, for an `AsyncClient`."""
-    for reading in range(1, READINGS + 1):
+    reading = 1
+    while True:
         job.begin()
         try:
             async with client.stream(_results(job)) as entries:
@@ -70,6 +73,7 @@ async def matched_async(client: "AsyncClient", job: BatchJob) -> AsyncIterator[P
         except StreamInterrupted:
             if reading == READINGS:
                 raise
+            reading += 1
         else:
             break
     job.end()

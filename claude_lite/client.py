@@ -82,7 +82,7 @@ class _Client(Generic[T]):
         self.config = Config.of(options)
         self._link: Link[T] = Link(transport, asynchronous=self._ASYNC)
 
-    if not TYPE_CHECKING:  # a checker knows the namespaces from their declarations
+    if not TYPE_CHECKING:  # pragma: no branch  # checkers know them from their declarations
 
         def __getattr__(self, name: str) -> Any:
             """Make a namespace when it is first asked for, and keep it."""

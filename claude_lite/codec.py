@@ -154,7 +154,7 @@ def _refuse(value: Any) -> None:
         elif isinstance(item, float):
             if not math.isfinite(item):
                 raise _not_json(f"{item} is not a JSON number")
-        elif isinstance(item, (Model, Mapping, Sequence)):
+        else:
             pending.append(_param(item))
 
 

@@ -4,6 +4,7 @@ https://docs.claude.com/en/api/complete (legacy) and
 https://docs.claude.com/en/api/openai-sdk (meant for trials).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class ChatCompletion(Result):
         return str(message.get("content") or "")
 
 
-class _PiecesDecoder:
+class _PiecesDecoder(ABC):
     """The decoder of a stream of events that are all of one kind, up to the last one."""
 
     def __init__(
@@ -121,9 +122,9 @@ class _PiecesDecoder:
         self.complete = self.is_last(piece)
         return [piece]
 
+    @abstractmethod
     def is_last(self, piece: dict[str, Any]) -> bool:
         """Whether nothing comes after *piece*."""
-        raise NotImplementedError
 
 
 class CompletionDecoder(_PiecesDecoder):

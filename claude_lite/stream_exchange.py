@@ -145,8 +145,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if self._decoder is not None:
             self.items.extend(self._decoder.close())
             self._progress(self._decoder)
-        elif self.head is not None:
-            self.receive_response(evolve(self.head, body=bytes(self._refused)))
+        else:
+            head = cast("Response", self.head)
+            self.receive_response(evolve(head, body=bytes(self._refused)))
 
     def receive_failure(self, error: ClaudeError) -> None:
         """Report that the last request, or the stream in hand, broke off."""

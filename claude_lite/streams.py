@@ -182,8 +182,7 @@ class Stream(_Stream[E, R]):
 
     def final(self) -> R:
         """Read to the end and return all of it."""
-        for _ in self._each(_nothing):
-            pass
+        next(self._each(_nothing), None)
         return self._opened().result()
 
     def _each(self, made: Callable[[Any], T | None]) -> Iterator[T]:
@@ -280,8 +279,7 @@ class AsyncStream(_Stream[E, R]):
 
     async def final(self) -> R:
         """Read to the end and return all of it."""
-        async for _ in self._each(_nothing):
-            pass
+        await anext(self._each(_nothing), None)
         return self._opened().result()
 
     async def _each(self, made: Callable[[Any], T | None]) -> AsyncIterator[T]:

@@ -7,6 +7,7 @@ docstring describes them.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
@@ -79,7 +80,7 @@ class Fault:
         del request_id
         return None
 
-    def before(self) -> tuple[Step, ...]:
+    def before(self) -> tuple[Sleep | End, ...]:
         """List the steps before the head; an `End` there means that no head comes."""
         return ()
 
@@ -103,12 +104,12 @@ class _Refuse(Fault):
 
     sends: ClassVar[bool] = False
 
-    def before(self) -> tuple[Step, ...]:
+    def before(self) -> tuple[Sleep | End, ...]:
         return (End("refuse"),)
 
 
 @frozen
-class Placed(Fault):
+class Placed(Fault, ABC):
     """A fault that strikes at a place in the body, or before the head."""
 
     must_be_placed: ClassVar[bool] = False
@@ -120,13 +121,14 @@ class Placed(Fault):
         """Whether it strikes in the body."""
         return self.after_bytes is not None or self.after_events is not None
 
+    @abstractmethod
     def strike(self, rest: bytes, head: Response | None) -> tuple[Step, ...]:
         """Put these steps in place of *rest*, what is left of the chunk that was struck."""
-        raise NotImplementedError
 
-    def before(self) -> tuple[Step, ...]:
+    def before(self) -> tuple[Sleep | End, ...]:
         """Strike before the head, unless placed."""
-        return () if self.is_placed else self.strike(b"", None)
+        steps = () if self.is_placed else self.strike(b"", None)
+        return tuple(step for step in steps if not isinstance(step, bytes))
 
     def tamper(self, head: Response) -> Tamper:
         """Let the body pass up to the place."""

@@ -14,7 +14,7 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request
-from claude_lite_transports._asyncio_incoming import Incoming
+from claude_lite_transports._asyncio_incoming import _MAX_NAMES, Incoming, _names
 
 MAX_FIELDS, MAX_HEAD = DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_head
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -159,3 +159,11 @@ def test_an_error_is_raised_once():
     first, second = got.failure(), got.failure()
     assert first is not second
     assert {type(first), type(second)} == {StreamInterrupted}
+
+
+def test_names_of_headers_do_not_pile_up():
+    """Names are remembered up to a number; past it, old and new ones are still read right."""
+    for number in range(_MAX_NAMES + 10):
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-{number}: {number}\r\n\r\n"
+        assert incoming(head.encode()).headers == {"content-length": "0", f"x-{number}": f"{number}"}
+        assert len(_names) <= _MAX_NAMES

@@ -32,7 +32,7 @@ from claude_lite.errors import (
 from claude_lite.testing import ASYNC_CASES
 from claude_lite.testing.cases import fails, get, post
 from claude_lite.testing.hiding import exposed
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply, replying
+from claude_lite.testing.loopback import LoopbackServer, Peer, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports._asyncio_opening import Opening
 from claude_lite_transports._asyncio_reach import _alternating
@@ -1009,19 +1009,15 @@ def test_what_cannot_be_pickled_is_refused():
             attempt(opening)
 
 
-def test_the_extra_is_asked_for():
+def test_the_extra_is_asked_for(monkeypatch):
     """Without httptools it can be imported, and says what is missing when it is made."""
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    with pytest.raises(UsageError, match=r"claude-lite\[fast\]"):
+        AsyncioTransport()
     code = """
         import sys
         sys.modules["httptools"] = None
-        from claude_lite.errors import UsageError
-        from claude_lite_transports.asyncio import AsyncioTransport
-        try:
-            AsyncioTransport()
-        except UsageError as error:
-            assert "claude-lite[fast]" in str(error), error
-        else:
-            raise AssertionError("it was made")
+        import claude_lite_transports.asyncio
     """
     assert python(code) == ""
 
@@ -1351,3 +1347,129 @@ def test_proxies_come_from_the_environment(monkeypatch):
         for bypass, expected in (("", b"proxied"), ("localhost,127.0.0.1", b"direct")):
             monkeypatch.setenv("no_proxy", bypass)
             assert asyncio.run(AsyncioTransport().send(get(server))).body == expected
+
+
+# What seldom happens
+
+
+class Late(asyncio.SelectorEventLoop):
+    """A loop on which whoever connects hears of it late."""
+
+    async def create_connection(self, *args, **options):
+        """Connect as usual, and take a while to say so."""
+        made = await super().create_connection(*args, **options)
+        await asyncio.sleep(0.1)
+        return made
+
+
+def test_a_connection_that_ends_before_its_use_has_sent_nothing():
+    """A server that accepts and hangs up at once is a failed connection: nothing was sent."""
+
+    async def main():
+        with LoopbackServer(Peer.close) as server:
+            async with opened() as transport:
+                await fails(ConnectionFailed, transport.send(get(server)))
+                ((pool, _),) = transport._held.values()
+                assert pool._connections() == []
+
+    with asyncio.Runner(loop_factory=Late) as runner:
+        runner.run(main())
+
+
+def test_a_connection_that_just_ended_is_passed_over(run):
+    """A connection whose end the loop is about to tell of is not used: another one is."""
+
+    async def main():
+        with LoopbackServer(echo) as server:
+            async with opened() as transport:
+                await transport.send(get(server, "/a"))
+                ((pool, _),) = transport._held.values()
+                (connection,) = pool._connections()
+                connection._transport.abort()
+                assert (await transport.send(get(server, "/b"))).body == b"/b"
+                assert (len(server.received), server.connections) == (2, 2)
+
+    run(main())
+
+
+def flood(peer):
+    """Answer with more than anyone buffers, as one body."""
+    while peer.request():
+        peer.send(reply(bytes(2_000_000)))
+
+
+async def held_back(chunks):
+    """Wait until a stream that nobody reads is held back."""
+    while not chunks._incoming.paused:  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.01)
+
+
+def test_what_a_reader_was_slow_to_read_is_read_after_a_close(run):
+    """Of a stream that was held back and then closed, what had come is read, then the error."""
+
+    async def main():
+        with LoopbackServer(flood) as server:
+            async with opened() as transport, transport.stream(post(server)) as (_, chunks):
+                await held_back(chunks)
+                await transport.close()
+                assert len(await anext(aiter(chunks))) > 256 * 1024
+                with pytest.raises(StreamInterrupted):
+                    await anext(aiter(chunks))
+
+    run(main())
+
+
+def test_finish_reads_on_where_a_stream_was_held_back(run):
+    """`finish` takes what nobody read and lets the rest come, so that the connection is kept."""
+
+    async def main():
+        with LoopbackServer(flood) as server:
+            async with opened() as transport:
+                for _ in range(2):
+                    async with transport.stream(post(server)) as (_, chunks):
+                        await held_back(chunks)
+                        await chunks.finish()
+                        assert chunks._incoming.complete
+                assert server.connections == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("kind", LOOPS)
+def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls):
+    """The first call on another loop closes what a loop left that was closed with them."""
+    if LOOPS[kind] is None:
+        pytest.skip("uvloop is not installed")
+    gone = Queue()
+
+    def script(peer):
+        echo(peer)
+        gone.put(peer.number)
+
+    transport = AsyncioTransport(proxies={}, context=trust())
+    with LoopbackServer(script, server_tls if secure else None) as server:
+        loop = LOOPS[kind]()
+        loop.run_until_complete(transport.send(get(server, "/first")))
+        loop.close()
+        assert len(transport._held) == 1
+        with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
+            assert runner.run(transport.send(get(server, "/second"))).body == b"/second"
+            assert gone.get(timeout=2) == 0
+        assert not transport._held
+    gc.collect()  # what is left open would be a warning, which is an error
+
+
+def test_an_address_that_hangs_does_not_hide_that_another_refuses():
+    """Where one address refuses and the other hangs, the call waits for that one, to its limit."""
+
+    async def main(loop):
+        with black_hole() as hole, socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            loop.addresses = [hole, unused.getsockname()]
+            async with opened() as transport:
+                limits = Limits(connect=0.5)
+                call = transport.send(Request("GET", "http://many.test/", {}, limits=limits))
+                assert (await fails(ConnectTimedOut, call, within=0.5)).phase == "connect"
+
+    on_a_skewed_loop(main)

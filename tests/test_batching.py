@@ -537,6 +537,21 @@ def test_what_a_request_in_a_batch_cannot_say_is_refused(field):
         CreateBatch(requests=[{"custom_id": "a", "params": message}])
 
 
+@pytest.mark.parametrize("ids", [["a", "a"], [None], [1]], ids=str)
+def test_each_request_of_a_batch_has_a_name_of_its_own(ids):
+    """Results could not be told apart otherwise, and so nothing is sent."""
+    create = CreateBatch(requests=[{"custom_id": one, "params": params()} for one in ids])
+    with pytest.raises(UsageError, match="occurs once"):
+        create.build(Config(api_key="canary"))
+
+
+def test_a_batch_of_too_many_requests_is_not_sent():
+    """The API's limit is checked before the ids, or anything, is looked at."""
+    create = CreateBatch(requests=[{}] * 100_001)
+    with pytest.raises(RequestTooLarge, match="100001 requests, and the API takes 100000"):
+        create.build(Config(api_key="canary"))
+
+
 # Many
 
 

@@ -2,6 +2,11 @@
 
 import asyncio
 import json
+import os
+import pty
+import re
+import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,21 +15,18 @@ from claude_lite.cli import main
 from claude_lite.client import AsyncClient
 from claude_lite.emulator import Emulator
 from claude_lite.retry import never
+from claude_lite.testing.loopback import LoopbackServer
 from claude_lite_transports.emulator import AsyncEmulatorTransport
 
-PARAMS = {
-    "model": "claude-sonnet-5-5",
-    "max_tokens": 64,
-    "messages": [{"role": "user", "content": "Hello"}],
-}
 
-
-def measured(faults=None, **options):
+def measured(faults=None, *, prompt="Hello", max_tokens=64, **options):
     """Measure an emulator, and give the figures."""
+    messages = [{"role": "user", "content": prompt}]
+    params = {"model": "claude-sonnet-5-5", "max_tokens": max_tokens, "messages": messages}
     figures = Figures()
     transport = AsyncEmulatorTransport(Emulator(0, faults=faults))
     client = AsyncClient(transport, api_key="k", base_url="http://emulator", retry=never())
-    asyncio.run(measure(client, PARAMS, figures, **options))
+    asyncio.run(measure(client, params, figures, **options))
     figures.take_time()
     return figures
 
@@ -103,3 +105,66 @@ def test_a_transport_is_not_for_the_emulator(capsys):
     """--emulator and --transport together are a mistake."""
     assert main(["bench", "--emulator", "--transport", "aiohttp"]) == 2
     assert "--transport" in capsys.readouterr().err
+
+
+def test_an_answer_without_text_has_no_first_token():
+    """And one of a single token has no speed: there is nothing after its first."""
+    empty = measured(requests=2, concurrency=1, prompt="[[refuse]]")
+    assert (len(empty.latency), empty.first_token, empty.speed) == (2, [], [])
+    short = measured(requests=2, concurrency=1, max_tokens=1)
+    assert (len(short.latency), len(short.first_token), short.speed) == (2, 2, [])
+
+
+def test_what_cannot_be_asked_is_told_once(capsys):
+    """A mistake in the request is a line and exit code 2, not a failure of each call."""
+    args = ["--requests", "4", "--concurrency", "2", "--prompt", "half of a pair: \ud800"]
+    assert main(["bench", "--emulator", *args]) == 2
+    found = capsys.readouterr()
+    assert found.err.count("claude-lite:") == 1
+    assert found.out == ""
+
+
+def test_a_report_that_cannot_be_written_is_told(tmp_path, capsys):
+    """The figures were shown by then; the exit code is 2."""
+    path = tmp_path / "none" / "report.json"
+    assert main(["bench", "--emulator", "--requests", "2", "--output", str(path)]) == 2
+    found = capsys.readouterr()
+    assert "calls per second" in found.out
+    assert f"cannot write {path}" in found.err
+
+
+@contextmanager
+def terminal():
+    """Give a terminal to write to, and a function that reads what is on it."""
+    master, slave = pty.openpty()
+    try:
+        yield slave, lambda: os.read(master, 1 << 16).decode()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def interrupt(peer):
+    """Press Ctrl-C in this process once there is a request, which is never answered."""
+    peer.request()
+    os.kill(os.getpid(), signal.SIGINT)
+    peer.gone()
+
+
+def test_a_terminal_shows_the_figures_as_they_come(monkeypatch):
+    """Standard error has a live line where it is a terminal."""
+    with terminal() as (tty, shown), os.fdopen(os.dup(tty), "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        assert main(["bench", "--emulator", "--requests", "20", "--concurrency", "2"]) == 0
+        screen.flush()
+        assert "done" in (text := shown())
+        assert "failed" in text
+
+
+def test_ctrl_c_ends_it_with_a_report(monkeypatch, capsys):
+    """The calls in flight are given up, what was measured is told, and the exit code is 130."""
+    with LoopbackServer(interrupt) as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url(""))
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "any")
+        assert main(["bench", "--requests", "1"]) == 130
+    assert re.search(r"succeeded[ │]+0", capsys.readouterr().out)

@@ -8,6 +8,7 @@ from claude_lite import Response
 from claude_lite.batches import BatchEntry
 from claude_lite.bodies import BytesDecoder, LinesDecoder
 from claude_lite.errors import ResponseTooLarge, StreamInterrupted, UnexpectedResponse
+from claude_lite.wire import Limits
 
 HEAD = Response(200, {"request-id": "req_1"})
 LINE = {"custom_id": "ü", "result": {"type": "expired"}}
@@ -48,6 +49,15 @@ def test_a_line_without_end_is_too_large():
     for _ in range(11):
         assert decoder.receive(b"x" * 10) == []
     assert isinstance(decoder.error, ResponseTooLarge)
+
+
+def test_a_line_of_too_many_values_is_too_large():
+    """The limit holds for each line, and ends the reading."""
+    bad = json.dumps({**LINE, "more": [0] * 50}).encode()
+    decoder, found = read(TEXT + b"\n" + bad + b"\n" + TEXT, 1000, limits=Limits(max_values=20))
+    assert found == [LINE]
+    assert isinstance(decoder.error, ResponseTooLarge)
+    assert decoder.error.setting == "max_values"
 
 
 def test_what_breaks_off_says_so_once():

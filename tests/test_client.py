@@ -45,6 +45,7 @@ from claude_lite import (
     never,
     standard,
 )
+from claude_lite.namespaces import Batches
 from claude_lite.testing.cases import GRACE
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
@@ -151,6 +152,12 @@ def test_methods_say_what_they_take():
     assert method.__doc__ == CreateMessage.__doc__
     assert inspect.signature(method) == inspect.signature(CreateMessage)
     assert method.__wrapped__ is CreateMessage
+
+
+def test_methods_are_found_on_their_class():
+    """What a class has is its declaration; it takes an instance to have a client."""
+    assert Batches.wait is Batches.__dict__["wait"]
+    assert Batches.create is Batches.__dict__["create"]
 
 
 def test_methods_are_made_once():

@@ -335,6 +335,7 @@ def test_a_copy_in_this_process_keeps_its_key(copier):
     headers = UNARY["create"].build(copier(made).config).headers
     assert (headers["x-api-key"], headers["cookie"]) == (KEY, "session=0123456789")
     assert copier(Secret(KEY)).reveal() == KEY
+    assert copier(made.config) is made.config
 
 
 def test_a_secret_never_shows():

@@ -28,6 +28,7 @@ from claude_lite.dialects import (
     google_token,
 )
 from claude_lite.errors import (
+    ConnectionFailed,
     CredentialMissing,
     RateLimited,
     RequestTooLarge,
@@ -236,6 +237,22 @@ def test_other_urls_are_refused():
         Bedrock(region="r").adapt(CREATE.build(Config()))
 
 
+@pytest.mark.parametrize("model", ["", ".", "..", 7])
+def test_a_model_has_to_be_an_id(model):
+    """It becomes a part of the path, and leads nowhere else."""
+    for dialect in (Bedrock(region="r"), Vertex(project="p", region="r", credentials=Google())):
+        with pytest.raises(UsageError, match="model has to be an id"):
+            sent(dialect, CREATE.replace(model=model))
+
+
+@pytest.mark.parametrize("json", [None, [1], "text"])
+def test_what_is_rewritten_is_an_object(json):
+    """A raw request without a JSON object is refused, and says what it lacks."""
+    raw = RawRequest(method="POST", path="/v1/messages", json=json)
+    with pytest.raises(UsageError, match="has to have a JSON object"):
+        sent(Bedrock(region="r"), raw)
+
+
 # Credentials
 
 
@@ -389,6 +406,18 @@ def test_google_credentials_are_refreshed_once():
     assert google.refreshed == 1
 
 
+def test_google_out_of_reach_is_a_failed_connection():
+    """It may be within reach the next time, unlike credentials that are wrong."""
+    exceptions = pytest.importorskip("google.auth.exceptions")
+
+    class Unreachable(Google):
+        def refresh(self, _request):
+            raise exceptions.TransportError("no route")
+
+    with pytest.raises(ConnectionFailed, match="no Google token: no route"):
+        sent(Vertex(project="p", region="r", credentials=Unreachable()), CREATE)
+
+
 def test_google_has_no_default(monkeypatch, tmp_path):
     """Where google-auth finds nothing the error is typed."""
     google_token._default.cache_clear()
@@ -489,6 +518,16 @@ def test_other_streams_stay_as_they_are():
         client.send(STREAM)
 
 
+@pytest.mark.parametrize(
+    "dialect",
+    [BedrockMantle(region="r", keys=KEYS), Foundry(base_url="https://foundry.test/anthropic/")],
+)
+def test_streams_that_are_the_apis_own(dialect):
+    """Mantle and Foundry send server-sent events, and nothing is translated."""
+    transport = StubTransport(WHOLE)
+    assert Client(transport, dialect=dialect, api_key="given").send(STREAM).text == "Hello"
+
+
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_a_token_function_goes_first(colour):
     """With `auth_token=` nothing else is looked for, and a 401 mints a new token."""
@@ -505,6 +544,13 @@ def test_a_token_function_goes_first(colour):
     found = [str(request.headers["authorization"]) for request in requests]
     assert found == ["Bearer one", "Bearer two"]
     assert all("x-api-key" not in request.headers for request in requests)
+
+
+def test_a_foundry_of_ones_own(monkeypatch):
+    """The URL in the environment is for who names no resource."""
+    monkeypatch.setenv("ANTHROPIC_FOUNDRY_BASE_URL", "https://foundry.test/anthropic/")
+    assert Foundry().base_url == "https://foundry.test/anthropic"
+    assert Foundry(resource="res").base_url == AZURE
 
 
 def test_the_base_url_is_the_dialects():

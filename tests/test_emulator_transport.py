@@ -330,3 +330,42 @@ def test_threads_may_share_a_transport():
     for thread in threads:
         thread.join()
     assert (transport.emulator.peak, transport.emulator.in_flight) == (8, 0)
+
+
+def test_closing_breaks_off_what_its_loop_has_under_way():
+    """A call on the closing loop loses its connection; one on another loop is answered."""
+    transport = AsyncEmulatorTransport(latency=0.3)
+    answers = []
+    other = threading.Thread(
+        target=lambda: answers.append(asyncio.run(transport.send(ask("elsewhere"))))
+    )
+
+    async def run():
+        call = asyncio.create_task(transport.send(ask()))
+        other.start()
+        while transport.emulator.in_flight < 2:
+            await asyncio.sleep(0.01)
+        await transport.close()
+        with pytest.raises(ConnectionLost):
+            await call
+
+    asyncio.run(run())
+    other.join()
+    assert [answer.status for answer in answers] == [200]
+
+
+def test_a_stream_that_was_closed_waits_for_nothing():
+    """After `close`, the next pause in a stream is its end, at once."""
+
+    async def run():
+        transport = AsyncEmulatorTransport(tokens_per_second=0.1)
+        async with transport.stream(ask(stream=True)) as (_, body):
+            chunks = aiter(body)
+            await transport.close()
+            began = time.monotonic()
+            with pytest.raises(StreamInterrupted):
+                while True:
+                    await anext(chunks)
+            assert time.monotonic() - began < 3.0
+
+    asyncio.run(run())

@@ -3,14 +3,18 @@
 import asyncio
 import io
 import json
+import resource
+import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 
 import pytest
 from driving import answer, both_colours, client, do
 
 from claude_lite import AsyncClient, Client, Response, never
+from claude_lite.arrival import Arrival
 from claude_lite.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.errors import (
@@ -143,6 +147,16 @@ def test_a_file_that_changes_while_it_is_sent_is_an_error(colour, change, tmp_pa
         asyncio.run(do(made.files.upload, file=path))
 
 
+def test_a_file_that_goes_before_it_is_sent_is_an_error(tmp_path):
+    """The error names it, as where it had never been."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"as it was")
+    body = UploadFile(file=path).build(Config(api_key="canary")).body
+    path.unlink()
+    with pytest.raises(UsageError, match=r"a\.txt cannot be read"):
+        list(body)
+
+
 @both_colours
 def test_past_500_megabytes_nothing_is_sent(colour, tmp_path):
     """The error is that of the API's 413."""
@@ -246,6 +260,61 @@ def test_a_folder_is_not_replaced_by_a_download(colour, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_path_that_cannot_be_one_is_a_usage_error(tmp_path):
+    """No file has NUL in its name."""
+    with pytest.raises(UsageError, match="cannot be the path"), Arrival(tmp_path / "a\0b"):
+        pass
+
+
+def test_a_download_below_a_file_is_a_usage_error(tmp_path):
+    """The error says what is wrong with the path, and the file stays."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    with pytest.raises(UsageError, match="Not a directory"), Arrival(path / "a"):
+        pass
+    assert path.read_bytes() == b"abc"
+
+
+def test_a_folder_is_not_overwritten_either(tmp_path):
+    """What cannot be put in its place is removed, and the error is typed."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(UsageError, match="folder cannot be written"), Arrival(path, overwrite=True):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def full_disk():
+    """Let no file of this process grow."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "said"),
+    [(None, UsageError, "too large"), (StreamInterrupted("cut"), StreamInterrupted, "cut")],
+)
+def test_a_disk_that_is_full_at_the_end_leaves_no_file(error, wanted, said, tmp_path):
+    """It is a `UsageError`, unless the download had failed before: then that is what is told."""
+    with pytest.raises(wanted, match=said), full_disk(), Arrival(tmp_path / "a") as file:
+        arrive(file, error)
+    assert list(tmp_path.iterdir()) == []
+
+
+def arrive(file, error):
+    """Write a byte, and fail if there is an error."""
+    file.write(b"x")
+    if error is not None:
+        raise error
+
+
 # Skills
 
 
@@ -336,6 +405,12 @@ def test_a_folder_without_skill_md_is_no_skill(tmp_path):
     """It is refused before anything is sent."""
     with pytest.raises(UsageError, match=r"SKILL\.md"):
         CreateSkill(files=tmp_path).build(Config(api_key="canary"))
+
+
+def test_a_skill_is_a_path():
+    """Files in memory are refused: their names would be lost."""
+    with pytest.raises(UsageError, match="has to be the path of a folder or "):
+        CreateSkill(files=[b"content"]).build(Config(api_key="canary"))
 
 
 # Large files

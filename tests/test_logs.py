@@ -392,6 +392,19 @@ def test_neither_key_nor_body_is_logged(logger):
         assert secret not in text
 
 
+@pytest.mark.parametrize("absent", [["structlog"], ["structlog", "logging"]], ids=str)
+def test_who_has_not_imported_a_logger_is_not_logged_to(absent, monkeypatch):
+    """Neither is imported for it: without both nobody listens, unless there is an observer."""
+    for name in absent:
+        monkeypatch.delitem(sys.modules, name)
+    report = logs.listener(None)
+    assert (report is None) == ("logging" in absent)
+    assert not {*absent} & {*sys.modules}
+    heard = []
+    logs.listener(lambda *what: heard.append(what))("debug", "event", lambda: {"a": 1})
+    assert heard == [("event", {"a": 1})]
+
+
 def test_nothing_is_written_by_default():
     """A program that configures nothing sees nothing on its outputs, of success or failure."""
     code = """

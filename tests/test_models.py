@@ -65,6 +65,13 @@ def test_every_model_is_exported():
         assert all(getattr(claude_lite, name) is getattr(module, name) for name in declared)
 
 
+def test_the_package_lists_what_it_loads_late():
+    """`dir` names the events before one is asked for, and nothing twice."""
+    listed = dir(claude_lite)
+    assert {*claude_lite.__all__} <= {*listed}
+    assert len(listed) == len({*listed})
+
+
 @pytest.mark.parametrize(("name", "cls"), SAMPLES, ids=lambda x: x if isinstance(x, str) else "")
 def test_a_model_is_a_value(name, cls):
     """What is read twice is equal, with one hash, and nothing of it can be set or deleted."""
@@ -188,6 +195,16 @@ def test_a_model_made_here():
     assert MessageStopEvent().to_dict() == {"type": "message_stop"}
     assert TextBlock("x", citations=[]).to_dict() == {"text": "x", "citations": [], "type": "text"}
     assert TextBlock("x") == structure({"type": "text", "text": "x"}, ContentBlock)
+
+
+def test_values_that_json_has_no_class_for():
+    """A value of a class of one's own goes through `to_dict` as it is."""
+
+    class Shout(str):
+        __slots__ = ()
+
+    text = Shout("HELLO")
+    assert TextBlock(text=text).to_dict()["text"] is text
 
 
 def test_defaults_of_what_did_not_come():

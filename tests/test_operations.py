@@ -600,3 +600,19 @@ def test_operations_of_ones_own():
     assert request.url.endswith("/v1/things/a")
     assert (request.body, request.headers["x-team"]) == (b'{"size":1}', "blue")
     assert Operation.from_dict(thing.to_dict()) == thing
+
+
+def test_operations_that_lack_their_own_part():
+    """What a base leaves to its subclasses is an error where they do not say it, and no None."""
+    from claude_lite.operations import (  # noqa: PLC0415  # as an application would
+        StreamOperation,
+        UploadOperation,
+    )
+    from claude_lite.pages import ListOperation, Page  # noqa: PLC0415  # likewise
+
+    with pytest.raises(NotImplementedError):
+        StreamOperation().decoder(Response(200, {}), CONFIG)
+    with pytest.raises(NotImplementedError):
+        UploadOperation().build(CONFIG)
+    with pytest.raises(NotImplementedError):
+        ListOperation().after(Page(data=[]))

@@ -1,15 +1,19 @@
 """One client in many processes: forked and spawned ones, and at the end of an interpreter."""
 
 import asyncio
+import os
 import pickle
+import sys
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
-from driving import KEY
+from driving import HELLO, KEY, answer, client
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, Client, CreateMessage, NotFound
+from claude_lite.link import LATE
 
 ASYNC = ["aiohttp", "asyncio"]
 SAY = {
@@ -203,6 +207,17 @@ def test_a_process_without_calls_forks_unencumbered(server):
         assert "tenacity" not in sys.modules
     """
     python(code, server)
+
+
+def test_a_fork_has_ready_what_a_call_may_import(monkeypatch):
+    """A child of a process that has made a call finds all of it imported."""
+    client("sync", answer()).messages.create(**HELLO)
+    monkeypatch.delitem(sys.modules, "encodings.idna", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
+        if (child := os.fork()) == 0:
+            os._exit(0 if all(name in sys.modules for name in LATE) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 # Pools of processes

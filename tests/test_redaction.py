@@ -378,3 +378,10 @@ def test_an_old_leak_is_noticed(path):
     with pytest.raises(SecretInCassette, match="interaction 1, GET /"):
         transport.close()
     assert path.read_text() == old
+
+
+def test_only_strings_are_secrets(path):
+    """What a secret field has instead of a secret (null, a number) is recorded, and not learned."""
+    answer = Response(200, {}, b'{"id_token":12345678,"access_token":null,"a":"12345678"}')
+    (item,) = json.loads(record(path, answer))["interactions"]
+    assert item["response"]["json"]["a"] == "12345678"

@@ -17,14 +17,16 @@ from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
 from claude_lite.messages import CreateMessage
 from claude_lite.rate_limits import RateLimit, RateLimits, rate_limits
 from claude_lite.responses import (
+    LONG,
     LONGEST_WAIT,
     decoded,
     error_from_response,
+    parse_json,
     retry_after,
     should_retry,
     unexpected,
 )
-from claude_lite.wire import Response
+from claude_lite.wire import Limits, Response
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 DATE = "Mon, 02 Nov 2026 09:15:00 GMT"
@@ -297,6 +299,15 @@ def test_a_success_that_is_none(body):
         operation.parse(Response(200, HEADERS, body))
     error = caught.value
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
+
+
+def test_values_are_counted_in_long_bodies_too():
+    """Over the limit it is an error; long texts, with whatever in them, are few values."""
+    limits = Limits(max_values=1000)
+    with pytest.raises(ResponseTooLarge, match="over 1000 values"):
+        parse_json(b"[" + b"0," * LONG + b"0]", limits)
+    for text in ("x" * LONG, ",[{" * LONG):
+        assert parse_json(json.dumps([text]).encode(), limits) == [text]
 
 
 def test_what_was_not_expected():

@@ -167,3 +167,14 @@ def test_links_and_modes_survive(path, tmp_path):
     assert content(real) == [("a", "succeeded")]
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == [real, path]
+
+
+def test_a_file_that_cannot_be_put_in_order_stays(path):
+    """The error comes out of `close`, and nothing half done is left beside the file."""
+    write(path, failure("a"))
+    file = ResultsFile(path, "resume")
+    file.write(answer("a"))
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        file.close()
+    assert list(path.parent.iterdir()) == []

@@ -16,6 +16,7 @@ from driving import (
     START,
     STOP,
     WHOLE,
+    ScriptTransport,
     answer,
     both,
     both_colours,
@@ -562,6 +563,43 @@ def test_close_from_another_task_ends_a_waiting_read():
         took, text = asyncio.run(scenario(server.url("")))
     assert took < 1
     assert text == "Hel"
+
+
+@both_colours
+def test_a_stream_that_is_closed_while_it_opens(colour):
+    """Its connection is left at once, and reading is an error."""
+
+    async def scenario():
+        def closed_meanwhile(_request):
+            closing.append(asyncio.ensure_future(do(s.close)) if colour == "async" else s.close())
+            return stream()
+
+        closing = []
+        made = client(colour, closed_meanwhile)
+        s = made.messages.stream(**HELLO)
+        async with both(s):
+            assert made.transport.left == 1
+            with pytest.raises(StreamInterrupted, match="closed here"):
+                await do(s.final_message)
+        assert len(closing) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_read_that_fails_because_of_close():
+    """The error says that the stream was closed, not what became of the read."""
+
+    class Torn(ScriptTransport):
+        def _chunks(self, steps):
+            yield from super()._chunks(steps)
+            s.close()  # as another thread would
+            raise ConnectionLost("read of a closed socket")
+
+    made = Client(Torn(stream(START, BLOCK, HEL)), api_key="any", base_url="http://torn.test")
+    with made.messages.stream(**HELLO) as s:
+        with pytest.raises(StreamInterrupted, match="closed here") as caught:
+            s.final_message()
+        assert caught.value.partial["content"][0]["text"] == "Hel"
 
 
 def test_leaving_early_does_not_wait_for_the_rest():

@@ -8,6 +8,7 @@ import pytest
 from driving import HELLO, answer, both, both_colours, client, do, refusal, stream
 
 from claude_lite import AuthenticationFailed, UsageError, never
+from claude_lite.link import MOST_PROVIDERS
 from claude_lite.tokens import AsyncTokens, Tokens
 
 MANY = 50
@@ -208,3 +209,12 @@ def test_streams_have_tokens_too():
         made = client(colour, gate, auth_token=mint)
         assert asyncio.run(text_of(made)) == "Hello"
         assert mint.count == 2
+
+
+def test_functions_that_are_made_for_each_call_do_not_pile_up():
+    """Each call has the token of its own function, and the client does not keep them all."""
+    made = client("sync", answer())
+    for n in range(2 * MOST_PROVIDERS):
+        made.with_options(auth_token=lambda n=n: f"token-{n}").messages.create(**HELLO)
+        assert made.transport.requests[-1].headers["authorization"] == f"Bearer token-{n}"
+    assert len(made._link._tokens) <= MOST_PROVIDERS + 1

@@ -1,20 +1,24 @@
 """The blocking transport: pooling, forks, TLS, proxies, limits, and what its errors show."""
 
 import gc
+import os
 import pickle
 import re
 import select
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import textwrap
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from queue import Queue
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -32,6 +36,8 @@ from claude_lite.testing.cases import get, post
 from claude_lite.testing.hiding import exposed
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply, replying
 from claude_lite.wire import Limits, MaskedStr, Request, Transport
+from claude_lite_transports._dial import Route
+from claude_lite_transports._idle import Idle
 from claude_lite_transports.urllib import UrllibTransport
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
@@ -95,6 +101,24 @@ def stalling(answer: bytes = b""):
             yield server
         finally:
             over.set()
+
+
+@contextmanager
+def black_hole():
+    """Give the address of a listener that accepts nothing more: connecting to it never ends."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        where = listener.getsockname()
+        full = [socket.socket() for _ in range(4)]
+        for sock in full:
+            sock.setblocking(False)  # noqa: FBT003  # socket's way
+            sock.connect_ex(where)
+        try:
+            yield where
+        finally:
+            for sock in full:
+                sock.close()
 
 
 # Connections
@@ -611,3 +635,151 @@ def test_proxies_come_from_the_environment(monkeypatch):
             transport = UrllibTransport()
             assert transport.send(get(server)).body == expected
             transport.close()
+
+
+# What seldom happens
+
+
+def test_a_connection_that_takes_nothing_any_more_has_sent_nothing(transport):
+    """Where the first write of a request fails, the error says that nothing was sent."""
+    over = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(reply())
+        over.wait(3.0)
+
+    with LoopbackServer(script) as server:
+        transport.send(get(server))
+        (((sock, _),),) = transport._idle._stacks.values()
+        sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionFailed, match="before anything was sent"):
+            transport.send(get(server))
+        over.set()
+        assert transport.send(get(server)).status == 200
+        assert (len(server.received), server.connections) == (2, 2)
+
+
+class Waiting:
+    """A body whose second half is read when the server has done something."""
+
+    size = 8
+
+    def __init__(self):
+        """Hold what both sides wait for."""
+        self.half, self.done = threading.Event(), threading.Event()
+
+    def __iter__(self):
+        """Yield both halves."""
+        yield b"half"
+        self.half.set()
+        assert self.done.wait(3.0)
+        sleep(0.05)
+        yield b"half"
+
+
+def test_a_reset_between_two_pieces_is_connection_lost(transport):
+    """A connection that is reset while the source of a body is read is found to be lost."""
+    source = Waiting()
+
+    def script(peer):
+        peer.head()
+        assert source.half.wait(3.0)
+        peer.reset()
+        source.done.set()
+
+    with LoopbackServer(script) as server:
+        with pytest.raises(ConnectionLost):
+            transport.send(post(server, source))
+        assert server.received == []
+
+
+def test_a_record_of_tls_that_does_not_get_out_times_out(trusting, server_tls):
+    """A write of TLS may wait for the peer; the limit on silence ends that as well."""
+    over = threading.Event()
+
+    def script(peer):
+        peer.request()
+        peer.send(reply())
+        peer.head()
+        over.wait(3.0)
+
+    with LoopbackServer(script, server_tls) as server:
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        trusting.send(get(server))
+        (((sock, _),),) = trusting._idle._stacks.values()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        began = monotonic()
+        with pytest.raises(TimedOut) as caught:
+            trusting.send(post(server, bytes(20_000_000), limits=Limits(read=BRIEF)))
+        over.set()
+        assert (caught.value.phase, monotonic() - began < BRIEF + 1.0) == ("read", True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals")
+def test_an_interrupt_leaves_no_socket_that_connects(transport):
+    """Ctrl-C while a connection is being made ends the call, and its socket is closed."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with black_hole() as (host, port):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(KeyboardInterrupt):
+                transport.send(Request("GET", f"http://{host}:{port}/", {}))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    gc.collect()  # an open socket would be a warning, which is an error
+
+
+def test_the_resolvers_word_is_told(transport):
+    """A name that the resolver refuses is a failed connection, with what it said of it."""
+    host = ".".join(["a" * 63] * 5)  # too long for anyone to be asked
+    with pytest.raises(ConnectionFailed, match=r"no address for a+\S+: \w") as caught:
+        transport.send(Request("GET", f"http://{host}:9/", {}))
+    assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+def test_select_does_where_there_is_no_poll(transport, monkeypatch):
+    """On a system without `poll`, calls, uploads and refusals of them do the same."""
+    monkeypatch.delattr(select, "poll", raising=False)
+    body = bytes(1_000_000)
+    with LoopbackServer(replying(reply(b"done"))) as server:
+        for _ in range(2):
+            assert transport.send(post(server, body)).body == b"done"
+        assert server.connections == 1
+    with stalling() as server, pytest.raises(TimedOut):
+        transport.send(post(server, bytes(20_000_000), limits=Limits(read=BRIEF)))
+
+
+def test_connections_of_another_process_are_closed_only_at_the_end():
+    """`close` leaves alone what was idle at a fork; `end` closes the copy of it."""
+    route = Route("http", "127.0.0.1", 9)
+    idle = Idle(8, 60.0)
+    ours, inherited = socket.socket(), socket.socket()
+    idle.keep(route, ours)
+    idle._stacks[os.getppid(), route] = deque([(inherited, inf)])
+    idle.close()
+    assert (ours.fileno(), inherited.fileno() >= 0) == (-1, True)
+    assert idle.take(route) is None
+    idle.end()
+    assert inherited.fileno() == -1
+
+
+def test_tickets_of_tls_are_no_answer(trusting, server_tls):
+    """What TLS itself has to say in the middle of an upload does not end it."""
+    source = Waiting()
+
+    def script(peer):
+        head = peer.head()
+        assert source.half.wait(3.0)
+        source.done.set()
+        peer.body(head)
+        peer.send(reply(b"done"))
+
+    with LoopbackServer(script, server_tls) as server:
+        assert trusting.send(post(server, source)).body == b"done"
+        assert server.received[0].body == b"halfhalf"

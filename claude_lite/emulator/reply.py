@@ -8,7 +8,7 @@ never needs to know what caused them.
 from collections.abc import Callable, Iterable, Iterator
 
 from claude_lite.tampering import End, Step
-from claude_lite.wire import Response
+from claude_lite.wire import Response, Sleep
 
 
 class Reply:
@@ -27,7 +27,7 @@ class Reply:
         steps: Iterable[Step],
         *,
         size: int | None,
-        before: tuple[Step, ...] = (),
+        before: tuple[Sleep | End, ...] = (),
         at_once: bool = False,
         on_end: Callable[[bool], None] = lambda _left: None,
     ) -> None:

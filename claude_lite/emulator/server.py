@@ -223,7 +223,7 @@ class _Connection(asyncio.Protocol):
             for step in reply.before:
                 if isinstance(step, Sleep):
                     await asyncio.sleep(step.seconds)
-                elif isinstance(step, End):
+                else:
                     await self._end(step)
                     return
             await self._send(received, reply)

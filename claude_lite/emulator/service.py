@@ -161,9 +161,9 @@ class Emulator:
         reply = self.reply(request)
         chunks: list[bytes] = []
         try:
-            for step in reply.before:
-                if isinstance(step, End):
-                    raise step.error(begun=False)
+            for first in reply.before:
+                if isinstance(first, End):
+                    raise first.error(begun=False)
             for step in reply.steps:
                 if isinstance(step, End) and step.how != "truncate":
                     raise step.error(begun=True)

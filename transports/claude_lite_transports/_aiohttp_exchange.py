@@ -14,7 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from inspect import signature
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -34,13 +34,12 @@ from claude_lite.errors import (
 from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports._aiohttp_pool import because, hung_up, let_go
 from claude_lite_transports._aiohttp_upload import PIECE, NotUploaded, stop, upload_body
+from claude_lite_transports._aiohttp_watch import Silence, Watch
 from claude_lite_transports._http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
-
-    from claude_lite_transports._aiohttp_watch import Watch
 
 _STATUS_LINE: Final = 19  # bytes of the shortest, with the blank line after it
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,7 +55,7 @@ async def ask(
     target: str,
     request: Request,
     size: int,
-    watch: "Watch",
+    watch: Watch,
 ) -> "Reply | Exception":
     """Send a request with a body of `size` bytes, and wait for the head of the reply."""
     protocol, transport = connection.protocol, connection.transport
@@ -67,31 +66,34 @@ async def ask(
             return ConnectionFailed("the connection was closed before its use")
         limits = request.limits
         counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
-        silence = limits.read
-        if silence is not None:
-            silence = max(silence, 1e-3)  # aiohttp takes 0 for "no limit"
+        silence = (
+            None if limits.read is None else max(limits.read, 1e-3)
+        )  # 0 is no limit to aiohttp
+        is_short = isinstance(request.body, bytes) and size <= _ONE_WRITE
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
-            read_timeout=silence,
+            read_timeout=None if is_short else silence,  # from the end of the upload on
             read_bufsize=PIECE,
             max_line_size=limits.max_head or _UNLIMITED,
             max_field_size=limits.max_head or _UNLIMITED,
             **counted,
         )
-        if isinstance(request.body, bytes) and size <= _ONE_WRITE:
-            transport.write(_head(request, to, target, size) + request.body)
-            protocol.start_timeout()
+        head = _head(request, to, target, size)
+        if is_short:
+            transport.write(head + cast("bytes", request.body))
         else:
-            transport.write(_head(request, to, target, size))
+            transport.write(head)
             upload = asyncio.create_task(upload_body(protocol, request.body, size, silence))
         size_of_heads = 0
-        while True:
-            message, content = await protocol.read()
-            size_of_heads = _measured(message, size_of_heads, limits)
-            if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
-                return Reply(connection, protocol, message, content, upload, limits, watch)
+        with Silence(watch, protocol, transport, silence if is_short else None):
+            while True:
+                message, content = await protocol.read()
+                size_of_heads = _measured(message, size_of_heads, limits)
+                if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
+                    break
+        return Reply(connection, protocol, message, content, upload, limits, watch)
     except BaseException as error:
         if upload is not None:
             stop(upload, protocol)
@@ -112,11 +114,11 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
     return size
 
 
-def _too_large(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
+def _too_large(error: BaseException, limits: Limits) -> ResponseTooLarge | None:
     """What aiohttp's parser means by `error`, if that is a limit of ours."""
     if isinstance(error, ResponseTooLarge):
         return error
-    cause = error.__cause__ if error is not None else None
+    cause = error.__cause__
     if isinstance(cause, LineTooLong):
         return head_too_long(limits.max_head or _UNLIMITED)
     if isinstance(cause, HttpProcessingError) and "Too many headers" in str(cause.message):
@@ -170,7 +172,7 @@ class Reply:
         content: aiohttp.StreamReader,
         upload: "asyncio.Task[None] | None",
         limits: Limits,
-        watch: "Watch",
+        watch: Watch,
     ) -> None:
         self._limits = limits
         self._watch = watch
@@ -207,10 +209,8 @@ class Reply:
             length = int(self._message.headers.get("content-length", 0))
             while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
-                if isinstance(piece, ClaudeError):
-                    return piece
-                if not piece:
-                    return bytes(body)
+                if isinstance(piece, ClaudeError) or not piece:
+                    return piece or bytes(body)
                 body += piece  # not kept apart: there may be millions, of two bytes each
         finally:
             self.end()
@@ -279,9 +279,6 @@ class Reply:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):
             return self._of(TimedOut("read"))
-        protocol = self._connection.protocol if self._connection is not None else None
-        if protocol is not None and (past := _too_large(protocol.exception(), self._limits)):
-            return self._of(past)  # trailers
         return self._of(because(error, StreamInterrupted, "the reply broke off"))
 
     def _of(self, failure: ClaudeError) -> ClaudeError:

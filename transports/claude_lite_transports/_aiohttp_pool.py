@@ -151,10 +151,12 @@ class _Connector(aiohttp.TCPConnector):
     async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
         while (connection := await super()._get(key, traces)) is not None:
             protocol, transport = connection.protocol, connection.transport
-            if protocol is not None and transport is not None:
-                spoken = protocol.should_close or _polled(transport, _SPOKEN)
-                if not spoken:
-                    return connection
+            if (
+                protocol is not None
+                and transport is not None
+                and not (protocol.should_close or _polled(transport, _SPOKEN))
+            ):
+                return connection
             let_go(connection)
         return None
 
@@ -182,7 +184,7 @@ class _Connector(aiohttp.TCPConnector):
         self._close()
 
     def __del__(self, *args: Any) -> None:
-        if self._pid == getpid():
+        if self._pid == getpid():  # pragma: no branch  # else it is in a forked child
             super().__del__(*args)
 
 

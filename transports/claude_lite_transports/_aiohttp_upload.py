@@ -46,13 +46,12 @@ async def upload_body(
 def stop(upload: "asyncio.Task[None]", protocol: "ResponseHandler | None") -> None:
     """Give up an upload; the connection has to be closed after it."""
     upload.cancel()
-    if protocol is not None:
-        _unblock(protocol)
+    _unblock(protocol)
 
 
-def _unblock(protocol: "ResponseHandler") -> None:
+def _unblock(protocol: "ResponseHandler | None") -> None:
     # Up to 3.13, aiohttp keeps the future of a writer that was cancelled, and asyncio complains.
-    if protocol.writing_paused:
+    if protocol is not None and protocol.writing_paused:
         protocol.resume_writing()
 
 

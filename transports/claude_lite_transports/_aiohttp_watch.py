@@ -4,10 +4,19 @@ A timer of its own for every request costs more than all else that is done about
 """
 
 import asyncio
+import socket
+import sys
 from collections.abc import Callable
-from typing import Final
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
 
 TICK: Final = 0.1
+_LAST_HEARD: Final = slice(52, 56)  # of Linux's `struct tcp_info`, in milliseconds
 
 Expire = Callable[[], None]
 
@@ -39,3 +48,51 @@ class Watch:
         self._ticking = bool(self._due)
         if self._ticking:
             self._loop.call_later(TICK, self._look)
+
+
+class Silence:
+    """A context in which nothing may come for so many seconds, though a head come in pieces.
+
+    aiohttp's own timer is set anew by all that comes, which costs more than the rest of a wait.
+    """
+
+    __slots__ = ("_protocol", "_seconds", "_transport", "_watch")
+
+    def __init__(
+        self,
+        watch: Watch,
+        protocol: "ResponseHandler",
+        transport: asyncio.BaseTransport,
+        seconds: float | None,
+    ) -> None:
+        self._watch = watch
+        self._protocol = protocol
+        self._transport = transport
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if self._seconds is not None:
+            self._watch.add(self._look, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.drop(self._look)
+
+    def _look(self) -> None:
+        left = (self._seconds or 0.0) - _unheard(self._transport)
+        if left > 0:
+            self._watch.add(self._look, left)
+        else:
+            self._protocol.set_exception(aiohttp.SocketTimeoutError())
+
+
+def _unheard(transport: asyncio.BaseTransport) -> float:
+    """The seconds since anything came, not much more; forever, where the system does not say."""
+    if sys.platform != "linux":
+        return inf
+    try:
+        info = transport.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_HEARD.stop
+        )
+    except OSError:  # closed meanwhile, or no TCP
+        return inf
+    return int.from_bytes(info[_LAST_HEARD], sys.byteorder) / 1000

@@ -129,15 +129,14 @@ class Connection(asyncio.BufferedProtocol):
             if incoming.begun or self._transport.is_closing():
                 return
             self._transport.write(data[start : start + _PIECE])
-            if self._transport.is_closing():
+            if self._transport.is_closing() and self.route.scheme == "http":
                 self._hear_out()
 
     def _hear_out(self) -> None:
         """Read what came before a write failed: asyncio will not, once it has."""
-        if self.route.scheme == "http":
-            with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
-                while self.busy and (nbytes := sock.recv_into(self._pool.buffer)):
-                    self.buffer_updated(nbytes)
+        with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
+            while self.busy and (nbytes := sock.recv_into(self._pool.buffer)):
+                self.buffer_updated(nbytes)
 
     def spoken(self) -> bool:
         """Say whether there is something to read, or the end, that the loop has not seen yet."""
@@ -242,8 +241,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Tell who waits that there is room again."""
         self._full = False
-        if self.busy:
-            self._incoming.wake()
+        self._incoming.wake()
 
     def eof_received(self) -> None:
         """Take the end that the server made; asyncio would close the connection next."""

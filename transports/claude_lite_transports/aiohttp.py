@@ -234,11 +234,10 @@ def _prune(pools: _Pools) -> None:
     """Let go of the pools on which nothing can be awaited any more."""
     for key in list(pools):
         pid, loop = key
-        if loop.is_closed():
-            if (entry := pools.pop(key, None)) is not None:
-                entry[0].bury()
-        elif pid != getpid():
-            _FOREIGN.append((key, pools.pop(key, None)))
+        if pid != getpid():
+            _FOREIGN.append((key, pools.pop(key, None)))  # pragma: no cover  # in a forked child
+        elif loop.is_closed() and (entry := pools.pop(key, None)) is not None:
+            entry[0].bury()
 
 
 def _forget(pools: _Pools) -> None:

@@ -130,7 +130,7 @@ def _prune(held: "_Held") -> None:
     for key in list(held):
         pid, loop = key
         if pid != getpid():
-            _FOREIGN.append(held.pop(key, None))
+            _FOREIGN.append(held.pop(key, None))  # pragma: no cover  # in a forked child
         elif loop.is_closed() and (entry := held.pop(key, None)) is not None:
             entry[0].bury()
 

@@ -55,7 +55,7 @@ class EmulatorTransport:
             for step in reply.before:
                 if isinstance(step, Sleep):
                     self._wait(patience, step.seconds)
-                elif isinstance(step, End):
+                else:
                     self._fail(patience, step, begun=False)
             yield reply.head, self._chunks(reply, patience)
         finally:
@@ -128,7 +128,7 @@ class AsyncEmulatorTransport:
             for step in reply.before:
                 if isinstance(step, Sleep):
                     await self._wait(patience, line, step.seconds, begun=False)
-                elif isinstance(step, End):
+                else:
                     await self._fail(patience, line, step, begun=False)
             yield reply.head, self._chunks(reply, patience, line)
         finally:
