@@ -159,7 +159,7 @@ class Exchange(Generic[R]):
         left = self._started + deadline - now
         if left <= 0:
             raise self._final(TimedOut("total"))
-        return evolve(request, limits=evolve(request.limits, total=left))
+        return request.within(left)
 
     def _decoded(self, response: Response) -> Response:
         """Undo a content-encoding, within the limit; a refusal whose body is broken has none."""
@@ -276,8 +276,12 @@ class Exchange(Generic[R]):
     def _scrub(self, error: ClaudeError) -> None:
         """Take our secrets out of what others wrote."""
         error.__context__ = None  # of a parser, it would hold all that came
+        said = {f: getattr(error, f) for f in error.FIELDS}
+        clean = said
         for secret in self._secrets():
-            error.amend(**_scrubbed({f: getattr(error, f) for f in error.FIELDS}, secret))
+            clean = _scrubbed(clean, secret)
+        if clean != said:
+            error.amend(**clean)
 
     def _secrets(self) -> list[MaskedStr]:
         tokens = [token for token in (self._token, self._stale) if token is not None]

@@ -70,7 +70,10 @@ def _repr_body(body: "bytes | BodySource") -> str:
     return f"<{len(body) if isinstance(body, bytes) else body.size} bytes>"
 
 
-@frozen
+# Those that are made for every call have a `__dict__`: it is quicker to fill than slots are.
+
+
+@frozen(slots=False)
 class Limits:
     """What one attempt is held to. Seconds, bytes and numbers; None is no limit.
 
@@ -97,7 +100,7 @@ class Limits:
 DEFAULT_LIMITS: Final = Limits()
 
 
-@frozen(slots=False)  # quicker to make
+@frozen(slots=False)
 class Request:
     """An HTTP request, ready to be sent. Header names are lower-case; the URL is encoded.
 
@@ -111,8 +114,15 @@ class Request:
     body: "bytes | BodySource" = field(default=b"", repr=_repr_body)
     limits: Limits = DEFAULT_LIMITS
 
+    def within(self, seconds: float) -> "Request":
+        """The same request, with so much time in all (`attrs.evolve` takes ten times as long)."""
+        limits, request = object.__new__(Limits), object.__new__(Request)
+        limits.__dict__.update(self.limits.__dict__, total=seconds)
+        request.__dict__.update(self.__dict__, limits=limits)
+        return request
 
-@frozen(slots=False)  # quicker to make
+
+@frozen(slots=False)
 class Response:
     """An HTTP response, of any status. Header names are lower-case.
 

@@ -1,5 +1,6 @@
 """The command: exit codes, files, what it prints, and what it never prints."""
 
+import io
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ import pytest
 from claude_lite.cli import DEFAULT_MODEL, main
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.server import emulator_server
+from claude_lite.testing.loopback import LoopbackServer
 
 CANARY = "sk-ant-api03-canary-Zq7"
 CLI = [sys.executable, "-W", "error", "-c", "from claude_lite.cli import main; exit(main())"]
@@ -276,6 +279,17 @@ def test_a_full_disk_ends_the_run_with_a_line(cli):
     assert "Traceback" not in err
 
 
+def test_requests_may_come_from_a_pipe(cli):
+    """They are read once, as they come; how many there are is not known before."""
+    os.mkfifo("pipe.jsonl")
+    lines = Path(asked(5)).read_bytes()
+    writer = threading.Thread(target=Path("pipe.jsonl").write_bytes, args=(lines,))
+    writer.start()
+    code, out, err = cli("run", "pipe.jsonl", "-o", "out.jsonl", "--emulator")
+    writer.join()
+    assert (code, err, row(out, "succeeded"), len(results())) == (0, "", 5, 5)
+
+
 # What interrupts run
 
 
@@ -335,6 +349,23 @@ def test_ctrl_c_keeps_what_has_ended(stalled, cli):
     assert sorted(r["custom_id"] for r in results()) == sorted(f"q-{n}" for n in range(20))
     code, out, _ = cli(*stalled, "--resume")
     assert (code, row(out, "succeeded"), len(results())) == (0, 2, 22)
+
+
+def interrupt(peer):
+    """Press Ctrl-C in this process once there is a request, which is never answered."""
+    peer.request()
+    os.kill(os.getpid(), signal.SIGINT)
+    peer.gone()
+
+
+def test_ctrl_c_before_the_first_answer(cli, monkeypatch):
+    """There is a summary of nothing, and nothing in the results."""
+    with LoopbackServer(interrupt) as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url(""))
+        monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
+        code, out, err = cli("run", asked(1), "-o", "out.jsonl")
+    assert (code, row(out, "succeeded"), results()) == (130, 0, [])
+    assert "interrupted; go on with --resume" in err
 
 
 def test_a_killed_run_keeps_what_has_ended(stalled, cli):
@@ -536,6 +567,53 @@ def test_a_reader_that_leaves_is_no_traceback():
         assert (process.stderr.read(), process.wait(timeout=10)) == ("", 1)
 
 
+class Pressing(io.StringIO):
+    """An output on which Ctrl-C is pressed when a word is written, or an input when it is read."""
+
+    def __init__(self, word=""):
+        """Wait for this word."""
+        super().__init__()
+        self.word = word
+
+    def write(self, text):
+        """Write, and press once."""
+        done = super().write(text)
+        if self.word and self.word in self.getvalue():
+            self.word = ""
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    def read(self, size=-1):
+        """Press before there is anything."""
+        signal.raise_signal(signal.SIGINT)
+        return super().read(size)
+
+
+def test_ctrl_c_within_an_answer(monkeypatch, cli):
+    """The line that was begun is ended, the exit code is 130, and there is no traceback."""
+    monkeypatch.setattr("sys.stdout", out := Pressing("Echo"))
+    code, _, err = cli("message", "Where is the tea?", "--emulator")
+    assert (code, err) == (130, "\nclaude-lite: interrupted\n")
+    assert out.getvalue().startswith("Echo")
+
+
+def test_ctrl_c_before_the_question(monkeypatch, cli):
+    """Who changes his mind while typing it is told nothing."""
+    monkeypatch.setattr("sys.stdin", Pressing())
+    assert cli("message", "-", "--emulator") == (130, "", "")
+
+
+def test_a_closed_pipe_is_left_alone(monkeypatch, cli):
+    """After the reader has gone, what is still to be written goes nowhere, and is no error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        code, _, err = cli("message", "Hi", "--emulator")
+        out.write("more")
+    assert (code, err) == (1, "")
+
+
 # What serve does
 
 
@@ -552,6 +630,14 @@ def test_serve_prints_what_to_export_and_serves(cli, monkeypatch):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
         assert process.stderr.read() == ""
+
+
+def test_ctrl_c_ends_the_server(monkeypatch, cli):
+    """It is how one ends it: exit code 0, and no word on standard error."""
+    monkeypatch.setattr("sys.stdout", out := Pressing("export"))
+    code, _, err = cli("serve", "--port", "0")
+    assert (code, err) == (0, "")
+    assert re.search(r"ANTHROPIC_BASE_URL=http://127\.0\.0\.1:\d+ ", out.getvalue())
 
 
 def test_serve_says_when_the_port_is_taken(cli):
