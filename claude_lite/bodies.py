@@ -58,7 +58,7 @@ class BytesDecoder(_Body):
         self._held += len(data) + PIECE_ITSELF
         if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
             what = f"over {self._limit} bytes of a download that is not taken piece by piece"
-            self.fail(ResponseTooLarge.past("max_response", self._limit, what))
+            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:

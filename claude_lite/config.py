@@ -184,15 +184,16 @@ class Config:
 
     What a reply may cost is bounded, and past a bound is `ResponseTooLarge`, which names it:
 
-    - `max_response`: a body that is held whole, as it came and decompressed; a download that
-      is not taken piece by piece.
-    - `max_event`: one event or line of a stream; the message that events come to, unless
-      `max_response` is more. Text that is not plain ASCII counts six times, as it may in memory.
+    - `max_response`: a body that is held whole, as it came and decompressed.
+    - `max_event`: one event or line of a stream; unless `max_response` is more, the message
+      that events come to, and a download that is not taken piece by piece. Of events, text that
+      is not plain ASCII counts six times, as it may in memory.
     - `max_head`: all that is neither body nor its size, interim replies and trailers included.
     - `max_headers`: the number of headers in a head.
     - `max_depth`: the levels of JSON. Python cannot compare, copy or pickle many more.
     - `max_values`: the numbers, texts, lists and objects in one reply or event, since a byte of
-      JSON can stand for fifty in memory. A stream that is collected may have three times as many.
+      JSON can stand for fifty in memory. The events of a collected stream may have three times
+      that together.
 
     By default no reply costs more than 120 MB, or holds an event loop for over a tenth of a
     second. Of an error's body the first megabyte is read; its status says enough.
@@ -312,6 +313,13 @@ class Config:
             return self._secrets
         except UsageError:
             return []
+
+    @property
+    def max_whole(self) -> int | None:
+        """What the pieces of a stream may come to, where they are put together."""
+        if self.max_event is None or self.max_response is None:
+            return None
+        return max(self.max_event, self.max_response)
 
     @_Kept
     def _secrets(self) -> list[MaskedStr]:

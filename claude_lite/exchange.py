@@ -27,7 +27,7 @@ from claude_lite.errors import (
 )
 from claude_lite.operations import Operation
 from claude_lite.responses import decoded, error_from_response, placed, should_retry, unexpected
-from claude_lite.retry import Failure, budget_for
+from claude_lite.retry import Course, Failure, budget_for
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
@@ -63,6 +63,7 @@ class Exchange(Generic[R]):
         self._token: MaskedStr | None = None
         self._stale: MaskedStr | None = None
         self._retries = 0
+        self._waited = 0.0
         self._resent = 0
         self._redirects = 0
         self._signed: Request | None = None
@@ -86,6 +87,10 @@ class Exchange(Generic[R]):
             return Authenticate(self._stale)
         return self._attempt()
 
+    def start(self) -> None:
+        """Count the deadline from now on, instead of from when this was made."""
+        self._started = self._attempt_started = self._clock()
+
     def receive_token(self, token: str) -> None:
         """Hand in the token that `Authenticate` asked for."""
         self._token = MaskedStr(token)
@@ -104,7 +109,7 @@ class Exchange(Generic[R]):
             if most is not None and len(response.body) > most:  # of a transport without limits
                 what = f"a response of over {most} bytes"
                 raise placed(ResponseTooLarge.past("max_response", most, what), response)
-            result = self.operation.parse(response, limits)
+            result = self.operation.read(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
         else:
@@ -230,7 +235,8 @@ class Exchange(Generic[R]):
             self._log_attempt(error, retry_in=0.0)
             return 0.0
         failure = self._failure(error)
-        wait = self.config.retry.wait_after(failure, self.attempts, self._started, self._clock())
+        course = Course(self.attempts, self._started, self._clock(), self._waited)
+        wait = self.config.retry.wait_after(failure, course)
         if wait is None:
             raise self._given_up(error)
         if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
@@ -243,6 +249,7 @@ class Exchange(Generic[R]):
         if not budget_for(self.config.origin).take():
             raise self._given_up(error, "Not tried again: too many calls fail at the moment.")
         self._retries += 1
+        self._waited += wait
         if isinstance(error, ConnectionLost | StreamInterrupted):
             self._resent += 1
         self._log_attempt(error, retry_in=wait)

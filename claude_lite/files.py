@@ -121,7 +121,7 @@ class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
 
     def decoder(self, head: Response, config: Config) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, config.max_response)
+        return BytesDecoder(head, config.max_whole)
 
 
 @operation

@@ -25,7 +25,7 @@ from typing import (
     dataclass_transform,
 )
 
-from attrs import NOTHING, field, fields, frozen
+from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.codec import StructureError, dumps, hook_for, loads
 from claude_lite.config import Config, header_value
@@ -84,7 +84,7 @@ def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | No
             "an operation holds no credential, for it may be stored and shown:"
             " give it to the client, by with_options(api_key=...) or with_options(headers=...)"
         )
-    return headers
+    return None if headers is None else dict(headers)  # nobody puts one in later
 
 
 @frozen
@@ -104,6 +104,15 @@ class Route:
     has_body: bool = True
     accept: str = JSON_TYPE
     betas: tuple[str, ...] = ()
+
+
+def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:
+    return (betas,) if isinstance(betas, str) else betas
+
+
+@functools.cache
+def _takes_limits(parse: Any) -> bool:
+    return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004  # itself and the response
 
 
 class _Signature:
@@ -143,14 +152,16 @@ class Operation(Generic[R]):
     extra_body: JSON | None = None
     extra_query: JSON | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
-    betas: Sequence[str] | None = None
+    betas: Sequence[str] | None = field(default=None, converter=_listed)
 
-    def __init__(self, /, **given: Any) -> None:
+    def __init__(self, /, *unnamed: object, **given: Any) -> None:
         """Raises `TypeError` for a field that is missing or not known."""
+        if unnamed:
+            raise TypeError(f"{type(self).__name__} takes its fields by name")
         names = tuple(given)
         ordered, converters = _form(type(self), names)  # type: ignore[arg-type]  # a class hashes
         if ordered != names:
-            given = {name: given[name] for name in ordered}
+            given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
         for name, convert in converters:
             given[name] = convert(given[name])
         set_values(self, given)
@@ -160,6 +171,8 @@ class Operation(Generic[R]):
         """Look up once where each field goes, and make its default what it reads as."""
         declared = fields(cast("Any", cls))
         for attribute in declared:
+            if attribute.validator is not None or isinstance(attribute.default, Factory):  # type: ignore[arg-type]  # attrs types it as a function
+                raise TypeError(f"{cls.__name__}.{attribute.name}: a field has a converter at most")
             if attribute.default is not NOTHING:
                 setattr(cls, attribute.name, attribute.default)
         in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
@@ -203,6 +216,12 @@ class Operation(Generic[R]):
             raise unexpected(response, str(error)) from None
         made.__dict__["_response"] = response if not response.body else head_of(response)
         return made  # type: ignore[no-any-return]  # the type that the class declares
+
+    def read(self, response: Response, limits: Limits) -> R:
+        """`parse` within *limits*, which an operation of one's own need not know of."""
+        if _takes_limits(type(self).parse):
+            return self.parse(response, limits)
+        return self.parse(response)
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
@@ -253,11 +272,11 @@ class Operation(Generic[R]):
         """Rebuild an operation from `to_dict`; raises `UsageError` for one that is not known."""
         values = dict(data)
         name = values.pop("operation", None)
-        cls = _by_name().get(name)
+        cls = _by_name().get(str(name))
         if cls is None:
             import claude_lite.namespaces  # noqa: F401, PLC0415  # all there are; seldom needed
 
-            cls = _by_name().get(name)
+            cls = _by_name().get(str(name))
         if cls is None:
             raise UsageError(f"no operation is named {name!r}")
         try:
@@ -291,7 +310,10 @@ Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 @functools.lru_cache(maxsize=1024)  # as many as a program has ways to call
 def _form(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
-    """What was given, in the order of declaration, and what is to be converted of it."""
+    """What goes into the operation, in the order of declaration, and is converted.
+
+    Besides what was given these are the defaults that are sent: all but None.
+    """
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
@@ -299,7 +321,8 @@ def _form(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converter
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
         raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-    ordered = tuple(name for name in declared if name in names)
+    told = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
+    ordered = tuple(name for name in declared if name in names or name in told)
     converted = [(name, declared[name].converter) for name in ordered]
     return ordered, tuple((name, convert) for name, convert in converted if convert)
 

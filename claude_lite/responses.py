@@ -92,7 +92,7 @@ def check_kept(values: int, limits: Limits) -> None:
     """Raise `ResponseTooLarge` if the pieces that are kept of a stream have too many *values*."""
     most = limits.max_values
     if most is not None and values > KEPT * most:
-        what = f"a stream of over {KEPT} times {most} values, all of which are kept"
+        what = f"a stream of over {KEPT:g} times {most} values, all of which are kept"
         raise ResponseTooLarge.past("max_values", most, what)
 
 

@@ -86,34 +86,32 @@ class RetryPolicy:
         """Do not try again after *errors*."""
         return evolve(self, rules=(Rule(errors, again=False), *self.rules))
 
-    def wait_after(
-        self, failure: "Failure", attempts: int, started: float, now: float
-    ) -> float | None:
-        """The seconds to wait before the attempt after so many; None if there is to be none."""
+    def wait_after(self, failure: "Failure", course: "Course") -> float | None:
+        """The seconds to wait before the next attempt; None if there is to be none."""
         rule = self.rule_for(failure.error)
         tried = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
-        if not tried or attempts >= ((rule and rule.attempts) or self.attempts):
+        if not tried or course.attempts >= ((rule and rule.attempts) or self.attempts):
             return None
         if failure.error.retry_after is not None:
             return float(failure.error.retry_after)
         wait = self.wait if rule is None or rule.wait is None else rule.wait
         if wait is not None and not callable(wait):
             return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
-        return float((wait or _full_jitter())(_state(failure, attempts, started, now)))
+        return float((wait or _full_jitter())(_state(failure, course)))
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
         """The user's rule for *error*: the one added last goes first."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
 
-def _state(failure: "Failure", attempts: int, started: float, now: float) -> "RetryCallState":
+def _state(failure: "Failure", course: "Course") -> "RetryCallState":
     """What tenacity's strategies look at."""
     from tenacity import Future, RetryCallState, Retrying  # noqa: PLC0415  # dear; seldom needed
 
     state = RetryCallState(Retrying(), None, (failure,), {})
-    state.start_time, state.outcome_timestamp = started, now
-    state.attempt_number = attempts
-    state.outcome = Future(attempts)
+    state.start_time, state.outcome_timestamp = course.started, course.now
+    state.attempt_number, state.idle_for = course.attempts, course.waited
+    state.outcome = Future(course.attempts)
     state.outcome.set_exception(failure.error)
     return state
 
@@ -141,6 +139,16 @@ def defer(
 ) -> RetryPolicy:
     """Decide as `standard` does, but raise `RetryLater` where it would wait."""
     return RetryPolicy(attempts=attempts, resend_unknown=resend_unknown, wait=wait, defers=True)
+
+
+@frozen
+class Course:
+    """What became of a call so far: attempts made; seconds on a clock; seconds waited in all."""
+
+    attempts: int
+    started: float
+    now: float
+    waited: float = 0.0
 
 
 @frozen

@@ -179,4 +179,4 @@ class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, byt
 
     def decoder(self, head: Response, config: Config) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, config.max_response)
+        return BytesDecoder(head, config.max_whole)

@@ -193,7 +193,7 @@ class MessageDecoder:
         if text.strip() == b"[DONE]":
             return None
         bare = not text.strip() and name not in SPEAKING  # a heartbeat, say: its name is all of it
-        event = {"type": name} if bare else parse_json(text, self._limits)
+        event: dict[str, Any] = {"type": name} if bare else parse_json(text, self._limits)
         if event.get("type") is None:
             event["type"] = name
         kind = event["type"]
@@ -201,7 +201,8 @@ class MessageDecoder:
             raise error_from_envelope(event, self.head)
         self._event_hook(event)
         if kind in FOLDED:
-            self._add(text)
+            if kind != DELTA or event["delta"]["type"] not in APPENDED:  # of those the text is kept
+                self._add(text)
             getattr(self, f"_{kind}")(_copied(event))
             self.begun = self.begun or kind not in PRELUDE
         return event

@@ -10,8 +10,9 @@ closes the connection, wherever the stream is. Each class is a thin driver aroun
 `claude_lite.stream_exchange.StreamExchange`.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
@@ -73,6 +74,7 @@ class _Stream(Generic[E, R]):
     def _unopened(self) -> StreamExchange[E, R]:
         if self._decoder is not None or self._closed:
             raise UsageError("a stream is opened once: make another one")
+        self._exchange.start()
         return self._exchange
 
     def _unread(self) -> Decoder[E, R]:
@@ -208,6 +210,28 @@ class Stream(_Stream[E, R]):
             self._exchange.receive_data(self._first(chunk))
 
 
+class _Items(AsyncIterator[T]):
+    """What comes of a stream, one by one; a wait for the next one may be cancelled, and begun anew.
+
+    A generator alone would be over once it is cancelled, and the rest be lost without a word.
+    """
+
+    def __init__(self, items: Callable[[], AsyncGenerator[T, None]]) -> None:
+        self._items = items
+        self._generator: Any = items()
+        self._closed = False
+
+    def __anext__(self) -> Any:
+        if self._generator.ag_frame is None and not self._closed:
+            self._generator = self._items()
+        return self._generator.__anext__()
+
+    async def aclose(self) -> None:
+        """Give no more."""
+        self._closed = True
+        await self._generator.aclose()
+
+
 class AsyncStream(_Stream[E, R]):
     """A streamed response, asynchronously. Iterating gives its items, once."""
 
@@ -275,14 +299,14 @@ class AsyncStream(_Stream[E, R]):
             await self._stack.aclose()
 
     def __aiter__(self) -> AsyncIterator[E]:
-        return self._each(self._unread().item)
+        return _Items(partial(self._each, self._unread().item))
 
     async def final(self) -> R:
         """Read to the end and return all of it."""
         await anext(self._each(_nothing), None)
         return self._opened().result()
 
-    async def _each(self, made: Callable[[Any], T | None]) -> AsyncIterator[T]:
+    async def _each(self, made: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
         """What is *made* of each raw item, where that is anything."""
         items = self._exchange.items
         while True:
@@ -337,7 +361,7 @@ class AsyncMessageStream(AsyncStream[Event, Message]):
     def text_stream(self) -> AsyncIterator[str]:
         """The text as it comes, without the other events."""
         self._unread()
-        return self._each(_text)
+        return _Items(partial(self._each, _text))
 
     @property
     def snapshot(self) -> Message:

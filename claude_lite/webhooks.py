@@ -87,7 +87,7 @@ class Webhooks:
 
     def __init__(
         self,
-        secrets: str | Secret | Sequence[str | Secret] = (),
+        secrets: str | Secret | Sequence[str | Secret] | None = None,
         *,
         tolerance: float = 300.0,
         clock: Callable[[], float] = time.time,
@@ -150,12 +150,12 @@ def _without_secrets(tolerance: float, clock: Callable[[], float]) -> Webhooks:
     return Webhooks(tolerance=tolerance, clock=clock)
 
 
-def _concealed(secrets: str | Secret | Sequence[str | Secret]) -> tuple[Secret, ...]:
-    if isinstance(secrets, str):
-        return (Secret(secrets),) if secrets else ()
-    if isinstance(secrets, Secret):
-        return (secrets,)
-    return tuple(Secret(secret) if isinstance(secret, str) else secret for secret in secrets)
+def _concealed(secrets: str | Secret | Sequence[str | Secret] | None) -> tuple[Secret, ...]:
+    given = (secrets,) if isinstance(secrets, str | Secret) else secrets or ()
+    if any(not isinstance(secret, str | Secret) for secret in given):
+        raise UsageError("a webhook secret has to be text, as the Console shows it")
+    hidden = (Secret(secret) if isinstance(secret, str) else secret for secret in given if secret)
+    return tuple(hidden)
 
 
 def _key(secret: Secret) -> bytes:

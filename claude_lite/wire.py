@@ -94,7 +94,7 @@ class Limits:
     max_head: int | None = 64 * 1024
     max_headers: int | None = 256
     max_depth: int | None = 250
-    max_values: int | None = 100_000
+    max_values: int | None = 120_000
 
 
 DEFAULT_LIMITS: Final = Limits()

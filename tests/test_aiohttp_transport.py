@@ -14,6 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import entry_points
+from math import inf
 from pathlib import Path
 from queue import Queue
 from time import monotonic, sleep
@@ -37,7 +38,10 @@ from claude_lite.testing.cases import get, post
 from claude_lite.testing.hiding import exposed
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
-from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports._aiohttp_exchange import Reply, _measured
+from claude_lite_transports._aiohttp_pool import _socket, hung_up
+from claude_lite_transports._aiohttp_watch import _unheard
+from claude_lite_transports.aiohttp import AiohttpTransport, _prune
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
@@ -818,6 +822,26 @@ def test_a_head_may_come_in_pieces():
         run(main)
 
 
+def test_a_held_loop_is_not_silence():
+    """What came while other code held the loop is not taken for silence."""
+
+    def script(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+        for piece in (b"a", b"b", b"c", b"d"):
+            sleep(0.15)
+            peer.send(piece)
+
+    async def main(transport):
+        call = asyncio.create_task(transport.send(post(server, limits=Limits(read=0.4))))
+        await asyncio.sleep(0.1)
+        sleep(0.7)  # noqa: ASYNC251  # as others do
+        assert (await call).body == b"abcd"
+
+    with LoopbackServer(script) as server:
+        run(main)
+
+
 def test_no_limit_is_rounded():
     """Times are kept to the millisecond, above five seconds as well."""
 
@@ -1291,3 +1315,190 @@ def test_a_broken_connection_is_caused_by_its_reset():
             assert type(error.__cause__) is ConnectionResetError
 
     run(main)
+
+
+# What seldom happens
+
+
+def test_a_host_of_the_callers_own_is_left():
+    """A request's own header `host` is sent instead of the URL's."""
+    with LoopbackServer(echo) as server:
+        run(lambda transport: transport.send(post(server, b"", {"host": "else.where"})))
+        assert server.received[0].values("host") == ["else.where"]
+
+
+def test_headers_are_counted_whether_aiohttp_does_or_not():
+    """A head with more headers than allowed is refused even where its parser let it through."""
+
+    async def main(transport):
+        async with transport.stream(get(server)) as (_, chunks):
+            message = chunks._reply._message
+        assert _measured(message, 0, Limits(max_headers=3)) > 0
+        with pytest.raises(ResponseTooLarge, match="over 2 headers"):
+            _measured(message, 0, Limits(max_headers=2))
+
+    with LoopbackServer(replying(reply(b"x", "a: b", "c: d"))) as server:
+        run(main)
+
+
+def test_a_connection_that_was_lost_at_the_head():
+    """Of a reply that turned out to be none before anyone looked, what came is read, not more."""
+
+    async def main(transport):
+        pool = await transport.pool()
+        to, target = pool.route(server.url())
+        connection = await pool.connect(to, None)
+        connection.protocol.set_response_params(read_until_eof=True)
+        connection.transport.write(f"GET {target} HTTP/1.1\r\n\r\n".encode())
+        message, content = await connection.protocol.read()
+        begun.set()
+        while connection.protocol.transport is not None:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
+        reply = Reply(connection, connection.protocol, message, content, None, Limits(), pool.watch)
+        assert await reply.chunk() == b"half"
+        assert isinstance(await asyncio.wait_for(reply.chunk(), 2.0), StreamInterrupted)
+        reply.end()
+
+    def script(peer):
+        peer.request()
+        peer.send(chunked(b"half", end=b""))
+        assert begun.wait(3.0)
+        peer.send(b"no chunk\r\n")
+        peer.gone()
+
+    begun = threading.Event()
+    with LoopbackServer(script) as server:
+        run(main)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed resource <TCPTransport")  # uvloop's own
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("kind", EVENT_LOOPS)
+def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls, client_tls):
+    """The first call on another loop closes what a loop left that was closed with them."""
+    make = uvloop.new_event_loop if kind == "uvloop" else asyncio.SelectorEventLoop
+    gone = Queue()
+
+    def script(peer):
+        echo(peer)
+        gone.put(peer.number)
+
+    transport = AiohttpTransport(trust_env=False, ssl=client_tls)
+    with LoopbackServer(script, server_tls if secure else None) as server:
+        loop = make()
+        loop.run_until_complete(transport.send(post(server, b"first")))
+        loop.close()
+        assert len(transport._pools) == 1
+        with asyncio.Runner(loop_factory=make) as runner:
+            assert runner.run(transport.send(post(server, b"second"))).body == b"second"
+            assert gone.get(timeout=2) == 0
+        assert transport._pools == {}
+    gc.collect()  # what is left open would be a warning, which is an error
+
+
+def test_a_session_is_not_closed_after_its_loop():
+    """A caller's connections, on a loop that was closed, are left to the caller."""
+    loop = asyncio.new_event_loop()
+
+    async def borrow():
+        session = aiohttp.ClientSession()
+        transport = AiohttpTransport(session=session)
+        await transport.pool()
+        return transport, session
+
+    transport, session = loop.run_until_complete(borrow())
+    loop.close()
+    _prune(transport._pools)
+    assert (transport._pools, session.closed) == ({}, False)
+    asyncio.run(session.close())
+
+
+def test_a_socket_that_is_closed_has_hung_up():
+    """A socket that is closed, of which nobody was told yet, is of no use and will say nothing."""
+
+    async def main(_):
+        _, writer = await asyncio.open_connection(*server._listener.getsockname())
+        assert not hung_up(writer.transport)
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+        assert hung_up(writer.transport)
+        assert _unheard(writer.transport) == inf
+
+    with LoopbackServer(echo) as server:
+        run(main)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such sockets")
+def test_a_socket_that_cannot_be_tuned_is_closed():
+    """Where the options of TCP are refused, no socket is left open."""
+    with pytest.raises(OSError):  # noqa: PT011  # its words are the system's
+        _socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", ""))
+    gc.collect()  # an open socket would be a warning, which is an error
+
+
+def test_a_break_after_an_early_answer_ends_its_upload():
+    """A connection that breaks while an answered request is still sent ends both, in silence."""
+    begun, broken = threading.Event(), threading.Event()
+
+    def script(peer):
+        peer.head()
+        peer.send(chunked(b"first", end=b""))
+        assert begun.wait(3.0)
+        peer.reset()
+        broken.set()
+
+    async def main(transport):
+        async with transport.stream(post(server, bytes(20_000_000))) as (_, chunks):
+            assert await anext(chunks) == b"first"
+            await asyncio.sleep(0.05)
+            begun.set()
+            assert await asyncio.to_thread(broken.wait, 2)
+            await asyncio.sleep(0.05)
+            assert chunks._reply._upload.done()
+            await fails(StreamInterrupted, anext(chunks))
+
+    with LoopbackServer(script) as server:
+        run(main)
+
+
+def test_a_source_that_ends_too_early_after_a_break():
+    """Of a connection that broke under a reply, a source's fault found later changes nothing."""
+    half, broken = threading.Event(), threading.Event()
+
+    class Short:
+        size = 8
+
+        def __iter__(self):
+            yield b"half"
+            half.set()
+            assert broken.wait(3.0)
+            sleep(0.05)
+
+    def script(peer):
+        peer.head()
+        peer.send(chunked(b"first", end=b""))
+        assert half.wait(3.0)
+        peer.reset()
+        broken.set()
+
+    async def main(transport):
+        async with transport.stream(post(server, Short())) as (_, chunks):
+            assert await anext(chunks) == b"first"
+            await asyncio.wait([chunks._reply._upload], timeout=2)
+            assert chunks._reply._upload.exception() is None
+            await fails(StreamInterrupted, anext(chunks))
+
+    with LoopbackServer(script) as server:
+        run(main)
+
+
+def test_silence_ends_a_call_on_any_system(monkeypatch):
+    """Where the system does not say when it last heard from a peer, silence has an end, too."""
+
+    async def main(transport):
+        monkeypatch.setattr(sys, "platform", "none that is known")
+        error = await fails(TimedOut, transport.send(post(server, b"x", limits=Limits(read=BRIEF))))
+        assert error.phase == "read"
+
+    with stalling() as server:
+        run(main)

@@ -165,5 +165,8 @@ def test_names_of_headers_do_not_pile_up():
     """Names are remembered up to a number; past it, old and new ones are still read right."""
     for number in range(_MAX_NAMES + 10):
         head = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-{number}: {number}\r\n\r\n"
-        assert incoming(head.encode()).headers == {"content-length": "0", f"x-{number}": f"{number}"}
+        assert incoming(head.encode()).headers == {
+            "content-length": "0",
+            f"x-{number}": f"{number}",
+        }
         assert len(_names) <= _MAX_NAMES

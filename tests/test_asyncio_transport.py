@@ -1435,6 +1435,7 @@ def test_finish_reads_on_where_a_stream_was_held_back(run):
     run(main())
 
 
+@pytest.mark.filterwarnings("ignore:unclosed resource <TCPTransport")  # uvloop's own
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("kind", LOOPS)
 def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls):

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from claude_lite import bench
 from claude_lite.bench import Figures, measure, percentiles
-from claude_lite.cli import main
+from claude_lite.cli import main, parser
 from claude_lite.client import AsyncClient
 from claude_lite.emulator import Emulator
 from claude_lite.retry import never
@@ -74,11 +75,13 @@ def test_it_ends_by_time():
 
 
 @pytest.mark.parametrize(("cpu", "expected"), [(0.5, False), (0.97, True)])
-def test_it_says_when_the_client_is_the_bottleneck(cpu, expected):
+def test_it_says_when_the_client_is_the_bottleneck(cpu, expected, capsys):
     """A process that uses nearly all of a core may be what is measured."""
     figures = Figures(seconds=1.0, cpu=cpu)
     assert expected is figures.saturated
     assert expected is figures.to_dict()["client_is_the_bottleneck"]
+    bench._report(parser().parse_args(["bench"]), AsyncClient(api_key="k"), figures)
+    assert expected is ("the client's limit" in " ".join(capsys.readouterr().err.split()))
 
 
 def test_the_command_writes_a_report(tmp_path, capsys):

@@ -591,7 +591,7 @@ class Pressing(io.StringIO):
 
 def test_ctrl_c_within_an_answer(monkeypatch, cli):
     """The line that was begun is ended, the exit code is 130, and there is no traceback."""
-    monkeypatch.setattr("sys.stdout", out := Pressing("Echo"))
+    monkeypatch.setattr("sys.stdout", out := Pressing("tea?"))
     code, _, err = cli("message", "Where is the tea?", "--emulator")
     assert (code, err) == (130, "\nclaude-lite: interrupted\n")
     assert out.getvalue().startswith("Echo")

@@ -30,7 +30,7 @@ from claude_lite import (
 )
 from claude_lite.config import Config
 from claude_lite.messages import BetaCountTokens
-from claude_lite.operations import MEGABYTE, Route
+from claude_lite.operations import MEGABYTE, Route, operation
 from claude_lite.targets import path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
@@ -491,9 +491,9 @@ def test_results_are_parsed():
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"7", b'"text"', b"{}", b"<html>", b'{"a":'])
 def test_what_is_no_result_is_an_error(data):
     """A body of another shape is `UnexpectedResponse` with the request id, never half a model."""
-    for operation in (UNARY["create"], UNARY["count"]):
+    for asked in (UNARY["create"], UNARY["count"]):
         with pytest.raises(UnexpectedResponse) as caught:
-            operation.parse(Response(200, {"request-id": "req_9"}, data))
+            asked.parse(Response(200, {"request-id": "req_9"}, data))
         assert caught.value.request_id == "req_9"
 
 
@@ -616,3 +616,60 @@ def test_operations_that_lack_their_own_part():
         UploadOperation().build(CONFIG)
     with pytest.raises(NotImplementedError):
         ListOperation().after(Page(data=[]))
+
+
+@operation
+class Report(Operation[str]):
+    """An operation of one's own, with defaults that are sent, and a `parse` without limits."""
+
+    route = Route("report", "POST", "/v1/report")
+
+    kind: str = "short"
+    limit: int = 20
+
+    def parse(self, response):
+        """Give the text."""
+        return response.body.decode()
+
+
+def test_defaults_of_ones_own_are_sent():
+    """A default that is not None is sent, in its place, unless another value is given."""
+    assert Report().build(CONFIG).body == b'{"kind":"short","limit":20}'
+    assert Report(limit=3).build(CONFIG).body == b'{"kind":"short","limit":3}'
+    assert Report(limit=None).build(CONFIG).body == b'{"kind":"short"}'
+    assert Report.from_dict(Report(limit=3).to_dict()) == Report(limit=3)
+
+
+def test_parse_of_ones_own_needs_no_limits():
+    """An operation that overrides `parse` with one argument is read by it."""
+    assert drive(Report(), Response(200, {}, b"text")).result == "text"
+
+
+def test_what_fields_cannot_have():
+    """A factory or a validator, which would not be asked, is refused when the class is made."""
+    for odd in (attrs.field(factory=list), attrs.field(default=None, validator=print)):
+        with pytest.raises(TypeError, match=r"Odd\.tags"):
+
+            @operation
+            class Odd(Operation[str]):
+                tags: list[str] = odd
+
+
+def test_fields_go_by_name():
+    """A positional argument is a `TypeError` that names the operation."""
+    with pytest.raises(TypeError, match="CreateMessage takes its fields by name"):
+        CreateMessage("claude-sonnet-5-5")
+
+
+def test_one_beta_is_not_its_letters():
+    """A flag given as text is that flag."""
+    request = CreateMessage(**HELLO, betas="one-2026-01-01").build(CONFIG)
+    assert request.headers["anthropic-beta"] == "one-2026-01-01"
+
+
+def test_headers_are_not_shared_with_their_giver():
+    """A credential that is put into the dict later does not get into the operation."""
+    given = {"x-team": "blue"}
+    made = CreateMessage(**HELLO, extra_headers=given)
+    given["x-api-key"] = KEY
+    assert KEY not in repr(made)

@@ -13,7 +13,7 @@ from driving import HELLO, KEY, answer, client
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, Client, CreateMessage, NotFound
-from claude_lite.link import LATE
+from claude_lite.link import LATE, Link
 
 ASYNC = ["aiohttp", "asyncio"]
 SAY = {
@@ -209,14 +209,16 @@ def test_a_process_without_calls_forks_unencumbered(server):
     python(code, server)
 
 
-def test_a_fork_has_ready_what_a_call_may_import(monkeypatch):
-    """A child of a process that has made a call finds all of it imported."""
+@pytest.mark.parametrize("used", [True, False])
+def test_a_fork_has_ready_what_a_call_may_import(used, monkeypatch):
+    """A child of a process that has made a call finds all of it imported, and of no other."""
     client("sync", answer()).messages.create(**HELLO)
+    monkeypatch.setattr(Link, "in_use", used)
     monkeypatch.delitem(sys.modules, "encodings.idna", raising=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
         if (child := os.fork()) == 0:
-            os._exit(0 if all(name in sys.modules for name in LATE) else 1)
+            os._exit(0 if all(name in sys.modules for name in LATE) is used else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -1032,7 +1032,7 @@ def disordered(draw):
             if change == "remove":
                 del at(events[index], path)[last]
             else:
-                at(events[index], path)[last] = draw(ODD)
+                at(events[index], path)[last] = copy.deepcopy(draw(ODD))
     return events
 
 
@@ -1092,3 +1092,16 @@ def test_every_event_class_is_streamed():
         decoder, events = fed([data])
         seen |= {type(decoder.item(event)).__name__ for event in events}
     assert seen == kinds
+
+
+@pytest.mark.parametrize("more", [{}, {"new": 1}], ids=["unnamed", "with more in it"])
+def test_a_long_text_is_no_matter_of_values(more):
+    """A delta counts by its text, also without an event name or with a field that is new."""
+    lines = [
+        {**one, **more}
+        for one in started(block_start(TEXT), *[delta("text_delta", text="x")] * 70_000, *END)
+    ]
+    wire = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in lines)
+    decoder, _ = fed([wire], close=False)
+    assert decoder.error is None
+    assert len(decoder.result().text) == 70_000

@@ -51,6 +51,7 @@ from claude_lite import (
 from claude_lite.batches import BatchResults
 from claude_lite.testing.loopback import LoopbackServer
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport
 
 OPERATION = StreamMessage(**HELLO)
@@ -535,7 +536,7 @@ def serve(peer, *chunks, then="hold"):
         peer.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
     if then == "hold":
         peer.gone()
-    else:
+    elif then == "end":
         peer.send(b"0\r\n\r\n")
 
 
@@ -703,3 +704,33 @@ def test_a_slow_policy_is_asked_by_both_drivers():
 
         asyncio.run(scenario())
         assert made.transport.waits == [3]
+
+
+@pytest.mark.parametrize("made", [AiohttpTransport, AsyncioTransport])
+def test_a_wait_for_the_next_event_may_be_given_up(made):
+    """A timeout around the wait for a text loses none: the next wait goes on where it was."""
+
+    async def scenario(url):
+        found, given_up = [], 0
+        asked = AsyncClient(made(), api_key="any", base_url=url)
+        async with asked, asked.messages.stream(**HELLO) as s:
+            texts = aiter(s.text_stream)
+            while True:
+                try:
+                    found.append(await asyncio.wait_for(anext(texts), 0.05))
+                except TimeoutError:
+                    given_up += 1
+                except StopAsyncIteration:
+                    return found, given_up
+
+    def script(peer):
+        serve(peer, START, BLOCK, HEL, then="")
+        time.sleep(0.2)
+        for chunk in (LO, STOP):
+            peer.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        peer.send(b"0\r\n\r\n")
+
+    with LoopbackServer(script) as server:
+        found, given_up = asyncio.run(scenario(server.url("")))
+    assert found == ["Hel", "lo"]
+    assert given_up >= 2

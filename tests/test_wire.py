@@ -137,6 +137,13 @@ def test_the_ids_of_a_response():
     assert ids == [("req_1", "org", "wrkspc_1"), (None, None, None)]
 
 
+def test_the_rate_limits_of_a_response():
+    """They are read from the headers, and none of them is known where these are not."""
+    limits = Response(200, {"anthropic-ratelimit-requests-remaining": "7"}).rate_limits
+    assert (limits.requests.remaining, limits.tokens) == (7, None)
+    assert Response(200, {}).rate_limits.requests is None
+
+
 def test_the_json_of_a_response():
     """It is parsed, and what is not JSON is a `ValueError`."""
     assert Response(200, {}, b'{"a":[1,null]}').json() == {"a": [1, None]}

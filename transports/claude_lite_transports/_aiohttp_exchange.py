@@ -66,9 +66,7 @@ async def ask(
             return ConnectionFailed("the connection was closed before its use")
         limits = request.limits
         counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
-        silence = (
-            None if limits.read is None else max(limits.read, 1e-3)
-        )  # 0 is no limit to aiohttp
+        silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
         is_short = isinstance(request.body, bytes) and size <= _ONE_WRITE
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
@@ -242,7 +240,8 @@ class Reply:
             self._watch.drop(self._fall_silent)
 
     def _fall_silent(self) -> None:
-        self._content.set_exception(aiohttp.SocketTimeoutError())
+        if not (_buffer(self._content) or self._content.is_eof()):  # it came, if the loop was held
+            self._content.set_exception(aiohttp.SocketTimeoutError())
 
     def end(self) -> None:
         """Let go of the connection: to its pool if the reply has come to its end."""

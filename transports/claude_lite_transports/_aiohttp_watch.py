@@ -81,7 +81,7 @@ class Silence:
         left = (self._seconds or 0.0) - _unheard(self._transport)
         if left > 0:
             self._watch.add(self._look, left)
-        else:
+        elif not self._protocol._buffer:  # noqa: SLF001  # a head that came while the loop was held
             self._protocol.set_exception(aiohttp.SocketTimeoutError())
 
 
