@@ -323,3 +323,10 @@ def test_errors_are_plain_data():
             ClaudeError.from_dict(error.to_dict()),
         ):
             assert (type(copy), copy.args) == (kind, error.args)
+
+
+def test_a_secret_that_is_no_text():
+    """Bytes, say, are refused with what a secret has to be; None is to ask the environment."""
+    with pytest.raises(UsageError, match="has to be text"):
+        Webhooks([b"whsec_x"])
+    assert Webhooks(None).secrets == ()
