@@ -277,7 +277,7 @@ class AsyncStream(_Stream[E, R]):
                             await self._read()
                     except ClaudeError as error:
                         exchange.receive_failure(error)
-                    if exchange.ready:
+                    if exchange.ready:  # pragma: no branch  # 3.11 does not trace it
                         self._stack = stack.pop_all()
         return action.result
 

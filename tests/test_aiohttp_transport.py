@@ -40,7 +40,7 @@ from claude_lite.testing.loopback import LoopbackServer, chunked, reply, replyin
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports._aiohttp_exchange import Reply, _measured
 from claude_lite_transports._aiohttp_pool import _socket, hung_up
-from claude_lite_transports._aiohttp_watch import _unheard
+from claude_lite_transports._aiohttp_watch import Silence, Watch, _unheard
 from claude_lite_transports.aiohttp import AiohttpTransport, _prune
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
@@ -833,9 +833,9 @@ def test_a_held_loop_is_not_silence():
             peer.send(piece)
 
     async def main(transport):
-        call = asyncio.create_task(transport.send(post(server, limits=Limits(read=0.4))))
+        call = asyncio.create_task(transport.send(post(server, limits=Limits(read=0.6))))
         await asyncio.sleep(0.1)
-        sleep(0.7)  # noqa: ASYNC251  # as others do
+        sleep(1.0)  # noqa: ASYNC251  # as others do
         assert (await call).body == b"abcd"
 
     with LoopbackServer(script) as server:
@@ -1502,3 +1502,27 @@ def test_silence_ends_a_call_on_any_system(monkeypatch):
 
     with stalling() as server:
         run(main)
+
+
+def test_a_head_that_has_come_is_not_silence():
+    """Where the clock runs out in the turn in which a head has come, the head goes before it."""
+    ended = []
+
+    class Heard:
+        _buffer = ("a head",)
+        set_exception = ended.append
+
+    class Unheard(Heard):
+        _buffer = ()
+
+    async def main(_):
+        one, other = socket.socketpair()
+        with one, other:
+            here, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=one)
+            for protocol in (Heard, Unheard):
+                with Silence(Watch(), protocol, here, 0.01):
+                    await asyncio.sleep(0.05)
+            here.abort()
+
+    run(main)
+    assert [type(error) for error in ended] == [aiohttp.SocketTimeoutError]
