@@ -141,8 +141,8 @@ class Exchange(Generic[R]):
         if request is None:
             request = self._request = self._built()
         if self.attempts or self._redirects or self._token is not None or self._report is not None:
-            now = self._attempt_started = self._clock()
-            request = self._within_deadline(request, now)
+            self._attempt_started = self._clock()
+            request = self._within_deadline(request)
             self.head = None
         if self.config.dialect is not None:
             request = self._signed = self.config.dialect.sign(request)
@@ -157,11 +157,10 @@ class Exchange(Generic[R]):
             request = self.config.dialect.adapt(request)
         return request
 
-    def _within_deadline(self, request: Request, now: float) -> Request:
-        deadline = self.config.deadline
-        if deadline is None:
+    def _within_deadline(self, request: Request) -> Request:
+        left = self.left
+        if left is None:
             return request
-        left = self._started + deadline - now
         if left <= 0:
             raise self._final(TimedOut("total"))
         return request.within(left)
@@ -242,8 +241,8 @@ class Exchange(Generic[R]):
         if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
             self._log_attempt(error, retry_in=wait)
             raise self._later(error, wait) from error.with_traceback(None)
-        deadline = self.config.deadline
-        if deadline is not None and wait >= self._started + deadline - self._clock():
+        left = self.left
+        if left is not None and wait >= left:
             advice = f"Try again in {wait:.1f} s: the deadline comes before that."
             raise self._given_up(error, advice)
         if not budget_for(self.config.origin).take():

@@ -121,8 +121,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
                 piece = encoding.receive(piece) if encoding is not None else piece
                 for part in translate(piece) if translate is not None else (piece,):
                     items += self._fed(decoder, part)
-            deadline = self.config.deadline  # a chunk may take long, and the transport waits
-            if deadline is not None and self._clock() - self._started > deadline:
+            left = self.left  # a chunk may take long, and the transport waits
+            if left is not None and left < 0:
                 decoder.fail(TimedOut("total"))
         except ClaudeError as error:
             decoder.fail(error)
