@@ -349,6 +349,12 @@ class ResponseTooLarge(UnexpectedResponse):
         details = {"setting": setting, "limit": limit}
         return cls(what, advice=f"Raise {setting} to allow it.", details=details)
 
+    @classmethod
+    def whole(cls, limit: float) -> Self:
+        """The error about a body, to be held whole, past *limit* bytes: `max_response`."""
+        limit = int(limit)
+        return cls.past("max_response", limit, f"a response of over {limit} bytes")
+
     @property
     def setting(self) -> str | None:
         """The option of the client that sets the limit: "max_response", "max_event", ..."""

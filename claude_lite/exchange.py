@@ -107,8 +107,7 @@ class Exchange(Generic[R]):
             limits = self.config.limits
             most = limits.max_response
             if most is not None and len(response.body) > most:  # of a transport without limits
-                what = f"a response of over {most} bytes"
-                raise placed(ResponseTooLarge.past("max_response", most, what), response)
+                raise placed(ResponseTooLarge.whole(most), response)
             result = self.operation.read(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)

@@ -212,8 +212,7 @@ class Reply:
                 body += piece  # not kept apart: there may be millions, of two bytes each
         finally:
             self.end()
-        what = f"a response of over {limit} bytes"
-        return self._of(ResponseTooLarge.past("max_response", limit, what))
+        return self._of(ResponseTooLarge.whole(limit))
 
     async def chunk(self) -> bytes | ClaudeError:
         """Wait for some of the body (b"" at its end); what went wrong is returned."""

@@ -169,8 +169,7 @@ class Incoming:
         self.complete = False
         self._pieces.clear()
         self._body = None
-        what = f"a response of over {self._limit} bytes"
-        self.fail(ResponseTooLarge.past("max_response", int(self._limit), what))
+        self.fail(ResponseTooLarge.whole(self._limit))
 
     def _melt(self) -> None:
         """Join the pieces so far: there may be millions, of two bytes each."""

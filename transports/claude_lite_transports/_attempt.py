@@ -113,8 +113,7 @@ class Attempt:
             chunk = reply.take()
             self._size += len(chunk)
             if limit is not None and max(self._size, reply.length or 0) > limit:
-                what = f"a response of over {limit} bytes"
-                raise ResponseTooLarge.past("max_response", limit, what)
+                raise ResponseTooLarge.whole(limit)
             if reply.complete:
                 self._finish()
             if chunk:

@@ -63,8 +63,7 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._most:
-            what = f"a response of over {self._most} bytes"
-            raise ResponseTooLarge.past("max_response", int(self._most), what)
+            raise ResponseTooLarge.whole(self._most)
 
     def joined(self) -> bytes:
         """Give all of it."""
