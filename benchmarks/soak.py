@@ -20,7 +20,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,12 +171,10 @@ def soak_threads(soak: Soak, caller: SyncCaller, concurrency: int, pid: int) -> 
             soak.record(case, serial, caller.call(case, serial))
 
     before = held(pid)
+    signal.signal(signal.SIGINT, lambda *_: soak.stop())
     threads = [threading.Thread(target=work) for _ in range(concurrency)]
     for thread in threads:
         thread.start()
-    with _stopping(soak):
-        for thread in threads:
-            thread.join()
     for thread in threads:
         thread.join()
     caller.close()
@@ -188,14 +185,6 @@ def soak_threads(soak: Soak, caller: SyncCaller, concurrency: int, pid: int) -> 
     return added(before, held(pid))
 
 
-@contextmanager
-def _stopping(soak: Soak) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        soak.stop()
-
-
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run it, and return the report: plain values."""
     server = Server()
@@ -203,8 +192,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     soak = Soak(args.requests, server.pid, cancels=isinstance(caller, AsyncCaller))
     left: list[str] = []
     if isinstance(caller, AsyncCaller):
-        with _stopping(soak), asyncio.Runner() as runner:
-            left = runner.run(soak_async(soak, caller, args.concurrency, server.pid))
+        try:
+            with asyncio.Runner() as runner:
+                left = runner.run(soak_async(soak, caller, args.concurrency, server.pid))
+        except KeyboardInterrupt:
+            soak.stop()
     else:
         left = soak_threads(soak, caller, args.concurrency, server.pid)
     seconds = time.perf_counter() - soak.started
