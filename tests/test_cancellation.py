@@ -637,6 +637,8 @@ def test_nothing_grows(kind, tmp_path, caplog):
                 while done < part * CANCELLATIONS / len(PLAIN) / 4:
                     done += await sweep(site, *next(rounds), cold=done % 2 == 0)
                 await site.client.close()
+                for _ in range(TURNS):  # the server has to see it
+                    await asyncio.sleep(0)
                 site.renew()
                 sizes.append((done, objects(), len(descriptors()), site.tasks()))
             return sizes

@@ -32,7 +32,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, Request, Response
-from claude_lite_transports._aiohttp_pool import because, hung_up, let_go
+from claude_lite_transports._aiohttp_pool import because, let_go
 from claude_lite_transports._aiohttp_upload import PIECE, NotUploaded, stop, upload_body
 from claude_lite_transports._aiohttp_watch import Silence, Watch
 from claude_lite_transports._http1 import head_too_long, too_many_headers
@@ -61,7 +61,7 @@ async def ask(
     protocol, transport = connection.protocol, connection.transport
     upload = None
     try:
-        if protocol is None or transport is None or transport.is_closing() or hung_up(transport):
+        if protocol is None or transport is None or transport.is_closing():
             let_go(connection)
             return ConnectionFailed("the connection was closed before its use")
         limits = request.limits

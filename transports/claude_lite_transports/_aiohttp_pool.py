@@ -15,14 +15,15 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from os import getpid
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from claude_lite.errors import (
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 _PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
+
+# asyncio itself would allocate four times as much for every read, which costs more than reading.
+_BUFFER: Final = 64 * 1024
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
 _SPOKEN: Final = getattr(select, "POLLIN", 0) | _HUNG_UP
@@ -100,7 +104,7 @@ class Pool:
     ) -> "Connection | ClaudeError":
         """Take a connection from the pool or open one; what went wrong is returned."""
         try:
-            return await self._connector.connect(to, [], _timeout(seconds))
+            connection = await self._connector.connect(to, [], _timeout(seconds))
         except BaseException as error:
             # Where connections are limited and this one ends just as it is its turn, aiohttp
             # loses the turn, and those who wait behind it would wait for good.
@@ -108,6 +112,10 @@ class Pool:
             if not isinstance(error, Exception):
                 raise
             return _unconnected(error, f"{to.host}:{to.port}")
+        if not isinstance(self._connector, _Connector) and not _usable(connection.protocol):
+            let_go(connection)
+            return ConnectionFailed("the connection was closed before its use")
+        return connection
 
     async def close(self) -> None:
         """Close all connections, those in use as well, and wait until they are."""
@@ -136,6 +144,20 @@ class Pool:
         return to
 
 
+class _Handler(ResponseHandler, asyncio.BufferedProtocol):
+    """A connection's protocol, which is read into a buffer that all of a loop share."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, buffer: memoryview) -> None:
+        super().__init__(loop)
+        self._shared = buffer
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # a hint
+        return self._shared
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._shared[:nbytes]))
+
+
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, keepalive_timeout: float) -> None:
         self._pid = getpid()
@@ -147,18 +169,28 @@ class _Connector(aiohttp.TCPConnector):
             ttl_dns_cache=10,
             socket_factory=_socket,
         )
+        made: Any = partial(_Handler, self._loop, memoryview(bytearray(_BUFFER)))
+        self._factory = made
 
     async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
         while (connection := await super()._get(key, traces)) is not None:
-            protocol, transport = connection.protocol, connection.transport
-            if (
-                protocol is not None
-                and transport is not None
-                and not (protocol.should_close or _polled(transport, _SPOKEN))
-            ):
+            protocol = connection.protocol
+            if _usable(protocol, _SPOKEN) and not protocol.should_close:
                 return connection
             let_go(connection)
         return None
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the name that it has
+    ) -> ResponseHandler:
+        protocol = await super()._create_connection(req, traces, timeout)
+        if not _usable(protocol):
+            protocol.abort()
+            raise aiohttp.ServerDisconnectedError
+        return protocol
 
     def _transports(self) -> Iterator[asyncio.Transport]:
         idle = [protocol for pool in self._conns.values() for protocol, _ in pool]
@@ -200,6 +232,14 @@ def let_go(connection: "Connection", *, whole: bool = False) -> None:
         connection.close()
     if transport is not None and transport.is_closing():
         transport.abort()
+
+
+def _usable(
+    protocol: ResponseHandler | None, unwanted: int = _HUNG_UP
+) -> TypeGuard[ResponseHandler]:
+    """Tell whether a connection is open; its loop may not know yet what has come of it."""
+    transport = None if protocol is None else protocol.transport
+    return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
 
 
 def hung_up(transport: asyncio.BaseTransport) -> bool:

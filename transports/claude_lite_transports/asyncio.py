@@ -222,6 +222,7 @@ class AsyncioTransport:
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
         entry = self._held.get((getpid(), asyncio.get_running_loop()))
         pool = await self._open() if entry is None else entry[0]
+        await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
         return await pool.begin(request, whole=whole)
 
     async def _open(self) -> "Pool":
