@@ -232,13 +232,14 @@ class Reply:
         """Wait until something comes, as long as silence may last."""
         silence = self._limits.read
         if silence is not None:
-            self._watch.add(self._fall_silent, silence)
+            self._watch.add(self, silence)
         try:
             await self._content._wait("chunk")  # noqa: SLF001  # `readany` would also read
         finally:
-            self._watch.drop(self._fall_silent)
+            self._watch.drop(self)
 
-    def _fall_silent(self) -> None:
+    def time_up(self) -> None:
+        """Nothing has come for too long; a reader learns it."""
         if not (_buffer(self._content) or self._content.is_eof()):  # it came, if the loop was held
             self._content.set_exception(aiohttp.SocketTimeoutError())
 

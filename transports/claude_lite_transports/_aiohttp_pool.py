@@ -138,10 +138,20 @@ class Pool:
             if not _PROXY.fullmatch(str(via)):
                 raise ValueError
         loop, ssl = asyncio.get_running_loop(), self._ssl or True
-        self._origins[origin] = to = aiohttp.ClientRequest(
-            "GET", url, loop=loop, ssl=ssl, proxy=via
-        )
+        self._origins[origin] = to = _Origin("GET", url, loop=loop, ssl=ssl, proxy=via)
         return to
+
+
+class _Origin(aiohttp.ClientRequest):
+    """Where to connect to, in the form that connectors take; the key is made but once."""
+
+    _key: "ConnectionKey | None" = None
+
+    @property
+    def connection_key(self) -> "ConnectionKey":
+        if self._key is None:
+            self._key = super().connection_key
+        return self._key
 
 
 class _Handler(ResponseHandler, asyncio.BufferedProtocol):

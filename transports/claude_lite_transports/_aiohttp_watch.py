@@ -6,9 +6,8 @@ A timer of its own for every request costs more than all else that is done about
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 
@@ -18,7 +17,13 @@ if TYPE_CHECKING:
 TICK: Final = 0.1
 _LAST_HEARD: Final = slice(52, 56)  # of Linux's `struct tcp_info`, in milliseconds
 
-Expire = Callable[[], None]
+
+class Timed(Protocol):
+    """Something that has to end in time."""
+
+    def time_up(self) -> None:
+        """Its time has passed."""
+        ...
 
 
 class Watch:
@@ -26,25 +31,25 @@ class Watch:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._due: dict[Expire, float] = {}
+        self._due: dict[Timed, float] = {}
         self._ticking = False
 
-    def add(self, expire: Expire, seconds: float) -> None:
-        """Have *expire* called in so many seconds."""
-        self._due[expire] = self._loop.time() + seconds
+    def add(self, timed: Timed, seconds: float) -> None:
+        """Tell *timed* in so many seconds that its time is up."""
+        self._due[timed] = self._loop.time() + seconds
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(min(TICK, seconds), self._look)
 
-    def drop(self, expire: Expire) -> None:
-        """Forget about *expire*."""
-        self._due.pop(expire, None)
+    def drop(self, timed: Timed) -> None:
+        """Forget about *timed*."""
+        self._due.pop(timed, None)
 
     def _look(self) -> None:
         now = self._loop.time()
-        for expire in [each for each, when in self._due.items() if when <= now]:
-            self.drop(expire)
-            expire()
+        for timed in [each for each, when in self._due.items() if when <= now]:
+            self.drop(timed)
+            timed.time_up()
         self._ticking = bool(self._due)
         if self._ticking:
             self._loop.call_later(TICK, self._look)
@@ -72,15 +77,16 @@ class Silence:
 
     def __enter__(self) -> None:
         if self._seconds is not None:
-            self._watch.add(self._look, self._seconds)
+            self._watch.add(self, self._seconds)
 
     def __exit__(self, *_: object) -> None:
-        self._watch.drop(self._look)
+        self._watch.drop(self)
 
-    def _look(self) -> None:
+    def time_up(self) -> None:
+        """Look whether nothing has come, or how much of the silence is left."""
         left = (self._seconds or 0.0) - _unheard(self._transport)
         if left > 0:
-            self._watch.add(self._look, left)
+            self._watch.add(self, left)
         elif not self._protocol._buffer:  # noqa: SLF001  # a head that came while the loop was held
             self._protocol.set_exception(aiohttp.SocketTimeoutError())
 

@@ -140,19 +140,19 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
             self._task = task = cast("asyncio.Task[Any]", asyncio.current_task())
             others = task.cancelling()
             watch = (await self._transport.pool()).watch
-            watch.add(self.expire, total)
+            watch.add(self, total)
             try:
                 return await work()
             except asyncio.CancelledError:
                 if not self._late or task.uncancel() > others:
                     raise
             finally:
-                watch.drop(self.expire)
+                watch.drop(self)
                 self._task = None
                 del task  # which, cancelled, has this frame in its traceback
         return TimedOut("total") if self._connected else ConnectTimedOut("total")
 
-    def expire(self) -> None:
+    def time_up(self) -> None:
         """The total limit has passed: interrupt the work."""
         self._late = True
         cast("asyncio.Task[Any]", self._task).cancel()
