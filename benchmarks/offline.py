@@ -247,8 +247,11 @@ UNITS: Final[dict[str, dict[str, Callable[[], Unit]]]] = {
         "claude_lite": lambda: _stream_ours(_huge(32 * MEGABYTE), whole=False),
         "anthropic": lambda: _stream_sdk(_huge(32 * MEGABYTE), whole=False),
     },
-    "line 8 MB": {
-        "claude_lite": lambda: _stream_ours(_huge(8 * MEGABYTE), whole=False),
+    "line 4 MB": {
+        "claude_lite": lambda: _stream_ours(_huge(4 * MEGABYTE), whole=False),
+    },
+    "line 16 MB": {
+        "claude_lite": lambda: _stream_ours(_huge(16 * MEGABYTE), whole=False),
     },
     "exchange": {
         "claude_lite": exchange_ours,
