@@ -9,11 +9,10 @@ Time is read from the clock that is handed in, and never waited for.
 """
 
 import time
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from claude_lite import logs
 from claude_lite.config import Config, bearer, secret_words
 from claude_lite.errors import (
     AuthenticationFailed,
@@ -25,14 +24,15 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
+from claude_lite.logs import call_log
 from claude_lite.operations import Operation
-from claude_lite.responses import decoded, error_from_response, placed, should_retry, unexpected
+from claude_lite.responses import decoded, error_from_response, placed, should_retry
 from claude_lite.retry import Course, Failure, budget_for
+from claude_lite.scrubbing import scrub
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 
-MAX_REDIRECTS: Final = 3
 ERROR: Final = 400
 REDIRECT: Final = 300
 
@@ -67,10 +67,7 @@ class Exchange(Generic[R]):
         self._resent = 0
         self._redirects = 0
         self._signed: Request | None = None
-        self._report = logs.listener(config.observe)
-        self._attempt_started = self._started
-        self._ttft: float | None = None
-        self._ended = False
+        self._log = call_log(operation.route.name, config.observe, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
         """Say what to do next; raises the error that ends the call, as often as asked."""
@@ -89,7 +86,9 @@ class Exchange(Generic[R]):
 
     def start(self) -> None:
         """Count the deadline from now on, instead of from when this was made."""
-        self._started = self._attempt_started = self._clock()
+        self._started = self._clock()
+        if self._log is not None:
+            self._log.start()
 
     def receive_token(self, token: str) -> None:
         """Hand in the token that `Authenticate` asked for."""
@@ -139,10 +138,11 @@ class Exchange(Generic[R]):
         request = self._request
         if request is None:
             request = self._request = self._built()
-        if self.attempts or self._redirects or self._token is not None or self._report is not None:
-            self._attempt_started = self._clock()
+        if self.attempts or self._redirects or self._token is not None:
             request = self._within_deadline(request)
             self.head = None
+        if self._log is not None:
+            self._log.begin()
         if self.config.dialect is not None:
             request = self._signed = self.config.dialect.sign(request)
         self.attempts += 1
@@ -178,7 +178,7 @@ class Exchange(Generic[R]):
     def _succeed(self, result: R, head: Response) -> None:
         self._done = Done(result)
         budget_for(self.config.origin).put_back(self._retries)
-        if self._report is not None:
+        if self._log is not None:
             self.head = head
             self._log_attempt(None)
             self._log_end(result)
@@ -199,35 +199,21 @@ class Exchange(Generic[R]):
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
-        """Follow a redirect that keeps the method and stays where the credential belongs."""
-        from urllib.parse import urljoin, urlsplit  # noqa: PLC0415  # only for redirects
+        from claude_lite.redirects import follow  # noqa: PLC0415  # seldom needed
 
-        request = cast("Request", self._request)
         try:
-            url = urljoin(request.url, response.headers.get("location", ""))
-            target = urlsplit(url)
-        except ValueError:  # no URL at all
-            url, target = "", urlsplit("")
-        follow = (
-            self._redirects < MAX_REDIRECTS
-            and target[:2] == urlsplit(request.url)[:2]
-            and (response.status in {307, 308} or request.method == "GET")
-            and url != request.url
-            and all("!" <= c <= "~" and c != "\\" for c in url)
-        )
-        if not follow:
-            to = target.hostname or "nowhere"
-            self.receive_failure(unexpected(response, f"a redirect to {to} that is not followed"))
-            return
-        self._redirects += 1
-        self.attempts -= 1
-        self._request = evolve(request, url=url)
+            self._request = follow(cast("Request", self._request), response, self._redirects)
+        except UnexpectedResponse as error:
+            self.receive_failure(error)
+        else:
+            self._redirects += 1
+            self.attempts -= 1
 
     # Failures
 
     def _decide(self, error: ClaudeError) -> float:
         """The seconds to wait before trying again; raises the error if that is not to be."""
-        self._scrub(error)
+        scrub(error, self._secrets())
         if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
             self._stale, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)
@@ -278,16 +264,6 @@ class Exchange(Generic[R]):
         self._failed = error
         return error.with_traceback(None)
 
-    def _scrub(self, error: ClaudeError) -> None:
-        """Take our secrets out of what others wrote."""
-        error.__context__ = None  # of a parser, it would hold all that came
-        said = {f: getattr(error, f) for f in error.FIELDS}
-        clean = said
-        for secret in self._secrets():
-            clean = _scrubbed(clean, secret)
-        if clean != said:
-            error.amend(**clean)
-
     def _secrets(self) -> list[MaskedStr]:
         tokens = [token for token in (self._token, self._stale) if token is not None]
         if self._signed is not None:
@@ -297,51 +273,9 @@ class Exchange(Generic[R]):
     # Logs
 
     def _log_attempt(self, error: ClaudeError | None, retry_in: float | None = None) -> None:
-        if self._report is None:
-            return
-        now = self._clock()
-
-        def fields() -> dict[str, Any]:
-            return {
-                "operation": self.operation.route.name,
-                "attempt": self.attempts,
-                "elapsed_ms": round((now - self._attempt_started) * 1000, 1),
-                **logs.head_fields(self.head),
-                **(logs.error_fields(error) if error else {}),
-                **logs.known({"retry_in": retry_in and round(retry_in, 3)}),
-            }
-
-        self._report("warning" if error else "debug", "claude_lite.attempt", fields)
+        if self._log is not None:
+            self._log.attempt(self.attempts, self.head, error, retry_in)
 
     def _log_end(self, result: object, error: BaseException | None = None) -> None:
-        if self._report is None or self._ended:
-            return
-        self._ended = True
-        now = self._clock()
-
-        def fields() -> dict[str, Any]:
-            ttft = None if self._ttft is None else round(self._ttft * 1000, 1)
-            return {
-                "operation": self.operation.route.name,
-                "attempts": self.attempts,
-                "elapsed_ms": round((now - self._started) * 1000, 1),
-                **logs.head_fields(self.head),
-                **(logs.error_fields(error) if error else {}),
-                **logs.known({"ttft_ms": ttft}),
-                **logs.usage_fields(result),
-            }
-
-        failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
-        level = "info" if error is None else "error" if failed else "warning"
-        self._report(level, "claude_lite.call", fields)
-
-
-def _scrubbed(value: Any, secret: str) -> Any:
-    """*value*, plain data, without *secret*."""
-    if isinstance(value, str):
-        return value.replace(secret, MASK)
-    if isinstance(value, dict):
-        return {_scrubbed(k, secret): _scrubbed(v, secret) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_scrubbed(item, secret) for item in value]
-    return value
+        if self._log is not None:
+            self._log.end(self.attempts, self.head, result, error)

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.errors import ClaudeError, visible
-from claude_lite.wire import Response
+from claude_lite.errors import ClaudeError, RetryLater, visible
+from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -30,6 +30,84 @@ Report = Callable[[str, str, Callable[[], Fields]], None]
 """Takes a level, an event's name, and what puts its fields together if they are wanted."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
+
+
+class CallLog:
+    """The events of one call."""
+
+    def __init__(self, report: Report, operation: str, clock: Clock) -> None:
+        self.ended = False
+        self._report = report
+        self._operation = operation
+        self._clock = clock
+        self._ttft: float | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Count the time of the call from now on."""
+        self._started = self._attempt_started = self._clock()
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._attempt_started = self._clock()
+        self._ttft = None
+
+    def first_content(self) -> None:
+        """There is content; only the first time counts."""
+        if self._ttft is None:
+            self._ttft = self._clock() - self._started
+
+    def attempt(
+        self, number: int, head: Response | None, error: ClaudeError | None, retry_in: float | None
+    ) -> None:
+        """Report an attempt, and in how many seconds the next one comes, if one does."""
+        now = self._clock()
+
+        def fields() -> Fields:
+            return {
+                "operation": self._operation,
+                "attempt": number,
+                "elapsed_ms": _milliseconds(now - self._attempt_started),
+                **_head_fields(head),
+                **(_error_fields(error) if error else {}),
+                **_known({"retry_in": retry_in and round(retry_in, 3)}),
+            }
+
+        self._report("warning" if error else "debug", "claude_lite.attempt", fields)
+
+    def end(
+        self,
+        attempts: int,
+        head: Response | None,
+        result: object,
+        error: BaseException | None,
+    ) -> None:
+        """Report the whole call, once."""
+        if self.ended:
+            return
+        self.ended = True
+        now = self._clock()
+
+        def fields() -> Fields:
+            return {
+                "operation": self._operation,
+                "attempts": attempts,
+                "elapsed_ms": _milliseconds(now - self._started),
+                **_head_fields(head),
+                **(_error_fields(error) if error else {}),
+                **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
+                **_usage_fields(result),
+            }
+
+        failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
+        level = "info" if error is None else "error" if failed else "warning"
+        self._report(level, "claude_lite.call", fields)
+
+
+def call_log(operation: str, observe: Observer | None, clock: Clock) -> CallLog | None:
+    """The log of a call of the *operation* of that name; None where nobody listens."""
+    report = listener(observe)
+    return None if report is None else CallLog(report, operation, clock)
 
 
 def listener(observe: Observer | None) -> Report | None:
@@ -93,7 +171,11 @@ def _word(value: object) -> str:
     return repr(text) if not text or any(c in " \"'=" for c in text) else text
 
 
-def head_fields(head: Response | None) -> dict[str, Any]:
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)
+
+
+def _head_fields(head: Response | None) -> dict[str, Any]:
     """What is logged of a response: its status, its ids and the rate limits."""
     if head is None:
         return {}
@@ -103,14 +185,14 @@ def head_fields(head: Response | None) -> dict[str, Any]:
         if name.startswith(RATE_LIMIT)
     }
     ids = {"request_id": head.request_id, "organization_id": head.organization_id}
-    return known({"status": head.status, **ids, **limits})
+    return _known({"status": head.status, **ids, **limits})
 
 
-def error_fields(error: BaseException) -> dict[str, Any]:
+def _error_fields(error: BaseException) -> dict[str, Any]:
     """What is logged of an error: its class and ids, not its message, which may quote a body."""
     if not isinstance(error, ClaudeError):
         return {"error_type": type(error).__name__}
-    return known(
+    return _known(
         {
             "status": error.status,
             "request_id": error.request_id,
@@ -120,14 +202,14 @@ def error_fields(error: BaseException) -> dict[str, Any]:
     )
 
 
-def usage_fields(result: object) -> dict[str, Any]:
+def _usage_fields(result: object) -> dict[str, Any]:
     """Tokens, where *result* has them."""
     usage = getattr(result, "usage", None)
     names = ("input_tokens", "output_tokens")
-    return known({name: getattr(usage, name, None) for name in names})
+    return _known({name: getattr(usage, name, None) for name in names})
 
 
-def known(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that have a value; text without what could make lines, or steer a terminal."""
     return {
         name: visible(value) if isinstance(value, str) else value

@@ -17,6 +17,7 @@ from claude_lite.exchange import REDIRECT, Exchange
 from claude_lite.operations import Operation, StreamOperation
 from claude_lite.responses import ERROR_BODY, check_kept, most_values, placed, unexpected
 from claude_lite.retry import Failure, budget_for
+from claude_lite.scrubbing import scrub
 from claude_lite.streaming import Decoder
 from claude_lite.wire import Clock, Done, Request, Response
 
@@ -159,12 +160,12 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def check(self) -> None:
         """Raise what ended the stream early, if anything did."""
         if self._decoder is not None and self._decoder.error is not None:
-            self._scrub(self._decoder.error)
+            scrub(self._decoder.error, self._secrets())
             raise self._final(self._decoder.error)
 
     def finish(self) -> None:
         """Report that the caller has had all of it, or wants no more."""
-        if self._report is not None and self._decoder is not None and not self._ended:
+        if self._log is not None and self._decoder is not None and not self._log.ended:
             error = self._decoder.error
             with suppress(ClaudeError):  # a message out of shape has no usage
                 self._log_end(None if error else self._decoder.result(), error)
@@ -172,8 +173,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:
             return
-        if decoder.begun and self._ttft is None and self._report is not None:
-            self._ttft = self._clock() - self._started
+        if decoder.begun and self._log is not None:
+            self._log.first_content()
         if decoder.complete or (decoder.begun and not self._collect):
             self._log_attempt(None)
             budget_for(self.config.origin).put_back(self._retries)
@@ -195,7 +196,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
 
     def _attempt(self) -> Request:
-        self._decoder = self._encoding = self._translate = self._ttft = None
+        self._decoder = self._encoding = self._translate = None
         self._values = 0
         self._reading = False
         self.items.clear()

@@ -270,8 +270,8 @@ def test_where_nobody_listens_nothing_is_put_together(logger):
     """Without structlog, handlers or observer there is nobody to report to, and no report."""
     hush(logger)
     assert logs.listener(None) is None
-    assert Exchange(UNARY["create"], config())._report is None
-    assert StreamExchange(STREAMED["create"], config())._report is None
+    assert Exchange(UNARY["create"], config())._log is None
+    assert StreamExchange(STREAMED["create"], config())._log is None
 
 
 def test_what_is_filtered_is_not_put_together(logger):

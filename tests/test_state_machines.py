@@ -53,7 +53,8 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.exchange import MAX_REDIRECTS, Authenticate, Exchange
+from claude_lite.exchange import Authenticate, Exchange
+from claude_lite.redirects import MAX_REDIRECTS
 from claude_lite.retry import budget_for, defer, never, standard
 from claude_lite.sse import SSEDecoder
 from claude_lite.stream_exchange import StreamExchange
