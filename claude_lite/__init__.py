@@ -18,7 +18,8 @@ from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.model import Model, Result
 from claude_lite.models import *  # noqa: F403  # likewise
 from claude_lite.models import __all__ as _models
-from claude_lite.operations import Operation, RawRequest
+from claude_lite.operations import Operation
+from claude_lite.raw_request import RawRequest
 from claude_lite.retry import RetryPolicy, defer, never, standard
 from claude_lite.wire import AsyncTransport, Request, Response, Transport
 

@@ -11,13 +11,13 @@ from attrs import field
 
 from claude_lite.bodies import LinesDecoder
 from claude_lite.config import Config
+from claude_lite.declaring import MEGABYTE
 from claude_lite.errors import APIError, RequestTooLarge, UsageError
 from claude_lite.messages import CreateMessage
 from claude_lite.model import Model, Result, model
 from claude_lite.models import Message
 from claude_lite.operations import (
     JSON,
-    MEGABYTE,
     Route,
     StreamOperation,
     WorkspaceOperation,

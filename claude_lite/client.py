@@ -16,7 +16,8 @@ from claude_lite.errors import ClaudeError
 from claude_lite.exchange import Exchange
 from claude_lite.link import Link
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
-from claude_lite.operations import Operation, RawRequest, StreamOperation
+from claude_lite.operations import Operation, StreamOperation
+from claude_lite.raw_request import RawRequest
 from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sleep, Transport
 
@@ -91,6 +92,9 @@ class _Client(Generic[T]):
             cls = Messages if name == "messages" else getattr(_namespaces(), GROUPS[name])
             made = self.__dict__[name] = cls(self)
             return made
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *GROUPS]
 
     def with_options(self, **options: Unpack[Options]) -> Self:
         """A client with some options changed, which shares this one's connections.

@@ -8,10 +8,10 @@ from typing import Final
 
 from claude_lite.bodies import BytesDecoder
 from claude_lite.config import Config
+from claude_lite.declaring import MEGABYTE
 from claude_lite.errors import UsageError
 from claude_lite.model import Result, model
 from claude_lite.operations import (
-    MEGABYTE,
     Route,
     StreamOperation,
     UploadOperation,

@@ -12,25 +12,35 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
-    Final,
     Generic,
     Self,
     TypeVar,
     cast,
-    dataclass_transform,
 )
 
-from attrs import NOTHING, Factory, field, fields, frozen
+from attrs import NOTHING, Factory, field, fields
 
 from claude_lite.codec import StructureError, dumps, hook_for, loads
 from claude_lite.config import Config, header_value
-from claude_lite.errors import RequestTooLarge, ResponseTooLarge, UsageError
-from claude_lite.responses import decoded, parse_json, placed, unexpected
+from claude_lite.declaring import (
+    JSON,
+    JSON_TYPE,
+    LOCAL,
+    Route,
+    Signature,
+    form_of,
+    header,
+    local,
+    operation,
+    path_names,
+)
+from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.responses import head_of, json_body, unexpected
 from claude_lite.retry import Resend
 from claude_lite.targets import path_segment, with_query
 from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Limits, Request, Response
@@ -39,43 +49,21 @@ if TYPE_CHECKING:
     from claude_lite.streaming import Decoder
     from claude_lite.uploads import FormBody
 
+__all__ = [
+    "JSON",
+    "Operation",
+    "Route",
+    "StreamOperation",
+    "UploadOperation",
+    "WorkspaceOperation",
+    "header",
+    "local",
+    "operation",
+    "too_large",
+]
+
 R = TypeVar("R")
 E = TypeVar("E")
-
-JSON = Mapping[str, Any]
-"""A JSON object, as a dict or as one of the models (which stand for theirs)."""
-
-LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
-MEGABYTE: Final = 1024 * 1024
-JSON_TYPE: Final = "application/json"
-
-
-C = TypeVar("C", bound=type)
-
-
-def header(name: str) -> Any:
-    """A field that goes into the header *name*."""
-    return field(default=None, metadata={"header": name})
-
-
-def local(default: Any = None) -> Any:
-    """A field that is for the library, and is not sent."""
-    return field(default=default, metadata={"local": True})
-
-
-# `header` and `local` are not named to it, so that type checkers take them for default values.
-@dataclass_transform(
-    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
-)
-def operation(cls: C) -> C:
-    """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
-
-    Its `__dict__` holds what was given, in the order of declaration; the rest are defaults.
-    """
-    if not cls.__annotations__ and len(cls.__bases__) == 1:  # the fields are those of its base
-        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # of Operation, further down
-        return cls
-    return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
 
 
 def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -87,25 +75,6 @@ def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | No
     return None if headers is None else dict(headers)  # nobody puts one in later
 
 
-@frozen
-class Route:
-    """Where an operation goes and what it means to send it twice.
-
-    `name` is the operation's name in logs and queues, and that of the client's method.
-    `max_body` is the API's limit in bytes: past it nothing is sent. `betas` are those that
-    the operation needs.
-    """
-
-    name: str
-    method: str
-    path: str
-    resend: Resend = "safe"
-    max_body: int = 32 * MEGABYTE
-    has_body: bool = True
-    accept: str = JSON_TYPE
-    betas: tuple[str, ...] = ()
-
-
 def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:
     return (betas,) if isinstance(betas, str) else betas
 
@@ -113,23 +82,6 @@ def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:
 @functools.cache
 def _takes_limits(parse: Any) -> bool:
     return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004  # itself and the response
-
-
-class _Signature:
-    """What `inspect.signature`, and with it help() and notebooks, show: the declared fields."""
-
-    def __get__(self, _: object, cls: Any) -> inspect.Signature:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shown = [
-            inspect.Parameter(
-                a.name,
-                keyword,
-                default=inspect.Parameter.empty if a.default is NOTHING else a.default,
-                annotation=a.type,
-            )
-            for a in fields(cls)
-        ]
-        return inspect.Signature(shown, return_annotation=cls)
 
 
 @operation
@@ -147,7 +99,7 @@ class Operation(Generic[R]):
     _in_body: ClassVar[frozenset[str]]
     _in_headers: ClassVar[dict[str, str]]
     _heading: ClassVar[frozenset[str]]
-    __signature__: ClassVar[Any] = _Signature()
+    __signature__: ClassVar[Any] = Signature()
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
@@ -159,7 +111,7 @@ class Operation(Generic[R]):
         if unnamed:
             raise TypeError(f"{type(self).__name__} takes its fields by name")
         names = tuple(given)
-        ordered, converters = _form(type(self), names)  # type: ignore[arg-type]  # a class hashes
+        ordered, converters = form_of(type(self), names)  # type: ignore[arg-type]  # a class hashes
         if ordered != names:
             given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
         for name, convert in converters:
@@ -175,7 +127,7 @@ class Operation(Generic[R]):
                 raise TypeError(f"{cls.__name__}.{attribute.name}: a field has a converter at most")
             if attribute.default is not NOTHING:
                 setattr(cls, attribute.name, attribute.default)
-        in_path = _path_names(cls.route.path) if hasattr(cls, "route") else ()
+        in_path = path_names(cls.route.path) if hasattr(cls, "route") else ()
         apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
@@ -253,7 +205,7 @@ class Operation(Generic[R]):
         path, query = self.route.path, self.extra_query or {}
         if "{" in path:
             path = path.format_map(
-                {name: path_segment(name, getattr(self, name)) for name in _path_names(path)}
+                {name: path_segment(name, getattr(self, name)) for name in path_names(path)}
             )
         if self.route.method != "POST":
             query = {**self.body(), **query}
@@ -305,27 +257,6 @@ class Operation(Generic[R]):
 set_values = Operation.__dict__["__dict__"].__set__
 """`set_values(operation, values)` makes *values* the `__dict__` of a frozen operation."""
 
-Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
-
-
-@functools.lru_cache(maxsize=1024)  # as many as a program has ways to call
-def _form(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
-    """What goes into the operation, in the order of declaration, and is converted.
-
-    Besides what was given these are the defaults that are sent: all but None.
-    """
-    declared = {a.name: a for a in fields(cast("Any", cls))}
-    for name in names:
-        if name not in declared:
-            raise TypeError(f"{cls.__name__} has no field {name!r}")
-    missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
-    if missing:
-        raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-    told = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
-    ordered = tuple(name for name in declared if name in names or name in told)
-    converted = [(name, declared[name].converter) for name in ordered]
-    return ordered, tuple((name, convert) for name, convert in converted if convert)
-
 
 class StreamOperation(Operation[R], Generic[E, R]):
     """An operation whose response comes in pieces, of type `E`; sent as a whole, it gives `R`."""
@@ -366,11 +297,6 @@ class UploadOperation(WorkspaceOperation[R], Generic[R]):
         return Request("POST", config.base_url + self.target(), headers, form, config.limits)
 
 
-@functools.cache
-def _path_names(path: str) -> tuple[str, ...]:
-    return tuple(part.split("}")[0] for part in path.split("{")[1:])
-
-
 def _hashable(value: Any) -> Any:
     """JSON in a form that hashes alike where it compares alike: 1 and 1.0, keys in any order."""
     if isinstance(value, dict):
@@ -396,59 +322,3 @@ def too_large(size: int, limit: int) -> RequestTooLarge:
         type="request_too_large",
         advice="Nothing was sent.",
     )
-
-
-def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The body as JSON; raises `UnexpectedResponse` if it is something else, or too large."""
-    try:
-        return parse_json(decoded(response, limits.max_response), limits)
-    except ResponseTooLarge as error:
-        raise placed(error, response) from None
-    except ValueError:
-        kind = response.headers.get("content-type", "no content-type")
-        raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
-
-
-def head_of(response: Response) -> Response:
-    """The response without its body."""
-    return Response(response.status, response.headers)
-
-
-@operation
-class RawRequest(Operation[Response]):
-    """Any endpoint: `path` begins with a slash; `json` is the body, if there is one."""
-
-    route = Route("request", "POST", "")
-
-    method: str
-    path: str
-    json: Any = None
-    query: JSON | None = None
-    resend: Resend | None = None
-
-    @property
-    def resends(self) -> Resend:
-        """As it was asked for; by default a GET is safe to repeat, and nothing else."""
-        return self.resend or ("safe" if self.method.upper() in {"GET", "HEAD"} else "never")
-
-    def build(self, config: Config) -> Request:
-        """The request as it was asked for."""
-        encoded = all("!" <= c <= "~" and c not in "#\\" for c in self.path)
-        if not self.path.startswith("/") or not encoded:
-            raise UsageError(f"path has to begin with a slash and be encoded, not {self.path!r}")
-        if self.path.startswith("//") or ".." in self.path.lower().replace("%2e", "."):
-            raise UsageError(f"path must not lead elsewhere: {self.path!r}")
-        if not (self.method.isascii() and self.method.isalpha()):
-            raise UsageError(f"method has to be one of HTTP's, not {self.method!r}")
-        target = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
-        json = self.json
-        if self.extra_body is not None:
-            json = {**(json or {}), **self.extra_body}
-        headers = config.bare_headers if json is None else config.json_headers
-        headers = {**headers, **self.headers(config)}
-        body = b"" if json is None else dumps(json)
-        return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
-
-    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Response:  # noqa: ARG002  # nothing is parsed
-        """The response itself."""
-        return response

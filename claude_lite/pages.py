@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from claude_lite.codec import StructureError, hook_for
 from claude_lite.model import Result, model
-from claude_lite.operations import Operation, head_of, json_body, operation
-from claude_lite.responses import unexpected
+from claude_lite.operations import Operation, operation
+from claude_lite.responses import head_of, json_body, unexpected
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 T = TypeVar("T")

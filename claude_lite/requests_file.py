@@ -16,10 +16,11 @@ from attrs import fields
 
 from claude_lite.bulk import Item, Outcome
 from claude_lite.codec import loads
+from claude_lite.declaring import LOCAL
 from claude_lite.errors import UsageError
 from claude_lite.messages import CreateMessage, StreamMessage
 from claude_lite.models import Message
-from claude_lite.operations import LOCAL, Operation
+from claude_lite.operations import Operation
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BOM: Final = b"\xef\xbb\xbf"

@@ -151,6 +151,22 @@ def decoded(response: Response, limit: int | None) -> bytes:
     return body
 
 
+def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """The body as JSON; raises `UnexpectedResponse` if it is something else, or too large."""
+    try:
+        return parse_json(decoded(response, limits.max_response), limits)
+    except ResponseTooLarge as error:
+        raise placed(error, response) from None
+    except ValueError:
+        kind = response.headers.get("content-type", "no content-type")
+        raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
+
+
+def head_of(response: Response) -> Response:
+    """The response without its body."""
+    return Response(response.status, response.headers)
+
+
 def error_from_response(response: Response, body: bytes) -> APIError:
     """The error that a response of status 400 or above stands for; *body* is decompressed."""
     try:

@@ -168,6 +168,14 @@ def test_methods_are_made_once():
     assert "create" in vars(made.messages)
 
 
+@pytest.mark.parametrize("cls", [Client, AsyncClient])
+def test_namespaces_are_listed_before_they_are_made(cls):
+    """`dir`, and with it the completion of a shell, names what a client has, and no more."""
+    made = cls(api_key=KEY)
+    assert {"messages", "organization", "beta", "send", "with_options"} <= set(dir(made))
+    assert all(hasattr(made, name) for name in dir(made) if not name.startswith("_"))
+
+
 def test_misspelt_fields():
     """A field that an operation does not have is a `TypeError` that names it, sync and async."""
     for made in (Client(api_key=KEY), AsyncClient(api_key=KEY)):

@@ -17,10 +17,11 @@ from claude_lite import AsyncClient, Client, CreateMessage, Message, Response, S
 from claude_lite.batches import BatchEntry, ListBatches
 from claude_lite.completions import StreamCompletion
 from claude_lite.config import Config
+from claude_lite.declaring import LOCAL
 from claude_lite.emulator import Emulator
 from claude_lite.files import ListFiles
 from claude_lite.model import Result
-from claude_lite.operations import LOCAL, Operation
+from claude_lite.operations import Operation
 from claude_lite.pages import ListOperation, Page
 from claude_lite.reports import CostReport
 from claude_lite.skills import ListSkills

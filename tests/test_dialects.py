@@ -36,7 +36,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.files import UploadFile
-from claude_lite.operations import RawRequest
+from claude_lite.raw_request import RawRequest
 from claude_lite.testing import AsyncStubTransport, StubTransport
 from claude_lite.wire import Response
 

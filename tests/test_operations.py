@@ -29,8 +29,9 @@ from claude_lite import (
     UsageError,
 )
 from claude_lite.config import Config
+from claude_lite.declaring import MEGABYTE
 from claude_lite.messages import BetaCountTokens
-from claude_lite.operations import MEGABYTE, Route, operation
+from claude_lite.operations import Route, operation
 from claude_lite.targets import path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")

@@ -19,9 +19,10 @@ from claude_lite.config import Config
 from claude_lite.dialects.bedrock import Bedrock
 from claude_lite.errors import APIError, ClaudeError, UnexpectedResponse, UsageError
 from claude_lite.model import Model
-from claude_lite.operations import Operation, RawRequest, StreamOperation, UploadOperation
+from claude_lite.operations import Operation, StreamOperation, UploadOperation
 from claude_lite.pages import ListOperation
 from claude_lite.rate_limits import RateLimits
+from claude_lite.raw_request import RawRequest
 from claude_lite.responses import error_from_response, retry_after, should_retry
 from claude_lite.wire import Response
 
