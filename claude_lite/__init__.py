@@ -9,9 +9,10 @@ of them, and makes no I/O. What only streams need is loaded with the first one.
 from typing import TYPE_CHECKING, Any
 
 from claude_lite.client import AsyncClient, Client
-from claude_lite.config import Secret, __version__
+from claude_lite.config import __version__
 from claude_lite.content import *  # noqa: F403  # all of them, by their __all__
 from claude_lite.content import __all__ as _content
+from claude_lite.credentials import Secret
 from claude_lite.errors import *  # noqa: F403  # likewise
 from claude_lite.errors import __all__ as _errors
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage

@@ -10,7 +10,8 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.config import Config, Options, conceal
+from claude_lite.config import Config, Options
+from claude_lite.credentials import conceal
 from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
 from claude_lite.errors import ClaudeError
 from claude_lite.exchange import Exchange

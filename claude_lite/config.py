@@ -14,10 +14,22 @@ from typing import Any, Final, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
 
+from claude_lite.credentials import (
+    Credential,
+    Secret,
+    bearer,
+    clean,
+    conceal,
+    concealed,
+    from_environment,
+    header_value,
+    masked,
+    secret_words,
+)
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.logs import Observer
 from claude_lite.retry import RetryPolicy, standard
-from claude_lite.wire import DEFAULT_LIMITS, MASK, SECRET_HEADERS, Dialect, Limits, MaskedStr
+from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Dialect, Limits, MaskedStr
 
 T = TypeVar("T")
 
@@ -25,87 +37,14 @@ DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 __version__: Final = "0.1.0"
 USER_AGENT: Final = f"claude-lite/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 MEGABYTE: Final = 1024 * 1024
-SHORTEST_SECRET: Final = 8
 
 _BASE_URL: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
 )
 
 
-class Secret:
-    """A value that does not show: not in a repr, a pickle, a copy's pickle, or JSON."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = MaskedStr(value)
-
-    def reveal(self) -> MaskedStr:
-        """The value itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"Secret('{MASK}')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _forgotten, ()
-
-    def __copy__(self) -> "Secret":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "Secret":
-        return self
-
-
-def _forgotten() -> None:
-    """What a secret becomes in a pickle: nothing, so that it is looked up again."""
-
-
-Credential = str | Secret | Callable[[], Any] | None
-
-
-def _conceal(value: Credential) -> "Secret | Callable[[], Any] | None":
-    return Secret(value) if isinstance(value, str) else value
-
-
-def header_value(name: str, value: object) -> str:
-    """A header's value, refused if it could end the line it is on."""
-    text = value if isinstance(value, str) else str(value)
-    if not name or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' or c > "~" for c in name):
-        raise UsageError(f"{name!r} cannot be the name of a header")
-    if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise UsageError(f"the value of header {name!r} has a line break or other control in it")
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise UsageError(f"the value of header {name!r} is not Latin-1 text") from None
-    return text
-
-
-def conceal(options: dict[str, Any]) -> None:
-    """Hide the credentials among *options*, in place: tracebacks may show local variables."""
-    for name in ("api_key", "auth_token"):
-        if name in options:
-            options[name] = _conceal(options[name])
-    if options.get("headers"):
-        options["headers"] = _masked(options["headers"])
-
-
-def _masked(headers: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name.lower(): MaskedStr(value) if name.lower() in SECRET_HEADERS and value else value
-        for name, value in headers.items()
-    }
-
-
 def _headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    headers = _masked(given or {})
+    headers = masked(given or {})
     return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
@@ -199,8 +138,8 @@ class Config:
     second. Of an error's body the first megabyte is read; its status says enough.
     """
 
-    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=_conceal)
-    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=_conceal)
+    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
+    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
     base_url: str = field(default=None, converter=_base_url)
     api_version: str = "2023-06-01"
     betas: tuple[str, ...] = field(default=(), converter=_betas)
@@ -295,12 +234,12 @@ class Config:
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
         if isinstance(self.api_key, Secret):
-            return {"x-api-key": _clean("api_key", self.api_key.reveal())}
+            return {"x-api-key": clean("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            return {"x-api-key": _clean("api_key", self.api_key())}
-        if key := _environment("ANTHROPIC_API_KEY"):
-            return {"x-api-key": _clean("ANTHROPIC_API_KEY", key)}
-        if token := _environment("ANTHROPIC_AUTH_TOKEN"):
+            return {"x-api-key": clean("api_key", self.api_key())}
+        if key := from_environment("ANTHROPIC_API_KEY"):
+            return {"x-api-key": clean("ANTHROPIC_API_KEY", key)}
+        if token := from_environment("ANTHROPIC_AUTH_TOKEN"):
             return bearer(token)
         raise CredentialMissing(
             "no API key: give api_key=... or auth_token=..., or set ANTHROPIC_API_KEY",
@@ -344,27 +283,6 @@ class Config:
 
     def __deepcopy__(self, memo: object) -> "Config":
         return self
-
-
-def bearer(token: MaskedStr) -> dict[str, str]:
-    """The header that carries *token*."""
-    return {"authorization": MaskedStr(f"Bearer {_clean('auth_token', token)}")}
-
-
-def secret_words(value: str) -> list[MaskedStr]:
-    """What of a credential must not show; anything shorter would blot out ordinary words."""
-    return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
-
-
-def _environment(name: str) -> MaskedStr | None:
-    return MaskedStr(os.environ[name]) if os.environ.get(name) else None
-
-
-def _clean(name: str, value: object) -> MaskedStr:
-    value = MaskedStr(value.strip() if isinstance(value, str) else "")
-    if not value or any(not "!" <= c <= "~" for c in value):
-        raise UsageError(f"{name} has to be printable ASCII without spaces, and not empty")
-    return value
 
 
 def _joined(betas: tuple[str, ...]) -> str:

@@ -66,7 +66,7 @@ class Route:
     betas: tuple[str, ...] = ()
 
 
-class Signature:
+class _Signature:
     """What `inspect.signature`, and with it help() and notebooks, show: the declared fields."""
 
     def __get__(self, _: object, cls: Any) -> inspect.Signature:
@@ -82,6 +82,8 @@ class Signature:
         ]
         return inspect.Signature(shown, return_annotation=cls)
 
+
+SIGNATURE: Final = _Signature()
 
 Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
 

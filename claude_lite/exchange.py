@@ -13,7 +13,8 @@ from typing import Final, Generic, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from claude_lite.config import Config, bearer, secret_words
+from claude_lite.config import Config
+from claude_lite.credentials import bearer, secret_words
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,

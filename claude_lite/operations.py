@@ -26,13 +26,14 @@ from typing import (
 from attrs import NOTHING, Factory, field, fields
 
 from claude_lite.codec import StructureError, dumps, hook_for, loads
-from claude_lite.config import Config, header_value
+from claude_lite.config import Config
+from claude_lite.credentials import header_value
 from claude_lite.declaring import (
     JSON,
     JSON_TYPE,
     LOCAL,
+    SIGNATURE,
     Route,
-    Signature,
     form_of,
     header,
     local,
@@ -99,7 +100,7 @@ class Operation(Generic[R]):
     _in_body: ClassVar[frozenset[str]]
     _in_headers: ClassVar[dict[str, str]]
     _heading: ClassVar[frozenset[str]]
-    __signature__: ClassVar[Any] = Signature()
+    __signature__: ClassVar[Any] = SIGNATURE
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None

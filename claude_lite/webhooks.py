@@ -20,7 +20,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from claude_lite.codec import StructureError, hook_for, loads
-from claude_lite.config import Secret
+from claude_lite.credentials import Secret
 from claude_lite.errors import ClaudeError, CredentialMissing, UsageError
 from claude_lite.model import Model, model
 

@@ -12,7 +12,8 @@ from attrs import fields
 from driving import KEY, UNARY, answer, client, drive
 
 from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageError, never
-from claude_lite.config import DEFAULT_BASE_URL, Config, Options, secret_words
+from claude_lite.config import DEFAULT_BASE_URL, Config, Options
+from claude_lite.credentials import secret_words
 from claude_lite.wire import MASK
 
 ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")

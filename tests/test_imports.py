@@ -19,17 +19,8 @@ TRANSPORTS = Path(claude_lite_transports.__file__).parent
 # Each module imports only from modules that stand before it.
 ORDER = [
     *("rate_limits", "wire", "errors", "encoding", "model", "content", "models", "events"),
-    *(
-        "codec",
-        "responses",
-        "redirects",
-        "scrubbing",
-        "sse",
-        "streaming",
-        "logs",
-        "retry",
-        "config",
-    ),
+    *("codec", "responses", "redirects", "scrubbing", "sse", "streaming"),
+    *("logs", "retry", "credentials", "config"),
     *("uploads", "targets", "declaring", "operations", "raw_request", "messages"),
     *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "arrival", "endpoints", "client", "__init__"),

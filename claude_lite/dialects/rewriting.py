@@ -12,7 +12,7 @@ from urllib.parse import quote
 from attrs import Factory, evolve
 
 from claude_lite.codec import dumps, loads
-from claude_lite.config import bearer
+from claude_lite.credentials import bearer
 from claude_lite.declaring import MEGABYTE
 from claude_lite.errors import UsageError
 from claude_lite.operations import too_large
