@@ -24,9 +24,10 @@ from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sle
 
 if TYPE_CHECKING:
     from claude_lite import namespaces
+    from claude_lite.async_streams import AsyncMessageStream, AsyncStream
     from claude_lite.pages import ListOperation, Page
     from claude_lite.stream_exchange import StreamExchange
-    from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
+    from claude_lite.streams import MessageStream, Stream
 
 R = TypeVar("R")
 E = TypeVar("E")
@@ -293,7 +294,7 @@ class AsyncClient(_Client[AsyncTransport]):
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
-        from claude_lite.streams import (  # noqa: PLC0415  # only for streams
+        from claude_lite.async_streams import (  # noqa: PLC0415  # only for streams
             AsyncMessageStream,
             AsyncStream,
         )

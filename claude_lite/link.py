@@ -28,7 +28,8 @@ MOST_PROVIDERS: Final = 256
 
 LATE: Final = (
     *("tenacity", "urllib.request", "encodings.idna"),
-    *("claude_lite.namespaces", "claude_lite.rate_limits", "claude_lite.streams"),
+    *("claude_lite.namespaces", "claude_lite.rate_limits", "claude_lite.async_streams"),
+    "claude_lite.redirects",
 )
 """What a call may import that importing its transport has not."""
 

@@ -14,13 +14,14 @@ from claude_lite import (
     StreamMessage,
     TokenCount,
 )
+from claude_lite.async_streams import AsyncMessageStream, AsyncStream
 from claude_lite.batches import BatchEntry, BatchResults, CreateBatch, MessageBatch
 from claude_lite.catalog import ListModels, ModelInfo, RetrieveModel
 from claude_lite.content import ContentBlock, TextBlock
 from claude_lite.events import Event
 from claude_lite.models import Usage
 from claude_lite.pages import Page
-from claude_lite.streams import AsyncMessageStream, AsyncStream, MessageStream, Stream
+from claude_lite.streams import MessageStream, Stream
 
 CREATE = CreateMessage(model="m", max_tokens=1, messages=[])
 STREAM = StreamMessage(model="m", max_tokens=1, messages=[])
