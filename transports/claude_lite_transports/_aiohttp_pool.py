@@ -34,6 +34,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite_transports._aiohttp_watch import Watch
+from claude_lite_transports._read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 _PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
-
-# asyncio itself would allocate four times as much for every read, which costs more than reading.
-_BUFFER: Final = 64 * 1024
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
 _SPOKEN: Final = getattr(select, "POLLIN", 0) | _HUNG_UP
@@ -157,15 +155,15 @@ class _Origin(aiohttp.ClientRequest):
 class _Handler(ResponseHandler, asyncio.BufferedProtocol):
     """A connection's protocol, which is read into a buffer that all of a loop share."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, buffer: memoryview) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
         super().__init__(loop)
-        self._shared = buffer
+        self._read_buffer = buffer
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # a hint
-        return self._shared
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._shared[:nbytes]))
+        self.data_received(bytes(self._read_buffer.read(nbytes)))
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -179,7 +177,7 @@ class _Connector(aiohttp.TCPConnector):
             ttl_dns_cache=10,
             socket_factory=_socket,
         )
-        made: Any = partial(_Handler, self._loop, memoryview(bytearray(_BUFFER)))
+        made: Any = partial(_Handler, self._loop, ReadBuffer())
         self._factory = made
 
     async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
@@ -258,7 +256,10 @@ def hung_up(transport: asyncio.BaseTransport) -> bool:
 
 
 def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
-    number = transport.get_extra_info("socket").fileno()
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # of a caller's own making
+        return False
+    number = sock.fileno()
     if number < 0:
         return True
     poll = select.poll()

@@ -45,6 +45,10 @@ class Watch:
         """Forget about *timed*."""
         self._due.pop(timed, None)
 
+    def is_late(self, timed: Timed) -> bool:
+        """Say whether the time of *timed* is up already."""
+        return self._due.get(timed, inf) <= self._loop.time()
+
     def _look(self) -> None:
         now = self._loop.time()
         for timed in [each for each, when in self._due.items() if when <= now]:

@@ -135,7 +135,7 @@ class Connection(asyncio.BufferedProtocol):
     def _hear_out(self) -> None:
         """Read what came before a write failed: asyncio will not, once it has."""
         with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
-            while self.busy and (nbytes := sock.recv_into(self._pool.buffer)):
+            while self.busy and (nbytes := sock.recv_into(self._pool.buffer.lend(-1))):
                 self.buffer_updated(nbytes)
 
     def spoken(self) -> bool:
@@ -214,9 +214,9 @@ class Connection(asyncio.BufferedProtocol):
         """Begin; once more when TLS has been laid over it."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's way
-        """Lend the buffer to read into: one for all, as it is emptied before it is lent again."""
-        return self._pool.buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the buffer to read into."""
+        return self._pool.buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what has come, and tell who waits for it."""
@@ -225,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._heard = True
         incoming = self._incoming
-        incoming.receive(self._pool.buffer[:nbytes])
+        incoming.receive(self._pool.buffer.read(nbytes))
         if incoming.over:
             self._settle()
         elif incoming.status and not (incoming.whole and self._sent):

@@ -21,9 +21,8 @@ from claude_lite_transports._asyncio_opening import Opening
 from claude_lite_transports._asyncio_reach import reach
 from claude_lite_transports._dial import Route, find_route, split_url
 from claude_lite_transports._http1 import SMALL
+from claude_lite_transports._read_buffer import ReadBuffer
 
-# asyncio itself would allocate four times as much for every read, which costs more than reading.
-_BUFFER: Final = 64 * 1024
 _TICK: Final = 0.1
 _HELD_UP: Final = 1.0
 _UNSEEN: Final = 0.1  # seconds for which the loop may not have seen that a server hung up
@@ -40,7 +39,7 @@ class Pool:
         proxies: Mapping[str, str] | None,
         keepalive: float,
     ) -> None:
-        self.buffer = memoryview(bytearray(_BUFFER))
+        self.buffer = ReadBuffer()
         self._loop = loop
         self._context = context
         self._proxies = proxies
@@ -55,14 +54,17 @@ class Pool:
         self._held_up = False
         self._expiring: asyncio.TimerHandle | None = None
 
-    async def begin(self, request: Request, *, whole: bool) -> tuple[Connection, Incoming]:
+    async def begin(
+        self, request: Request, start: float, *, whole: bool
+    ) -> tuple[Connection, Incoming]:
         """Send a request; return the reply that will come, and the connection it will come on.
 
+        The limit on the whole of it counts from `start`, in the loop's time.
         Raises `ConnectionFailed`, `UsageError`, and whatever reading the request's body raises.
         """
         now = self._loop.time()
         limits, body = request.limits, request.body
-        deadline = inf if limits.total is None else now + limits.total
+        deadline = inf if limits.total is None else start + limits.total
         if deadline <= now:
             raise ConnectTimedOut("total")
         opening = self._opening(request)

@@ -168,8 +168,11 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
     async def _begin(self) -> Reply | Exception:
         request = self._request
         size = len(request.body) if isinstance(request.body, bytes) else request.body.size
-        pool = await self._transport.pool()
+        asyncio.get_running_loop()  # raises where there is none
         await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
+        pool = await self._transport.pool()
+        if pool.watch.is_late(self):
+            return ConnectTimedOut("total")
         to, target = pool.route(request.url)
         connection = await pool.connect(to, request.limits.connect)
         if isinstance(connection, Exception):

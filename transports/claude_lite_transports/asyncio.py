@@ -220,10 +220,12 @@ class AsyncioTransport:
             await entry[1].aclose()
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
-        entry = self._held.get((getpid(), asyncio.get_running_loop()))
-        pool = await self._open() if entry is None else entry[0]
+        loop = asyncio.get_running_loop()
+        start = loop.time()
         await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
-        return await pool.begin(request, whole=whole)
+        entry = self._held.get((getpid(), loop))
+        pool = await self._open() if entry is None else entry[0]
+        return await pool.begin(request, start, whole=whole)
 
     async def _open(self) -> "Pool":
         from claude_lite_transports._asyncio_pool import Pool  # noqa: PLC0415  # it imports httptools

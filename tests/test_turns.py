@@ -1,0 +1,138 @@
+"""What lies between a request and its turn on the loop, and between a reply and the end of it."""
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+
+from claude_lite.errors import ConnectTimedOut, StreamInterrupted
+from claude_lite.testing.cases import get, post
+from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite.wire import Limits, Request
+from claude_lite_transports._read_buffer import ReadBuffer
+from claude_lite_transports.aiohttp import AiohttpTransport
+
+try:
+    from claude_lite_transports.asyncio import AsyncioTransport
+
+    AsyncioTransport()
+except Exception:  # noqa: BLE001  # the extra is not installed
+    ASYNCIO = []
+else:
+    ASYNCIO = ["asyncio"]
+
+PEM = Path(__file__).parent / "data/tls/localhost.pem"
+RECORD = 16 * 1024  # the most that one record of TLS holds
+BODY = bytes(range(256)) * 4000
+KINDS = ["aiohttp", *ASYNCIO]
+
+
+def made(kind, tls=None):
+    """Make a transport that ignores the environment."""
+    if kind == "aiohttp":
+        return AiohttpTransport(ssl=tls, trust_env=False)
+    return AsyncioTransport(context=tls, proxies={})
+
+
+@pytest.mark.parametrize("undecrypted", [-1, 0, 1, 30_000, 40_000, 65_536, 10**6])
+def test_a_buffer_is_never_filled(undecrypted):
+    """It has room for a record more than there is, and small reads share one."""
+    buffer = ReadBuffer()
+    lent = buffer.lend(undecrypted)
+    assert len(lent) > undecrypted + RECORD
+    assert (lent is buffer.lend(-1)) == (undecrypted <= 32 * 1024)
+    lent = buffer.lend(undecrypted)
+    lent[:3] = b"abc"
+    assert bytes(buffer.read(3)) == b"abc"
+
+
+ENDS = {
+    "length": reply(BODY, "connection: close"),
+    "chunks": chunked(*(BODY[at : at + 1000] for at in range(0, len(BODY), 1000))),
+    "its end": b"HTTP/1.1 200 OK\r\n\r\n" + BODY,
+}
+
+
+@pytest.mark.parametrize("framed", ENDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_over_tls_has_its_end(kind, framed):
+    """A long reply is whole, though the server hangs up right after it, and the loop was busy."""
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_tls.load_cert_chain(PEM)
+    client_tls = ssl.create_default_context(cafile=PEM)
+
+    def script(peer):
+        peer.request()
+        peer.send(ENDS[framed])
+
+    async def main():
+        transport = made(kind, client_tls)
+        for turn in range(12):
+            with LoopbackServer(script, server_tls) as server:
+                call = asyncio.ensure_future(transport.send(get(server)))
+                if turn % 2:
+                    await asyncio.sleep(0.01)
+                    time.sleep(0.03)  # noqa: ASYNC251  # so that all is there at once
+                assert (await call).body == BODY
+        await transport.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_wait_for_its_turn_counts(kind):
+    """A request whose time is up before it has its turn on the loop is not sent."""
+
+    def script(peer):
+        while (got := peer.request()) is not None:
+            peer.send(reply(got.body))
+
+    async def busy():
+        time.sleep(0.2)  # noqa: ASYNC251  # holds the loop
+
+    async def main():
+        transport = made(kind)
+        with LoopbackServer(script) as server:
+            await transport.send(post(server, b"warm"))
+            late = Request("POST", server.url(), {}, b"late", Limits(total=0.1))
+            outcome, _ = await asyncio.gather(transport.send(late), busy(), return_exceptions=True)
+            assert isinstance(outcome, ConnectTimedOut)
+            assert (await transport.send(post(server, b"next"))).body == b"next"
+            assert [got.body for got in server.received] == [b"warm", b"next"]
+        await transport.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_begins_as_the_transport_closes_can_be_closed(kind):
+    """A stream that was about to begin when `close` came is ended by the next `close`."""
+
+    def script(peer):
+        while peer.request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+            peer.request()
+
+    async def read(transport, server, begun):
+        async with transport.stream(get(server)) as (_, chunks):
+            async for _ in chunks:
+                begun.set()
+
+    async def main():
+        transport = made(kind)
+        begun = asyncio.Event()
+        with LoopbackServer(script) as server:
+            async with transport.stream(get(server)):
+                pass
+            task = asyncio.ensure_future(read(transport, server, begun))
+            await asyncio.sleep(0)
+            await transport.close()
+            await begun.wait()
+            await transport.close()
+            with pytest.raises(StreamInterrupted):
+                async with asyncio.timeout(1):
+                    await task
+
+    asyncio.run(main())
