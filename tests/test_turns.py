@@ -23,6 +23,13 @@ except Exception:  # noqa: BLE001  # the extra is not installed
 else:
     ASYNCIO = ["asyncio"]
 
+try:
+    import uvloop
+except ImportError:
+    RUNS = {"asyncio": asyncio.run}
+else:
+    RUNS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+
 PEM = Path(__file__).parent / "data/tls/localhost.pem"
 RECORD = 16 * 1024  # the most that one record of TLS holds
 BODY = bytes(range(256)) * 4000
@@ -55,9 +62,10 @@ ENDS = {
 }
 
 
+@pytest.mark.parametrize("loop", RUNS)
 @pytest.mark.parametrize("framed", ENDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reply_over_tls_has_its_end(kind, framed):
+def test_a_reply_over_tls_has_its_end(kind, framed, loop):
     """A long reply is whole, though the server hangs up right after it, and the loop was busy."""
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_tls.load_cert_chain(PEM)
@@ -78,7 +86,7 @@ def test_a_reply_over_tls_has_its_end(kind, framed):
                 assert (await call).body == BODY
         await transport.close()
 
-    asyncio.run(main())
+    RUNS[loop](main())
 
 
 @pytest.mark.parametrize("kind", KINDS)

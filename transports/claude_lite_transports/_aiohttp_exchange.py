@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
-from aiohttp.http_exceptions import LineTooLong
 
 from claude_lite.errors import (
     ClaudeError,
@@ -56,10 +55,15 @@ async def ask(
     request: Request,
     size: int,
     watch: Watch,
+    *,
+    whole: bool,
 ) -> "Reply | Exception":
-    """Send a request with a body of `size` bytes, and wait for the head of the reply."""
+    """Send a request with a body of `size` bytes, and wait for the head of the reply.
+
+    What is wanted `whole` is read as it comes: nothing has to be held back.
+    """
     protocol, transport = connection.protocol, connection.transport
-    upload = None
+    upload, left = None, [size]
     try:
         if protocol is None or transport is None or transport.is_closing():
             let_go(connection)
@@ -73,7 +77,7 @@ async def ask(
             read_until_eof=True,
             auto_decompress=False,
             read_timeout=None if is_short else silence,  # from the end of the upload on
-            read_bufsize=PIECE,
+            read_bufsize=_UNLIMITED if whole else PIECE,
             max_line_size=limits.max_head or _UNLIMITED,
             max_field_size=limits.max_head or _UNLIMITED,
             **counted,
@@ -83,7 +87,7 @@ async def ask(
             transport.write(head + cast("bytes", request.body))
         else:
             transport.write(head)
-            upload = asyncio.create_task(upload_body(protocol, request.body, size, silence))
+            upload = asyncio.create_task(upload_body(protocol, request.body, left, silence))
         size_of_heads = 0
         with Silence(watch, protocol, transport, silence if is_short else None):
             while True:
@@ -91,7 +95,11 @@ async def ask(
                 size_of_heads = _measured(message, size_of_heads, limits)
                 if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
                     break
-        return Reply(connection, protocol, message, content, upload, limits, watch)
+        if upload is not None and not upload.done():
+            stop(upload, protocol)  # the server answers without the rest
+            if left[0]:
+                protocol.force_close()  # once the reply is read
+        return Reply(connection, protocol, message, content, limits, watch)
     except BaseException as error:
         if upload is not None:
             stop(upload, protocol)
@@ -112,14 +120,14 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
     return size
 
 
-def _too_large(error: BaseException, limits: Limits) -> ResponseTooLarge | None:
+def _too_large(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
     """What aiohttp's parser means by `error`, if that is a limit of ours."""
     if isinstance(error, ResponseTooLarge):
         return error
-    cause = error.__cause__
-    if isinstance(cause, LineTooLong):
+    words = str(error.message) if isinstance(error, HttpProcessingError) else ""
+    if words.startswith("Got more than"):  # of an error after a head, only its words are left
         return head_too_long(limits.max_head or _UNLIMITED)
-    if isinstance(cause, HttpProcessingError) and "Too many headers" in str(cause.message):
+    if words.startswith("Too many headers"):
         return too_many_headers(limits.max_headers or _UNLIMITED)
     return None
 
@@ -159,7 +167,7 @@ class Reply:
 
     __slots__ = (
         *("_closed", "_connection", "_content", "_late", "_limits", "_message"),
-        *("_upload", "_watch"),
+        *("_protocol", "_watch"),
     )
 
     def __init__(
@@ -168,7 +176,6 @@ class Reply:
         protocol: "ResponseHandler",
         message: "RawResponseMessage",
         content: aiohttp.StreamReader,
-        upload: "asyncio.Task[None] | None",
         limits: Limits,
         watch: Watch,
     ) -> None:
@@ -177,7 +184,7 @@ class Reply:
         self._connection: Connection | None = connection
         self._message = message
         self._content = content
-        self._upload = upload
+        self._protocol = protocol
         self._late = False
         self._closed: asyncio.Future[None] | None = None
         if not content.is_eof():
@@ -249,9 +256,6 @@ class Reply:
         if connection is None:
             return
         whole = self._content.is_eof()
-        if self._upload is not None and not self._upload.done():
-            stop(self._upload, connection.protocol)
-            whole = False
         if self._closed is not None:
             self._closed.remove_done_callback(self._lost)
             self._closed.remove_done_callback(_seen)
@@ -278,7 +282,8 @@ class Reply:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):
             return self._of(TimedOut("read"))
-        return self._of(because(error, StreamInterrupted, "the reply broke off"))
+        large = _too_large(self._protocol.exception(), self._limits)  # trailers, say
+        return self._of(large or because(error, StreamInterrupted, "the reply broke off"))
 
     def _of(self, failure: ClaudeError) -> ClaudeError:
         request_id = self._message.headers.get("request-id")

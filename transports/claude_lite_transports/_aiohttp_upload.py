@@ -29,18 +29,14 @@ class NotUploaded(Exception):
 
 
 async def upload_body(
-    protocol: "ResponseHandler", body: bytes | BodySource, size: int, silence: float | None
+    protocol: "ResponseHandler", body: bytes | BodySource, left: list[int], silence: float | None
 ) -> None:
-    """Send a large body while the reply is already being waited for."""
-    failure = await _copy(protocol, body, size, silence)
+    """Send a large body while the reply is awaited; `left` is one number, of bytes to be sent."""
+    failure = await _copy(protocol, body, left, silence)
     if failure is None:
         protocol.start_timeout()
-        return
-    if protocol.exception() is None:
+    else:
         protocol.set_exception(NotUploaded(failure))
-    _unblock(protocol)
-    if protocol.transport is not None:
-        protocol.transport.abort()
 
 
 def stop(upload: "asyncio.Task[None]", protocol: "ResponseHandler | None") -> None:
@@ -53,10 +49,11 @@ def _unblock(protocol: "ResponseHandler | None") -> None:
     # Up to 3.13, aiohttp keeps the future of a writer that was cancelled, and asyncio complains.
     if protocol is not None and protocol.writing_paused:
         protocol.resume_writing()
+        protocol.pause_writing()  # as its transport still has it
 
 
 async def _copy(
-    protocol: "ResponseHandler", body: bytes | BodySource, left: int, silence: float | None
+    protocol: "ResponseHandler", body: bytes | BodySource, left: list[int], silence: float | None
 ) -> Exception | None:
     """Write a body, holding one piece at a time; what went wrong is returned."""
     writer = StreamWriter(protocol, asyncio.get_running_loop())
@@ -66,12 +63,11 @@ async def _copy(
             piece = await following()
         except Exception as error:  # noqa: BLE001  # the source's own, handed to its owner
             return error
-        if piece is None or len(piece) > left:
+        if piece is None or len(piece) > left[0]:
             break
         if protocol.transport is None or hung_up(protocol.transport):
             protocol.force_close()  # whatever the server has said is still to be read
             return None
-        left -= len(piece)
         try:
             async with asyncio.timeout(silence):
                 await writer.write(piece)
@@ -80,9 +76,10 @@ async def _copy(
             return TimedOut("read")
         except OSError as error:
             return because(error, ConnectionLost, "the connection ended during the upload")
+        left[0] -= len(piece)
         del piece
         await asyncio.sleep(0)  # a reply may have come
-    if left or piece is not None:
+    if left[0] or piece is not None:
         return UsageError("a request's body is not of the size that it says it is")
     return None
 

@@ -159,13 +159,13 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
 
     async def whole(self) -> Response | Exception:
         """Send the request and read the reply; what went wrong is returned."""
-        reply = await self._begin()
+        reply = await self._begin(whole=True)
         if isinstance(reply, Exception):
             return reply
         body = await reply.read(self._request.limits.max_response)
         return reply.response(body) if isinstance(body, bytes) else body
 
-    async def _begin(self) -> Reply | Exception:
+    async def _begin(self, *, whole: bool = False) -> Reply | Exception:
         request = self._request
         size = len(request.body) if isinstance(request.body, bytes) else request.body.size
         asyncio.get_running_loop()  # raises where there is none
@@ -178,7 +178,7 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         if isinstance(connection, Exception):
             return connection
         self._connected = True
-        return await ask(connection, to, target, request, size, pool.watch)
+        return await ask(connection, to, target, request, size, pool.watch, whole=whole)
 
     async def __aenter__(self) -> AsyncHead:
         self._loop = loop = asyncio.get_running_loop()
