@@ -176,9 +176,12 @@ def error_from_response(response: Response, body: bytes) -> APIError:
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
-    error = class_for(response.status, None, None)(_words(envelope, response.status))
     said = {"body": text} if text else {}
-    return error.amend(details={**said, **_details(response)}, **_head_fields(response))
+    return class_for(response.status, None, None)(
+        _words(envelope, response.status),
+        **_head_fields(response),
+        details={**said, **_details(response)},
+    )
 
 
 def _words(envelope: Any, status: int) -> str:
@@ -201,12 +204,12 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     fields = _head_fields(head)
     if _text(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
-    error = class_for(status, type_, code)(_text(inner.get("message")) or "no message")
-    return error.amend(
+    return class_for(status, type_, code)(
+        _text(inner.get("message")) or "no message",
         type=type_,
         error_code=code,
         **fields,
-        details={**error.details, **_details(head), **api_details},
+        details={**_details(head), **api_details},
     )
 
 
