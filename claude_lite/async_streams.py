@@ -1,9 +1,9 @@
 """The asynchronous streams: `claude_lite.streams`, on an event loop.
 
 async with client.messages.stream(...) as stream:
-async for text in stream.text_stream:
-print(text, end="")
-message = await stream.final_message()
+    async for text in stream.text_stream:
+        print(text, end="")
+    message = await stream.final_message()
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine

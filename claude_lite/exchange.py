@@ -139,11 +139,11 @@ class Exchange(Generic[R]):
         request = self._request
         if request is None:
             request = self._request = self._built()
+        if self._log is not None:
+            self._log.begin()
         if self.attempts or self._redirects or self._token is not None:
             request = self._within_deadline(request)
             self.head = None
-        if self._log is not None:
-            self._log.begin()
         if self.config.dialect is not None:
             request = self._signed = self.config.dialect.sign(request)
         self.attempts += 1

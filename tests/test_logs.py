@@ -31,9 +31,21 @@ from driving import (
     refusal,
     stream,
 )
+from scripted import Script
 from structlog.testing import capture_logs
 
-from claude_lite import ClaudeError, ConnectionFailed, RetryLater, defer, logs, never, standard
+from claude_lite import (
+    ClaudeError,
+    Client,
+    ConnectionFailed,
+    RetryLater,
+    StreamInterrupted,
+    TimedOut,
+    defer,
+    logs,
+    never,
+    standard,
+)
 from claude_lite.exchange import Exchange
 
 KEYS = {
@@ -198,6 +210,23 @@ def test_the_first_content_of_a_collected_stream():
     run.exchange.finish()
     (call,) = heard.of("call")
     assert (call["ttft_ms"], call["elapsed_ms"]) == (5000.0, 8000.0)
+
+
+def test_the_first_content_of_an_attempt_that_broke():
+    """`ttft_ms` is of the last attempt; where that never came to be, there is none."""
+
+    class Late(Script):
+        def sleep(self, seconds):
+            super().sleep(seconds + 10.0)
+
+    heard = Heard()
+    script = Late([1.0, b"".join((START, BLOCK, HEL)), StreamInterrupted("it broke")])
+    made = Client(script, api_key=KEY, deadline=5.0, observe=heard)
+    with pytest.raises(TimedOut), made.messages.stream(**HELLO, collect=True):
+        pass
+    (call,) = heard.of("call")
+    assert call["attempts"] == 1
+    assert "ttft_ms" not in call
 
 
 @both_colours

@@ -1,8 +1,10 @@
-"""What lies between a request and its turn on the loop, and between a reply and the end of it."""
+"""What lies between a request and its turn, a reply and its end, a request and the next one."""
 
 import asyncio
 import ssl
+import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -142,5 +144,63 @@ def test_what_begins_as_the_transport_closes_can_be_closed(kind):
             with pytest.raises(StreamInterrupted):
                 async with asyncio.timeout(1):
                     await task
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_speaks_unasked_is_hung_up_on(kind):
+    """A connection on which something comes between two requests is closed, and nothing is kept."""
+    ended = threading.Event()
+
+    def script(peer):
+        if peer.number:
+            peer.send(reply(peer.request().body))
+            return
+        peer.request()
+        peer.send(reply(b"one"))
+        time.sleep(0.05)
+        try:
+            while True:
+                peer.send(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(1024 * 1024))
+        except OSError:
+            ended.set()
+
+    async def main():
+        transport = made(kind)
+        with LoopbackServer(script) as server:
+            assert (await transport.send(post(server, b"first"))).body == b"one"
+            assert await asyncio.to_thread(ended.wait, 5)
+            assert (await transport.send(post(server, b"second"))).body == b"second"
+        await transport.close()
+
+    tracemalloc.start()
+    try:
+        asyncio.run(main())
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("piece", ["text", 5])
+def test_a_source_of_something_else(kind, piece):
+    """A body's source that yields something else than bytes is a `TypeError`, at once."""
+
+    class Odd:
+        size = 100
+
+        def __iter__(self):
+            yield piece
+
+    def script(peer):
+        peer.request()
+
+    async def main():
+        transport = made(kind)
+        with LoopbackServer(script) as server, pytest.raises(TypeError):
+            async with asyncio.timeout(5):
+                await transport.send(post(server, Odd()))
+        await transport.close()
 
     asyncio.run(main())

@@ -31,7 +31,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, Request, Response
-from claude_lite_transports._aiohttp_pool import because, let_go
+from claude_lite_transports._aiohttp_pool import because, let_go, use
 from claude_lite_transports._aiohttp_upload import PIECE, NotUploaded, stop, upload_body
 from claude_lite_transports._aiohttp_watch import Silence, Watch
 from claude_lite_transports._http1 import head_too_long, too_many_headers
@@ -60,7 +60,7 @@ async def ask(
 ) -> "Reply | Exception":
     """Send a request with a body of `size` bytes, and wait for the head of the reply.
 
-    What is wanted `whole` is read as it comes: nothing has to be held back.
+    What is wanted `whole` is read as it comes: up to its limit nothing is held back.
     """
     protocol, transport = connection.protocol, connection.transport
     upload, left = None, [size]
@@ -69,15 +69,17 @@ async def ask(
             let_go(connection)
             return ConnectionFailed("the connection was closed before its use")
         limits = request.limits
+        at_once = max(PIECE, limits.max_response or _UNLIMITED) if whole else PIECE
         counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
         silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
         is_short = isinstance(request.body, bytes) and size <= _ONE_WRITE
+        use(protocol)
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
             read_timeout=None if is_short else silence,  # from the end of the upload on
-            read_bufsize=_UNLIMITED if whole else PIECE,
+            read_bufsize=at_once,
             max_line_size=limits.max_head or _UNLIMITED,
             max_field_size=limits.max_head or _UNLIMITED,
             **counted,
@@ -255,7 +257,9 @@ class Reply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        whole = self._content.is_eof()
+        transport = self._protocol.transport
+        unsent = transport is not None and transport.get_write_buffer_size()
+        whole = self._content.is_eof() and not unsent
         if self._closed is not None:
             self._closed.remove_done_callback(self._lost)
             self._closed.remove_done_callback(_seen)

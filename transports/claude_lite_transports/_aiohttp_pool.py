@@ -153,7 +153,12 @@ class _Origin(aiohttp.ClientRequest):
 
 
 class _Handler(ResponseHandler, asyncio.BufferedProtocol):
-    """A connection's protocol, which is read into a buffer that all of a loop share."""
+    """A connection's protocol, which is read into a buffer that all of a loop share.
+
+    One that speaks while it is idle, before it is asked, is closed: nobody would read it.
+    """
+
+    is_idle = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
         super().__init__(loop)
@@ -163,7 +168,11 @@ class _Handler(ResponseHandler, asyncio.BufferedProtocol):
         return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._read_buffer.read(nbytes)))
+        data = self._read_buffer.read(nbytes)
+        if self.is_idle:
+            self.abort()
+        else:
+            self.data_received(bytes(data))
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -233,13 +242,21 @@ def let_go(connection: "Connection", *, whole: bool = False) -> None:
 
     aiohttp alone would wait for unsent bytes to leave, and for the peer's end of TLS.
     """
-    transport = connection.transport
+    protocol, transport = connection.protocol, connection.transport
     if whole:
+        if isinstance(protocol, _Handler):
+            protocol.is_idle = True
         connection.release()
     else:
         connection.close()
     if transport is not None and transport.is_closing():
         transport.abort()
+
+
+def use(protocol: ResponseHandler) -> None:
+    """Let a connection speak again: it is about to be asked."""
+    if isinstance(protocol, _Handler):
+        protocol.is_idle = False
 
 
 def _usable(

@@ -32,15 +32,18 @@ async def upload_body(
     protocol: "ResponseHandler", body: bytes | BodySource, left: list[int], silence: float | None
 ) -> None:
     """Send a large body while the reply is awaited; `left` is one number, of bytes to be sent."""
-    failure = await _copy(protocol, body, left, silence)
-    if failure is None:
-        protocol.start_timeout()
-    else:
+    try:
+        failure = await _copy(protocol, body, left, silence)
+    except Exception as error:  # noqa: BLE001  # of a source that yields something else than bytes
+        failure = error
+    if failure is not None:
         protocol.set_exception(NotUploaded(failure))
+    elif protocol.transport is not None:
+        protocol.start_timeout()
 
 
 def stop(upload: "asyncio.Task[None]", protocol: "ResponseHandler | None") -> None:
-    """Give up an upload; the connection has to be closed after it."""
+    """Give up an upload, if it is not over."""
     upload.cancel()
     _unblock(protocol)
 
