@@ -44,6 +44,10 @@ class Wire(asyncio.Transport):
             self._asked = True
             LOOP.call_soon(self._receive)
 
+    def get_write_buffer_size(self):
+        """All of it has been sent."""
+        return 0
+
     def _receive(self):
         if self._chunks and not self._closed:
             self._protocol.data_received(self._chunks.pop(0))
