@@ -95,12 +95,13 @@ def _many() -> Iterator[Row]:
         entries = tuple(
             Entry(
                 f"{peer} at {concurrency}",
-                _calls(max(1500, concurrency), concurrency, {}, (peer,))[0].job,
+                _calls(max(500, 3 * concurrency), concurrency, {}, (peer,))[0].job,
                 1.15 if concurrency > 50 and peer != FLOOR else None,  # noqa: PLR2004  # the least
             )
             for concurrency in (50, 500, 5000)
         )
-        yield Row(f"flat {peer}", f"CPU a call as concurrency grows, {peer}", entries)
+        title = f"CPU a call as more are in flight at 200 ms, {peer}"
+        yield Row(f"flat {peer}", title, entries, route="slow")
 
 
 def _unit(work: str, n: int, **goals: float) -> tuple[Entry, ...]:
