@@ -177,7 +177,7 @@ class Ours:
             transport or _transport("aiohttp"),
             api_key=KEY,
             base_url=base_url,
-            retry=standard(attempts=50),
+            retry=standard(attempts=10_000),  # those by hand try as often as it takes
         )
         self._create = self._client.messages.create
         self._stream = self._client.messages.stream
