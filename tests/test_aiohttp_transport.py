@@ -41,8 +41,8 @@ from claude_lite.testing.loopback import LoopbackServer, Received, chunked, repl
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports._aiohttp_exchange import _COUNTS, Reply, _measured
 from claude_lite_transports._aiohttp_pool import _socket, hung_up
-from claude_lite_transports._aiohttp_upload import NotUploaded, upload_body
-from claude_lite_transports._aiohttp_watch import Silence, Watch, _unheard
+from claude_lite_transports._aiohttp_upload import Upload
+from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch, _unheard
 from claude_lite_transports.aiohttp import AiohttpTransport, _prune
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
@@ -533,7 +533,7 @@ def test_nothing_is_sent_on_a_connection_known_to_be_closed():
             await borrowing.send(post(server))
             wait(closed)
             pool = await borrowing.pool()
-            found = await pool.connect(pool.route(post(server).url)[0], None)
+            found = await pool.connect(pool.route(post(server).url)[0], None, inf)
             assert isinstance(found, ConnectionFailed)
             assert (await borrowing.send(post(server, b"x"))).body == b"x"
             await borrowing.close()
@@ -1486,14 +1486,14 @@ def test_a_connection_that_was_lost_at_the_head():
     async def main(transport):
         pool = await transport.pool()
         to, target = pool.route(server.url())
-        connection = await pool.connect(to, None)
+        connection = await pool.connect(to, None, inf)
         connection.protocol.set_response_params(read_until_eof=True)
         connection.transport.write(f"GET {target} HTTP/1.1\r\n\r\n".encode())
         message, content = await connection.protocol.read()
         begun.set()
         while connection.protocol.transport is not None:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
-        reply = Reply(connection, connection.protocol, message, content, Limits(), pool.watch)
+        reply = Reply(connection, connection.protocol, message, content, Limits(), pool.watch, inf)
         assert await reply.chunk() == b"half"
         assert isinstance(await asyncio.wait_for(reply.chunk(), 2.0), StreamInterrupted)
         reply.end()
@@ -1580,10 +1580,10 @@ def test_an_upload_that_breaks_before_anyone_waits():
 
     async def main(transport):
         pool = await transport.pool()
-        connection = await pool.connect(pool.route(server.url())[0], None)
-        upload = upload_body(connection.protocol, bytes(20_000_000), [20_000_000], None)
-        await asyncio.wait_for(upload, 2)
-        with pytest.raises(NotUploaded) as caught:
+        connection = await pool.connect(pool.route(server.url())[0], None, inf)
+        upload = Upload(connection.protocol, bytes(20_000_000), 20_000_000, None)
+        await asyncio.wait_for(upload.task, 2)
+        with pytest.raises(Interrupted) as caught:
             await connection.protocol.read()
         assert type(caught.value.failure) is ConnectionLost
         connection.close()
@@ -1680,9 +1680,12 @@ def test_a_head_that_has_come_is_not_silence():
         with one, other:
             here, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=one)
             for protocol in (Heard, Unheard):
-                with Silence(Watch(), protocol, here, 0.01):
-                    await asyncio.sleep(0.05)
+                watch = Watch()
+                waiting = Wait(watch, protocol, here, 0.01, inf)
+                waiting.begin(watch.now())
+                await asyncio.sleep(0.05)
+                waiting.over()
             here.abort()
 
     run(main)
-    assert [type(error) for error in ended] == [aiohttp.SocketTimeoutError]
+    assert [error.failure.phase for error in ended] == ["read"]

@@ -8,12 +8,12 @@ Errors are returned rather than raised, so that the frame that raises them has n
 show: here it would have headers and the connection.
 """
 
-import asyncio
 from collections import deque
 from functools import lru_cache
 from http import HTTPStatus
 from inspect import signature
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
@@ -31,12 +31,14 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, Request, Response
-from claude_lite_transports._aiohttp_pool import because, let_go, use
-from claude_lite_transports._aiohttp_upload import PIECE, NotUploaded, stop, upload_body
-from claude_lite_transports._aiohttp_watch import Silence, Watch
+from claude_lite_transports._aiohttp_pool import Pool, because, let_go, use
+from claude_lite_transports._aiohttp_upload import PIECE, Upload
+from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch
 from claude_lite_transports._http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
+    import asyncio
+
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
@@ -49,30 +51,30 @@ _COUNTS: Final = "max_headers" in signature(ResponseHandler.set_response_params)
 
 
 async def ask(
-    connection: "Connection",
-    to: aiohttp.ClientRequest,
-    target: str,
-    request: Request,
-    size: int,
-    watch: Watch,
-    *,
-    whole: bool,
+    pool: Pool, request: Request, end: float, *, whole: bool = False
 ) -> "Reply | Exception":
-    """Send a request with a body of `size` bytes, and wait for the head of the reply.
+    """Send a request and wait for the head of the reply; what went wrong is returned.
 
-    What is wanted `whole` is read as it comes: up to its limit nothing is held back.
+    The loop's clock says when the *end* of the attempt is. What is wanted *whole* is read as it
+    comes: up to its limit nothing is held back.
     """
+    watch, limits, body = pool.watch, request.limits, request.body
+    size = len(body) if isinstance(body, bytes) else body.size
+    to, target = pool.route(request.url)
+    connection = await pool.connect(to, limits.connect, end)
+    if isinstance(connection, ClaudeError):
+        return connection
     protocol, transport = connection.protocol, connection.transport
-    upload, left = None, [size]
+    if protocol is None or transport is None or transport.is_closing():
+        let_go(connection)
+        return ConnectionFailed("the connection was closed before its use")
+    upload = None
+    silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
+    is_short = isinstance(body, bytes) and size <= _ONE_WRITE
+    wait = Wait(watch, protocol, transport, (is_short and silence) or inf, end)
     try:
-        if protocol is None or transport is None or transport.is_closing():
-            let_go(connection)
-            return ConnectionFailed("the connection was closed before its use")
-        limits = request.limits
         at_once = max(PIECE, limits.max_response or _UNLIMITED) if whole else PIECE
         counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
-        silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
-        is_short = isinstance(request.body, bytes) and size <= _ONE_WRITE
         use(protocol)
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
@@ -86,29 +88,29 @@ async def ask(
         )
         head = _head(request, to, target, size)
         if is_short:
-            transport.write(head + cast("bytes", request.body))
+            transport.write(head + cast("bytes", body))
         else:
             transport.write(head)
-            upload = asyncio.create_task(upload_body(protocol, request.body, left, silence))
+            upload = Upload(protocol, body, size, silence)
+        wait.begin(watch.now())
         size_of_heads = 0
-        with Silence(watch, protocol, transport, silence if is_short else None):
-            while True:
-                message, content = await protocol.read()
-                size_of_heads = _measured(message, size_of_heads, limits)
-                if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
-                    break
-        if upload is not None and not upload.done():
-            stop(upload, protocol)  # the server answers without the rest
-            if left[0]:
-                protocol.force_close()  # once the reply is read
-        return Reply(connection, protocol, message, content, limits, watch)
+        while True:
+            message, content = await protocol.read()
+            size_of_heads = _measured(message, size_of_heads, limits)
+            if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
+                break
+        if upload is not None:
+            upload.stop()  # if the server answers without the rest
+        return Reply(connection, protocol, message, content, limits, watch, end)
     except BaseException as error:
         if upload is not None:
-            stop(upload, protocol)
+            upload.stop()
         let_go(connection)
         if not isinstance(error, Exception):
             raise
-        return _too_large(error, request.limits) or _unanswered(error)
+        return _too_large(error, limits) or _unanswered(error)
+    finally:
+        wait.over()
 
 
 def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int:
@@ -152,7 +154,7 @@ def _head(request: Request, to: aiohttp.ClientRequest, target: str, size: int) -
 def _unanswered(error: Exception) -> Exception:
     """Say what it means that `error` came instead of the head of a reply."""
     match error:
-        case NotUploaded():
+        case Interrupted():
             return error.failure
         case aiohttp.SocketTimeoutError():
             return TimedOut("read")
@@ -168,7 +170,7 @@ class Reply:
     """A reply whose head has arrived; it holds the connection until its body has, too."""
 
     __slots__ = (
-        *("_closed", "_connection", "_content", "_late", "_limits", "_message"),
+        *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_message"),
         *("_protocol", "_watch"),
     )
 
@@ -180,9 +182,11 @@ class Reply:
         content: aiohttp.StreamReader,
         limits: Limits,
         watch: Watch,
+        end: float,
     ) -> None:
         self._limits = limits
         self._watch = watch
+        self._end = end
         self._connection: Connection | None = connection
         self._message = message
         self._content = content
@@ -190,6 +194,7 @@ class Reply:
         self._late = False
         self._closed: asyncio.Future[None] | None = None
         if not content.is_eof():
+            watch.add(self, end)
             protocol.read_timeout = None  # aiohttp's timer would be set anew by all that comes
             protocol.start_timeout()
             # aiohttp does not tell a body that what comes of it is malformed, it just closes.
@@ -239,17 +244,23 @@ class Reply:
 
     async def _more(self) -> None:
         """Wait until something comes, as long as silence may last."""
-        silence = self._limits.read
+        watch, silence = self._watch, self._limits.read
         if silence is not None:
-            self._watch.add(self, silence)
+            watch.add(self, min(watch.now() + silence, self._end))
         try:
             await self._content._wait("chunk")  # noqa: SLF001  # `readany` would also read
         finally:
-            self._watch.drop(self)
+            watch.drop(self)
+            if self._connection is not None:
+                watch.add(self, self._end)
 
     def time_up(self) -> None:
-        """Nothing has come for too long; a reader learns it."""
-        if not (_buffer(self._content) or self._content.is_eof()):  # it came, if the loop was held
+        """It is the end of the attempt, or nothing has come for too long; a reader learns it."""
+        if self._watch.now() >= self._end:
+            self.expire()
+        elif not (
+            _buffer(self._content) or self._content.is_eof()
+        ):  # it came, if the loop was held
             self._content.set_exception(aiohttp.SocketTimeoutError())
 
     def end(self) -> None:
@@ -257,6 +268,7 @@ class Reply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        self._watch.drop(self)
         transport = self._protocol.transport
         unsent = transport is not None and transport.get_write_buffer_size()
         whole = self._content.is_eof() and not unsent

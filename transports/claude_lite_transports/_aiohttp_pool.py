@@ -39,6 +39,7 @@ from claude_lite_transports._read_buffer import ReadBuffer
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import AddrInfoType, Connection
+    from aiohttp.http import RawResponseMessage
     from aiohttp.tracing import Trace
 
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
@@ -98,17 +99,27 @@ class Pool:
         return to, f"{origin}{target}" if to.proxy is not None and not to.is_ssl() else target
 
     async def connect(
-        self, to: aiohttp.ClientRequest, seconds: float | None
+        self, to: aiohttp.ClientRequest, seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        """Take a connection from the pool or open one; what went wrong is returned."""
+        """Take a connection from the pool or open one; what went wrong is returned.
+
+        It may take so many seconds, but not longer than to the *end* of the attempt.
+        """
+        left = end - self.watch.now()
+        if left <= 0:
+            return ConnectTimedOut("total")
+        is_last = left < (inf if seconds is None else seconds)
         try:
-            connection = await self._connector.connect(to, [], _timeout(seconds))
+            within = _timeout(left if is_last else seconds)
+            connection = await self._connector.connect(to, [], within)
         except BaseException as error:
             # Where connections are limited and this one ends just as it is its turn, aiohttp
             # loses the turn, and those who wait behind it would wait for good.
             self._connector._release_waiter()  # noqa: SLF001  # as said
             if not isinstance(error, Exception):
                 raise
+            if is_last and isinstance(error, TimeoutError):
+                return ConnectTimedOut("total")
             return _unconnected(error, f"{to.host}:{to.port}")
         if not isinstance(self._connector, _Connector) and not _usable(connection.protocol):
             let_go(connection)
@@ -155,6 +166,10 @@ class _Origin(aiohttp.ClientRequest):
 class _Handler(ResponseHandler, asyncio.BufferedProtocol):
     """A connection's protocol, which is read into a buffer that all of a loop share.
 
+    What a reply begins with is parsed by the task that waits for it, not before. Where
+    thousands are in flight, what each of them is made of would else have to be kept, and be
+    looked through by the garbage collector, until all that are ready have been parsed.
+
     One that speaks while it is idle, before it is asked, is closed: nobody would read it.
     """
 
@@ -163,16 +178,44 @@ class _Handler(ResponseHandler, asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
         super().__init__(loop)
         self._read_buffer = buffer
+        self._unparsed = b""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = self._read_buffer.read(nbytes)
+        data = bytes(self._read_buffer.read(nbytes))
         if self.is_idle:
             self.abort()
+        elif self._waiter is not None or self._unparsed:
+            self._unparsed += data
+            self._wake()
         else:
-            self.data_received(bytes(data))
+            self.data_received(data)
+
+    async def read(self) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
+        while not (self._buffer or self._eof):
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+            self._parse()
+        return await super().read()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._parse()
+        super().connection_lost(exc)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _parse(self) -> None:
+        if self._unparsed:
+            data, self._unparsed = self._unparsed, b""
+            self.data_received(data)
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -13,6 +13,7 @@ from aiohttp.http import StreamWriter
 from claude_lite.errors import ConnectionLost, TimedOut, UsageError
 from claude_lite.wire import BodySource
 from claude_lite_transports._aiohttp_pool import because, hung_up
+from claude_lite_transports._aiohttp_watch import Interrupted
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -20,71 +21,72 @@ if TYPE_CHECKING:
 PIECE: Final = 256 * 1024
 
 
-class NotUploaded(Exception):
-    """Tells the coroutine that waits for a reply why the body could not be sent."""
+class Upload:
+    """A large body on its way while the reply is awaited, in a task of its own."""
 
-    def __init__(self, failure: Exception) -> None:
-        super().__init__()
-        self.failure = failure
+    def __init__(
+        self,
+        protocol: "ResponseHandler",
+        body: bytes | BodySource,
+        size: int,
+        silence: float | None,
+    ) -> None:
+        self._protocol = protocol
+        self._left = size
+        self._silence = silence
+        self.task: asyncio.Task[None] | None = asyncio.create_task(self._send(body))
 
+    def stop(self) -> None:
+        """Give it up, if it is not over; a connection that is owed a rest is not used again."""
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None  # once cancelled, it holds on to its frames, and they to this
+        # Up to 3.13, aiohttp keeps the future of a writer that was cancelled; asyncio complains.
+        if self._protocol.writing_paused:
+            self._protocol.resume_writing()
+            self._protocol.pause_writing()  # as its transport still has it
+        if self._left:
+            self._protocol.force_close()
 
-async def upload_body(
-    protocol: "ResponseHandler", body: bytes | BodySource, left: list[int], silence: float | None
-) -> None:
-    """Send a large body while the reply is awaited; `left` is one number, of bytes to be sent."""
-    try:
-        failure = await _copy(protocol, body, left, silence)
-    except Exception as error:  # noqa: BLE001  # of a source that yields something else than bytes
-        failure = error
-    if failure is not None:
-        protocol.set_exception(NotUploaded(failure))
-    elif protocol.transport is not None:
-        protocol.start_timeout()
-
-
-def stop(upload: "asyncio.Task[None]", protocol: "ResponseHandler | None") -> None:
-    """Give up an upload, if it is not over."""
-    upload.cancel()
-    _unblock(protocol)
-
-
-def _unblock(protocol: "ResponseHandler | None") -> None:
-    # Up to 3.13, aiohttp keeps the future of a writer that was cancelled, and asyncio complains.
-    if protocol is not None and protocol.writing_paused:
-        protocol.resume_writing()
-        protocol.pause_writing()  # as its transport still has it
-
-
-async def _copy(
-    protocol: "ResponseHandler", body: bytes | BodySource, left: list[int], silence: float | None
-) -> Exception | None:
-    """Write a body, holding one piece at a time; what went wrong is returned."""
-    writer = StreamWriter(protocol, asyncio.get_running_loop())
-    following = _slices(body) if isinstance(body, bytes) else _in_a_thread(body)
-    while True:
+    async def _send(self, body: bytes | BodySource) -> None:
         try:
-            piece = await following()
-        except Exception as error:  # noqa: BLE001  # the source's own, handed to its owner
-            return error
-        if piece is None or len(piece) > left[0]:
-            break
-        if protocol.transport is None or hung_up(protocol.transport):
-            protocol.force_close()  # whatever the server has said is still to be read
-            return None
-        try:
-            async with asyncio.timeout(silence):
-                await writer.write(piece)
-                await writer.drain()
-        except TimeoutError:
-            return TimedOut("read")
-        except OSError as error:
-            return because(error, ConnectionLost, "the connection ended during the upload")
-        left[0] -= len(piece)
-        del piece
-        await asyncio.sleep(0)  # a reply may have come
-    if left[0] or piece is not None:
-        return UsageError("a request's body is not of the size that it says it is")
-    return None
+            failure = await self._copy(body)
+        except Exception as error:  # noqa: BLE001  # of a source that yields something else
+            failure = error
+        if failure is not None:
+            self._protocol.set_exception(Interrupted(failure))
+        elif self._protocol.transport is not None:
+            self._protocol.start_timeout()
+
+    async def _copy(self, body: bytes | BodySource) -> Exception | None:
+        """Write a body, holding one piece at a time; what went wrong is returned."""
+        protocol = self._protocol
+        writer = StreamWriter(protocol, asyncio.get_running_loop())
+        following = _slices(body) if isinstance(body, bytes) else _in_a_thread(body)
+        while True:
+            try:
+                piece = await following()
+            except Exception as error:  # noqa: BLE001  # the source's own, handed to its owner
+                return error
+            if piece is None or len(piece) > self._left:
+                break
+            if protocol.transport is None or hung_up(protocol.transport):
+                protocol.force_close()  # whatever the server has said is still to be read
+                return None
+            try:
+                async with asyncio.timeout(self._silence):
+                    await writer.write(piece)
+                    await writer.drain()
+            except TimeoutError:
+                return TimedOut("read")
+            except OSError as error:
+                return because(error, ConnectionLost, "the connection ended during the upload")
+            self._left -= len(piece)
+            del piece
+            await asyncio.sleep(0)  # a reply may have come
+        if self._left or piece is not None:
+            return UsageError("a request's body is not of the size that it says it is")
+        return None
 
 
 _Following = Callable[[], Awaitable[bytes | memoryview | None]]

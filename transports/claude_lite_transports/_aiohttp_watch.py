@@ -9,7 +9,7 @@ import sys
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
-import aiohttp
+from claude_lite.errors import TimedOut
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -31,26 +31,25 @@ class Watch:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._due: dict[Timed, float] = {}
         self._ticking = False
 
-    def add(self, timed: Timed, seconds: float) -> None:
-        """Tell *timed* in so many seconds that its time is up."""
-        self._due[timed] = self._loop.time() + seconds
+    def add(self, timed: Timed, when: float) -> None:
+        """Tell *timed* that its time is up when the loop's clock says *when*, if ever."""
+        if when == inf:
+            return
+        self._due[timed] = when
         if not self._ticking:
             self._ticking = True
-            self._loop.call_later(min(TICK, seconds), self._look)
+            self._loop.call_at(min(self.now() + TICK, when), self._look)
 
     def drop(self, timed: Timed) -> None:
         """Forget about *timed*."""
         self._due.pop(timed, None)
 
-    def is_late(self, timed: Timed) -> bool:
-        """Say whether the time of *timed* is up already."""
-        return self._due.get(timed, inf) <= self._loop.time()
-
     def _look(self) -> None:
-        now = self._loop.time()
+        now = self.now()
         for timed in [each for each, when in self._due.items() if when <= now]:
             self.drop(timed)
             timed.time_up()
@@ -59,40 +58,60 @@ class Watch:
             self._loop.call_later(TICK, self._look)
 
 
-class Silence:
-    """A context in which nothing may come for so many seconds, though a head come in pieces.
+class Interrupted(Exception):
+    """Tells the coroutine that waits for a reply why it waits in vain."""
 
-    aiohttp's own timer is set anew by all that comes, which costs more than the rest of a wait.
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+
+
+def interrupt(protocol: "ResponseHandler", failure: Exception) -> None:
+    """End the wait for the head of a reply, unless one came while the loop was held."""
+    if not protocol._buffer:  # noqa: SLF001  # nothing public tells
+        protocol.set_exception(Interrupted(failure))
+
+
+class Wait:
+    """The wait for the head of a reply: for so long there may be silence, and then is the end.
+
+    Silence ends with all that comes, though a head come in pieces. aiohttp's own timer is set
+    anew by each of them, which costs more than the rest of a wait.
     """
 
-    __slots__ = ("_protocol", "_seconds", "_transport", "_watch")
+    __slots__ = ("_end", "_protocol", "_silence", "_transport", "_watch")
 
     def __init__(
         self,
         watch: Watch,
         protocol: "ResponseHandler",
         transport: asyncio.BaseTransport,
-        seconds: float | None,
+        silence: float,
+        end: float,
     ) -> None:
         self._watch = watch
         self._protocol = protocol
         self._transport = transport
-        self._seconds = seconds
+        self._silence = silence
+        self._end = end
 
-    def __enter__(self) -> None:
-        if self._seconds is not None:
-            self._watch.add(self, self._seconds)
+    def begin(self, now: float) -> None:
+        """Listen from now on."""
+        self._watch.add(self, min(now + self._silence, self._end))
 
-    def __exit__(self, *_: object) -> None:
+    def over(self) -> None:
+        """Listen no longer."""
         self._watch.drop(self)
 
     def time_up(self) -> None:
-        """Look whether nothing has come, or how much of the silence is left."""
-        left = (self._seconds or 0.0) - _unheard(self._transport)
-        if left > 0:
-            self._watch.add(self, left)
-        elif not self._protocol._buffer:  # noqa: SLF001  # a head that came while the loop was held
-            self._protocol.set_exception(aiohttp.SocketTimeoutError())
+        """Look whether it is the end, or nothing has come, or how much of the silence is left."""
+        now = self._watch.now()
+        if now >= self._end:
+            interrupt(self._protocol, TimedOut("total"))
+        elif (left := self._silence - _unheard(self._transport)) > 0:
+            self._watch.add(self, min(now + left, self._end))
+        else:
+            interrupt(self._protocol, TimedOut("read"))
 
 
 def _unheard(transport: asyncio.BaseTransport) -> float:

@@ -100,11 +100,7 @@ class Incoming:
         self._repeats = 0
         self._until_end = False
         self._waiter: asyncio.Future[None] | None = None
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        # Harmless, and common: lines that end in LF alone, chunk sizes with spaces after them.
-        self._parser.set_dangerous_leniencies(
-            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+        self._parser: HttpResponseParser | None = None  # until something comes: that may take long
 
     @property
     def begun(self) -> bool:
@@ -120,9 +116,9 @@ class Incoming:
 
     def receive(self, data: bytes | memoryview) -> None:
         """Take what has arrived. It is not kept: what is needed of it is copied."""
-        parser = self._parser
-        if parser is None:
+        if self.over:
             return
+        parser = self._parser or self._begin()
         self._since_body += len(data)
         try:
             parser.feed_data(data)
@@ -137,6 +133,14 @@ class Incoming:
             self._melt()
         if self.complete:
             self._parser = None
+
+    def _begin(self) -> HttpResponseParser:
+        self._parser = parser = HttpResponseParser(self)
+        # Harmless, and common: lines that end in LF alone, chunk sizes with spaces after them.
+        parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
+        return parser
 
     def end(self) -> None:
         """Take the end of the connection, which some bodies end with."""

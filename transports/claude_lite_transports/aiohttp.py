@@ -15,22 +15,22 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from math import inf
 from os import getpid
 from ssl import SSLContext
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import aiohttp
 
-from claude_lite.errors import ConnectTimedOut, TimedOut, UsageError
+from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
 from claude_lite_transports._aiohttp_exchange import Reply, ask
 from claude_lite_transports._aiohttp_pool import Pool
 
 __all__ = ["AiohttpTransport"]
 
-T = TypeVar("T")
-
 _Key = tuple[int, asyncio.AbstractEventLoop]
+_Begin = Callable[[Request], Coroutine[Any, Any, Reply | Exception]]
 _Pools = dict[_Key, tuple[Pool, AsyncGenerator[None, None]]]
 
 _LINGER: Final = 0.1
@@ -80,15 +80,14 @@ class AiohttpTransport:
 
     async def send(self, request: Request, /) -> Response:
         """Send one request and read the whole response, of whatever status."""
-        attempt = _Attempt(self, request)
-        outcome = await attempt.timed(attempt.whole)
+        outcome = await self._whole(request)
         if isinstance(outcome, Response):
             return outcome
         raise outcome
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
         """Send one request and yield the response's head and its chunks, as they arrive."""
-        return _Attempt(self, request)
+        return _Stream(self._begin, request)
 
     async def sleep(self, seconds: float, /) -> None:
         """Wait, on the running loop."""
@@ -99,6 +98,20 @@ class AiohttpTransport:
         entry = self._pools.pop((getpid(), asyncio.get_running_loop()), None)
         if entry is not None:
             await entry[1].aclose()
+
+    async def _begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
+        """Send one request and wait for the head of the reply; what went wrong is returned."""
+        total = request.limits.total
+        end = inf if total is None else asyncio.get_running_loop().time() + total
+        await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
+        return await ask(await self.pool(), request, end, whole=whole)
+
+    async def _whole(self, request: Request) -> Response | Exception:
+        reply = await self._begin(request, whole=True)
+        if isinstance(reply, Exception):
+            return reply
+        body = await reply.read(request.limits.max_response)
+        return reply.response(body) if isinstance(body, bytes) else body
 
     async def pool(self) -> Pool:
         """Find or open the running loop's connections."""
@@ -120,84 +133,24 @@ class AiohttpTransport:
         return pool
 
 
-class _Attempt(AbstractAsyncContextManager[AsyncHead]):
-    """One request under way: a context around its reply, and an iterator of the chunks."""
+class _Stream(AbstractAsyncContextManager[AsyncHead]):
+    """A context around a reply, and an iterator of its chunks."""
 
-    def __init__(self, transport: AiohttpTransport, request: Request) -> None:
-        self._transport = transport
+    _reply: Reply
+
+    def __init__(self, begin: "_Begin", request: Request) -> None:
+        self._begin = begin
         self._request = request
-        self._connected = False
-        self._late = False
-        self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def timed(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | TimedOut:
-        """Do some work within the total limit."""
-        total = self._request.limits.total
-        if total is None:
-            return await work()
-        if total > 0:
-            self._task = task = cast("asyncio.Task[Any]", asyncio.current_task())
-            others = task.cancelling()
-            watch = (await self._transport.pool()).watch
-            watch.add(self, total)
-            try:
-                return await work()
-            except asyncio.CancelledError:
-                if not self._late or task.uncancel() > others:
-                    raise
-            finally:
-                watch.drop(self)
-                self._task = None
-                del task  # which, cancelled, has this frame in its traceback
-        return TimedOut("total") if self._connected else ConnectTimedOut("total")
-
-    def time_up(self) -> None:
-        """The total limit has passed: interrupt the work."""
-        self._late = True
-        cast("asyncio.Task[Any]", self._task).cancel()
-
-    async def whole(self) -> Response | Exception:
-        """Send the request and read the reply; what went wrong is returned."""
-        reply = await self._begin(whole=True)
-        if isinstance(reply, Exception):
-            return reply
-        body = await reply.read(self._request.limits.max_response)
-        return reply.response(body) if isinstance(body, bytes) else body
-
-    async def _begin(self, *, whole: bool = False) -> Reply | Exception:
-        request = self._request
-        size = len(request.body) if isinstance(request.body, bytes) else request.body.size
-        asyncio.get_running_loop()  # raises where there is none
-        await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
-        pool = await self._transport.pool()
-        if pool.watch.is_late(self):
-            return ConnectTimedOut("total")
-        to, target = pool.route(request.url)
-        connection = await pool.connect(to, request.limits.connect)
-        if isinstance(connection, Exception):
-            return connection
-        self._connected = True
-        return await ask(connection, to, target, request, size, pool.watch, whole=whole)
 
     async def __aenter__(self) -> AsyncHead:
-        self._loop = loop = asyncio.get_running_loop()
-        total = self._request.limits.total
-        start = loop.time()
-        reply = await self.timed(self._begin)
+        self._loop = asyncio.get_running_loop()
+        reply = await self._begin(self._request)
         if isinstance(reply, Exception):
             raise reply
         self._reply = reply
-        if total is not None:
-            self._timer = loop.call_at(start + total, reply.expire)
         return reply.response(), self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._reply.end()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -209,7 +162,7 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
         chunk = await self._reply.chunk()
         if isinstance(chunk, bytes) and chunk:
             return chunk
-        self._end()
+        self._reply.end()
         if isinstance(chunk, bytes):
             raise StopAsyncIteration
         raise chunk
@@ -222,7 +175,7 @@ class _Attempt(AbstractAsyncContextManager[AsyncHead]):
                 pass
         finally:
             timer.cancel()
-            self._end()
+            self._reply.end()
 
 
 async def _keep(pool: Pool, pools: _Pools, key: _Key) -> AsyncGenerator[None, None]:
