@@ -203,6 +203,10 @@ class _Handler(ResponseHandler, asyncio.BufferedProtocol):
             self._parse()
         return await super().read()
 
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        if self._reading_paused:  # else there is nothing to resume, which aiohttp does all the same
+            super().resume_reading(*args, **options)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._parse()
         super().connection_lost(exc)
