@@ -39,8 +39,10 @@ from claude_lite.testing.cases import get, post
 from claude_lite.testing.hiding import exposed
 from claude_lite.testing.loopback import LoopbackServer, Received, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
-from claude_lite_transports._aiohttp_exchange import _COUNTS, Reply, _measured
-from claude_lite_transports._aiohttp_pool import _socket, hung_up
+from claude_lite_transports._aiohttp_connection import hung_up
+from claude_lite_transports._aiohttp_exchange import _COUNTS, _measured
+from claude_lite_transports._aiohttp_pool import _socket
+from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports._aiohttp_upload import Upload
 from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch, _unheard
 from claude_lite_transports.aiohttp import AiohttpTransport, _prune

@@ -17,8 +17,8 @@ import pytest
 from claude_lite import AsyncClient
 from claude_lite.testing.cases import get
 from claude_lite.testing.loopback import LoopbackServer, reply
-from claude_lite_transports import _aiohttp_exchange
-from claude_lite_transports._aiohttp_pool import _Handler
+from claude_lite_transports._aiohttp_connection import Handler
+from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 
 try:
@@ -106,7 +106,7 @@ def test_what_a_call_in_flight_is_made_of(kind):
 def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
     """Of replies that are ready at once, each is parsed and done with before the next one is."""
     order, received, asked = [], threading.Semaphore(0), threading.Event()
-    parse, finish = _Handler.data_received, _aiohttp_exchange.Reply.response
+    parse, finish = Handler.data_received, Reply.response
 
     def parsed(handler, data):
         order.append("parsed")
@@ -132,8 +132,8 @@ def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
         assert [response.body for response in await asyncio.gather(*calls)] == [b"whole"] * 8
         await transport.close()
 
-    monkeypatch.setattr(_Handler, "data_received", parsed)
-    monkeypatch.setattr(_aiohttp_exchange.Reply, "response", finished)
+    monkeypatch.setattr(Handler, "data_received", parsed)
+    monkeypatch.setattr(Reply, "response", finished)
     with LoopbackServer(script) as server:
         asyncio.run(main())
     assert order == ["parsed", "finished"] * 8

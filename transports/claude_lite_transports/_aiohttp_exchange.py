@@ -8,8 +8,6 @@ Errors are returned rather than raised, so that the frame that raises them has n
 show: here it would have headers and the connection.
 """
 
-from collections import deque
-from functools import lru_cache
 from http import HTTPStatus
 from inspect import signature
 from itertools import chain
@@ -24,29 +22,24 @@ from claude_lite.errors import (
     ClaudeError,
     ConnectionFailed,
     ConnectionLost,
-    ResponseTooLarge,
-    StreamInterrupted,
     TimedOut,
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.wire import Limits, Request, Response
-from claude_lite_transports._aiohttp_pool import Pool, because, let_go, use
+from claude_lite.wire import Limits, Request
+from claude_lite_transports._aiohttp_connection import let_go, use
+from claude_lite_transports._aiohttp_pool import Pool, because
+from claude_lite_transports._aiohttp_reply import UNLIMITED, Reply, too_large
 from claude_lite_transports._aiohttp_upload import PIECE, Upload
-from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch
+from claude_lite_transports._aiohttp_watch import Interrupted, Wait
 from claude_lite_transports._http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
 _STATUS_LINE: Final = 19  # bytes of the shortest, with the blank line after it
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ONE_WRITE: Final = 64 * 1024  # a body up to this is written with its head, without a task
-_UNLIMITED: Final = 1 << 30
-_NONE: Final[deque[bytes]] = deque()
 _COUNTS: Final = "max_headers" in signature(ResponseHandler.set_response_params).parameters
 
 
@@ -73,8 +66,8 @@ async def ask(
     is_short = isinstance(body, bytes) and size <= _ONE_WRITE
     wait = Wait(watch, protocol, transport, (is_short and silence) or inf, end)
     try:
-        at_once = max(PIECE, limits.max_response or _UNLIMITED) if whole else PIECE
-        counted: Any = {"max_headers": limits.max_headers or _UNLIMITED} if _COUNTS else {}
+        at_once = max(PIECE, limits.max_response or UNLIMITED) if whole else PIECE
+        counted: Any = {"max_headers": limits.max_headers or UNLIMITED} if _COUNTS else {}
         use(protocol)
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
@@ -82,8 +75,8 @@ async def ask(
             auto_decompress=False,
             read_timeout=None if is_short else silence,  # from the end of the upload on
             read_bufsize=at_once,
-            max_line_size=limits.max_head or _UNLIMITED,
-            max_field_size=limits.max_head or _UNLIMITED,
+            max_line_size=limits.max_head or UNLIMITED,
+            max_field_size=limits.max_head or UNLIMITED,
             **counted,
         )
         head = _head(request, to, target, size)
@@ -108,7 +101,7 @@ async def ask(
         let_go(connection)
         if not isinstance(error, Exception):
             raise
-        return _too_large(error, limits) or _unanswered(error)
+        return too_large(error, limits) or _unanswered(error)
     finally:
         wait.over()
 
@@ -122,18 +115,6 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
     if limits.max_headers is not None and len(headers) > limits.max_headers:
         raise too_many_headers(limits.max_headers)
     return size
-
-
-def _too_large(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
-    """What aiohttp's parser means by `error`, if that is a limit of ours."""
-    if isinstance(error, ResponseTooLarge):
-        return error
-    words = str(error.message) if isinstance(error, HttpProcessingError) else ""
-    if words.startswith("Got more than"):  # of an error after a head, only its words are left
-        return head_too_long(limits.max_head or _UNLIMITED)
-    if words.startswith("Too many headers"):
-        return too_many_headers(limits.max_headers or _UNLIMITED)
-    return None
 
 
 def _head(request: Request, to: aiohttp.ClientRequest, target: str, size: int) -> bytes:
@@ -164,166 +145,3 @@ def _unanswered(error: Exception) -> Exception:
             return UsageError(f"the request cannot be put into HTTP ({type(error).__name__})")
         case _:
             return because(error, ConnectionLost, "sent, but the connection ended without a reply")
-
-
-class Reply:
-    """A reply whose head has arrived; it holds the connection until its body has, too."""
-
-    __slots__ = (
-        *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_message"),
-        *("_protocol", "_watch"),
-    )
-
-    def __init__(
-        self,
-        connection: "Connection",
-        protocol: "ResponseHandler",
-        message: "RawResponseMessage",
-        content: aiohttp.StreamReader,
-        limits: Limits,
-        watch: Watch,
-        end: float,
-    ) -> None:
-        self._limits = limits
-        self._watch = watch
-        self._end = end
-        self._connection: Connection | None = connection
-        self._message = message
-        self._content = content
-        self._protocol = protocol
-        self._late = False
-        self._closed: asyncio.Future[None] | None = None
-        if not content.is_eof():
-            watch.add(self, end)
-            protocol.read_timeout = None  # aiohttp's timer would be set anew by all that comes
-            protocol.start_timeout()
-            # aiohttp does not tell a body that what comes of it is malformed, it just closes.
-            self._closed = protocol.closed
-            if self._closed is not None:
-                self._closed.add_done_callback(self._lost)
-            else:
-                self._wake()
-
-    def response(self, body: bytes = b"") -> Response:
-        """Put the head into our own form."""
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self._message.raw_headers:
-            name, value = _name(raw_name), raw_value.decode("latin-1").strip(" \t")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        return Response(self._message.code, headers, body)
-
-    async def read(self, limit: int | None) -> bytes | ClaudeError:
-        """Read the body and let go of the connection; what went wrong is returned."""
-        body = bytearray()
-        try:
-            if self._content.is_eof() and (limit is None or self._content.total_bytes <= limit):
-                return _all_of(self._content)
-            length = int(self._message.headers.get("content-length", 0))
-            while limit is None or max(length, len(body)) <= limit:
-                piece = await self.chunk()
-                if isinstance(piece, ClaudeError) or not piece:
-                    return piece or bytes(body)
-                body += piece  # not kept apart: there may be millions, of two bytes each
-        finally:
-            self.end()
-        return self._of(ResponseTooLarge.whole(limit))
-
-    async def chunk(self) -> bytes | ClaudeError:
-        """Wait for some of the body (b"" at its end); what went wrong is returned."""
-        content = self._content
-        try:
-            while not (_buffer(content) or content.is_eof() or content.exception()):
-                await self._more()
-            return _all_of(content)
-        except Exception as error:  # noqa: BLE001  # foreign errors are mapped here, all of them
-            if self._connection is not None and (
-                left := self._content._read_nowait(-1)  # noqa: SLF001  # else it would be lost
-            ):
-                return left
-            return self._failure(error)
-
-    async def _more(self) -> None:
-        """Wait until something comes, as long as silence may last."""
-        watch, silence = self._watch, self._limits.read
-        if silence is not None:
-            watch.add(self, min(watch.now() + silence, self._end))
-        try:
-            await self._content._wait("chunk")  # noqa: SLF001  # `readany` would also read
-        finally:
-            watch.drop(self)
-            if self._connection is not None:
-                watch.add(self, self._end)
-
-    def time_up(self) -> None:
-        """It is the end of the attempt, or nothing has come for too long; a reader learns it."""
-        if self._watch.now() >= self._end:
-            self.expire()
-        elif not (
-            _buffer(self._content) or self._content.is_eof()
-        ):  # it came, if the loop was held
-            self._content.set_exception(aiohttp.SocketTimeoutError())
-
-    def end(self) -> None:
-        """Let go of the connection: to its pool if the reply has come to its end."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        self._watch.drop(self)
-        transport = self._protocol.transport
-        unsent = transport is not None and transport.get_write_buffer_size()
-        whole = self._content.is_eof() and not unsent
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._lost)
-            self._closed.remove_done_callback(_seen)
-            self._closed.add_done_callback(_seen)
-        let_go(connection, whole=whole)
-        if not whole:
-            self._wake()
-
-    def expire(self) -> None:
-        """The attempt's time is up; a reader learns it, at once or when it comes back."""
-        self._late = True
-        self.end()
-
-    def _lost(self, closed: "asyncio.Future[None]") -> None:
-        _seen(closed)
-        self._wake()
-
-    def _wake(self) -> None:
-        if not self._content.is_eof() and self._content.exception() is None:
-            self._content.set_exception(aiohttp.ClientPayloadError())
-
-    def _failure(self, error: Exception) -> ClaudeError:
-        if self._late:
-            return self._of(TimedOut("total"))
-        if isinstance(error, aiohttp.SocketTimeoutError):
-            return self._of(TimedOut("read"))
-        large = _too_large(self._protocol.exception(), self._limits)  # trailers, say
-        return self._of(large or because(error, StreamInterrupted, "the reply broke off"))
-
-    def _of(self, failure: ClaudeError) -> ClaudeError:
-        request_id = self._message.headers.get("request-id")
-        return failure.amend(status=self._message.code, request_id=request_id)
-
-
-def _buffer(content: aiohttp.StreamReader) -> "deque[bytes]":
-    return getattr(content, "_buffer", _NONE)  # an empty body has none
-
-
-def _all_of(content: aiohttp.StreamReader) -> bytes:
-    """`read_nowait`, for which aiohttp has a lot to do for every HTTP chunk: here for one."""
-    buffer = _buffer(content)
-    if len(buffer) > 1:
-        whole = b"".join(buffer)
-        buffer.clear()
-        buffer.append(whole)
-    return content.read_nowait()
-
-
-@lru_cache(512)
-def _name(raw: bytes) -> str:
-    return raw.decode("latin-1").lower()
-
-
-def _seen(closed: "asyncio.Future[None]") -> None:
-    closed.exception()  # else asyncio logs that nobody has asked

@@ -11,7 +11,6 @@ headers, and so cannot leak the API key.
 
 import asyncio
 import re
-import select
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from functools import lru_cache, partial
 from math import inf
 from os import getpid
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -33,20 +32,17 @@ from claude_lite.errors import (
     ConnectTimedOut,
     UsageError,
 )
+from claude_lite_transports._aiohttp_connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports._aiohttp_watch import Watch
 from claude_lite_transports._read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import AddrInfoType, Connection
-    from aiohttp.http import RawResponseMessage
     from aiohttp.tracing import Trace
 
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 _PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
-
-_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
-_SPOKEN: Final = getattr(select, "POLLIN", 0) | _HUNG_UP
 
 _TCP_OPTIONS: Final = [
     (getattr(socket, level), getattr(socket, name), value)
@@ -121,7 +117,7 @@ class Pool:
             if is_last and isinstance(error, TimeoutError):
                 return ConnectTimedOut("total")
             return _unconnected(error, f"{to.host}:{to.port}")
-        if not isinstance(self._connector, _Connector) and not _usable(connection.protocol):
+        if not isinstance(self._connector, _Connector) and not is_usable(connection.protocol):
             let_go(connection)
             return ConnectionFailed("the connection was closed before its use")
         return connection
@@ -163,65 +159,6 @@ class _Origin(aiohttp.ClientRequest):
         return self._key
 
 
-class _Handler(ResponseHandler, asyncio.BufferedProtocol):
-    """A connection's protocol, which is read into a buffer that all of a loop share.
-
-    What a reply begins with is parsed by the task that waits for it, not before. Where
-    thousands are in flight, what each of them is made of would else have to be kept, and be
-    looked through by the garbage collector, until all that are ready have been parsed.
-
-    One that speaks while it is idle, before it is asked, is closed: nobody would read it.
-    """
-
-    is_idle = False
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
-        super().__init__(loop)
-        self._read_buffer = buffer
-        self._unparsed = b""
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._read_buffer.lend(sizehint)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._read_buffer.read(nbytes))
-        if self.is_idle:
-            self.abort()
-        elif self._waiter is not None or self._unparsed:
-            self._unparsed += data
-            self._wake()
-        else:
-            self.data_received(data)
-
-    async def read(self) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
-        while not (self._buffer or self._eof):
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-            self._parse()
-        return await super().read()
-
-    def resume_reading(self, *args: Any, **options: Any) -> None:
-        if self._reading_paused:  # else there is nothing to resume, which aiohttp does all the same
-            super().resume_reading(*args, **options)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._parse()
-        super().connection_lost(exc)
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _parse(self) -> None:
-        if self._unparsed:
-            data, self._unparsed = self._unparsed, b""
-            self.data_received(data)
-
-
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, keepalive_timeout: float) -> None:
         self._pid = getpid()
@@ -233,13 +170,13 @@ class _Connector(aiohttp.TCPConnector):
             ttl_dns_cache=10,
             socket_factory=_socket,
         )
-        made: Any = partial(_Handler, self._loop, ReadBuffer())
+        made: Any = partial(Handler, self._loop, ReadBuffer())
         self._factory = made
 
     async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
-            if _usable(protocol, _SPOKEN) and not protocol.should_close:
+            if is_usable(protocol, SPOKEN) and not protocol.should_close:
                 return connection
             let_go(connection)
         return None
@@ -251,7 +188,7 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the name that it has
     ) -> ResponseHandler:
         protocol = await super()._create_connection(req, traces, timeout)
-        if not _usable(protocol):
+        if not is_usable(protocol):
             protocol.abort()
             raise aiohttp.ServerDisconnectedError
         return protocol
@@ -282,53 +219,6 @@ class _Connector(aiohttp.TCPConnector):
     def __del__(self, *args: Any) -> None:
         if self._pid == getpid():  # pragma: no branch  # else it is in a forked child
             super().__del__(*args)
-
-
-def let_go(connection: "Connection", *, whole: bool = False) -> None:
-    """Give a connection back to its pool if the exchange on it is `whole`, else close it now.
-
-    aiohttp alone would wait for unsent bytes to leave, and for the peer's end of TLS.
-    """
-    protocol, transport = connection.protocol, connection.transport
-    if whole:
-        if isinstance(protocol, _Handler):
-            protocol.is_idle = True
-        connection.release()
-    else:
-        connection.close()
-    if transport is not None and transport.is_closing():
-        transport.abort()
-
-
-def use(protocol: ResponseHandler) -> None:
-    """Let a connection speak again: it is about to be asked."""
-    if isinstance(protocol, _Handler):
-        protocol.is_idle = False
-
-
-def _usable(
-    protocol: ResponseHandler | None, unwanted: int = _HUNG_UP
-) -> TypeGuard[ResponseHandler]:
-    """Tell whether a connection is open; its loop may not know yet what has come of it."""
-    transport = None if protocol is None else protocol.transport
-    return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
-
-
-def hung_up(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether the peer has closed a connection, which its loop may not know yet."""
-    return _polled(transport, _HUNG_UP)
-
-
-def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
-    sock = transport.get_extra_info("socket")
-    if sock is None:  # of a caller's own making
-        return False
-    number = sock.fileno()
-    if number < 0:
-        return True
-    poll = select.poll()
-    poll.register(number, events)
-    return bool(poll.poll(0))
 
 
 def _socket(address: "AddrInfoType") -> socket.socket:

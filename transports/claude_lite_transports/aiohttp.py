@@ -24,8 +24,9 @@ import aiohttp
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
-from claude_lite_transports._aiohttp_exchange import Reply, ask
+from claude_lite_transports._aiohttp_exchange import ask
 from claude_lite_transports._aiohttp_pool import Pool
+from claude_lite_transports._aiohttp_reply import Reply
 
 __all__ = ["AiohttpTransport"]
 

@@ -1,0 +1,127 @@
+"""A connection of aiohttp's: how it is read, whether it can be used, how it is let go of.
+
+aiohttp's own protocol reads into a buffer of its own each time, parses before anyone waits, and
+learns only in the next turn of its loop that a server has hung up.
+"""
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from aiohttp.client_proto import ResponseHandler
+
+from claude_lite_transports._read_buffer import ReadBuffer
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
+
+HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
+SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
+
+
+class Handler(ResponseHandler, asyncio.BufferedProtocol):
+    """A connection's protocol, which is read into a buffer that all of a loop share.
+
+    What a reply begins with is parsed by the task that waits for it, not before. Where
+    thousands are in flight, what each of them is made of would else have to be kept, and be
+    looked through by the garbage collector, until all that are ready have been parsed.
+
+    One that speaks while it is idle, before it is asked, is closed: nobody would read it.
+    """
+
+    is_idle = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
+        super().__init__(loop)
+        self._read_buffer = buffer
+        self._unparsed = b""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read_buffer.lend(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self._read_buffer.read(nbytes))
+        if self.is_idle:
+            self.abort()
+        elif self._waiter is not None or self._unparsed:
+            self._unparsed += data
+            self._wake()
+        else:
+            self.data_received(data)
+
+    async def read(self) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
+        while not (self._buffer or self._eof):
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+            self._parse()
+        return await super().read()
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        if self._reading_paused:  # else there is nothing to resume, which aiohttp does all the same
+            super().resume_reading(*args, **options)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._parse()
+        super().connection_lost(exc)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _parse(self) -> None:
+        if self._unparsed:
+            data, self._unparsed = self._unparsed, b""
+            self.data_received(data)
+
+
+def let_go(connection: "Connection", *, whole: bool = False) -> None:
+    """Give a connection back to its pool if the exchange on it is `whole`, else close it now.
+
+    aiohttp alone would wait for unsent bytes to leave, and for the peer's end of TLS.
+    """
+    protocol, transport = connection.protocol, connection.transport
+    if whole:
+        if isinstance(protocol, Handler):
+            protocol.is_idle = True
+        connection.release()
+    else:
+        connection.close()
+    if transport is not None and transport.is_closing():
+        transport.abort()
+
+
+def use(protocol: ResponseHandler) -> None:
+    """Let a connection speak again: it is about to be asked."""
+    if isinstance(protocol, Handler):
+        protocol.is_idle = False
+
+
+def is_usable(
+    protocol: ResponseHandler | None, unwanted: int = HUNG_UP
+) -> TypeGuard[ResponseHandler]:
+    """Tell whether a connection is open; its loop may not know yet what has come of it."""
+    transport = None if protocol is None else protocol.transport
+    return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
+
+
+def hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the peer has closed a connection, which its loop may not know yet."""
+    return _polled(transport, HUNG_UP)
+
+
+def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # of a caller's own making
+        return False
+    number = sock.fileno()
+    if number < 0:
+        return True
+    poll = select.poll()
+    poll.register(number, events)
+    return bool(poll.poll(0))
