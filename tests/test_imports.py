@@ -19,7 +19,7 @@ TRANSPORTS = Path(claude_lite_transports.__file__).parent
 # Each module imports only from modules that stand before it.
 ORDER = [
     *("rate_limits", "wire", "errors", "encoding", "model", "content", "models", "events"),
-    *("codec", "responses", "redirects", "scrubbing", "sse", "streaming"),
+    *("codec", "responses", "redirects", "scrubbing", "sse", "draft", "streaming"),
     *("logs", "retry", "credentials", "config"),
     *("uploads", "targets", "declaring", "operations", "raw_request", "messages"),
     *("exchange", "stream_exchange"),
