@@ -6,36 +6,23 @@ command needs is imported when it runs. Exit codes: 0 done, 1 failed, 2 not used
 """
 
 import argparse
-import json
 import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final
 
 from claude_lite import cassettes
-from claude_lite.client import AsyncClient, Client
+from claude_lite.cli_clients import client, emulator
 from claude_lite.config import __version__
-from claude_lite.errors import ClaudeError, UsageError, visible
-
-if TYPE_CHECKING:
-    from claude_lite.emulator import Emulator
+from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.terminal import DONE, FAILED, INTERRUPTED, MISUSED, explained, is_open, say, show
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS: Final = 4096
 
-DONE: Final = 0
-FAILED: Final = 1
-MISUSED: Final = 2
-INTERRUPTED: Final = 130
-
 LAST_PORT: Final = 65535
-
-EMULATED: Final[dict[str, Any]] = {"api_key": "emulator", "base_url": "http://emulator"}
-
-# What would move a terminal's cursor, or worse: answers and errors are text that others wrote.
-_CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -257,12 +244,12 @@ def _message(args: argparse.Namespace) -> int:
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UsageError("there is nothing to ask: the prompt is empty")
-    client = _client(args)
+    asked = client(args)
     written = ""
     try:
         with (
-            client,
-            client.messages.stream(
+            asked,
+            asked.messages.stream(
                 model=args.model,
                 max_tokens=args.max_tokens,
                 messages=[{"role": "user", "content": prompt}],
@@ -273,12 +260,12 @@ def _message(args: argparse.Namespace) -> int:
                 written = show(text) or written
             message = stream.final_message()
     except ClaudeError as error:
-        say(explained(error), newline=_open(written))
+        say(explained(error), newline=is_open(written))
         return FAILED
     except KeyboardInterrupt:
-        say("interrupted", newline=_open(written))
+        say("interrupted", newline=is_open(written))
         return INTERRUPTED
-    show("\n" if _open(written) else "")
+    show("\n" if is_open(written) else "")
     if message.stop_reason != "end_turn":
         say(f"the answer ended with stop_reason {message.stop_reason}")
     if args.verbose:
@@ -304,78 +291,3 @@ def _serve(args: argparse.Namespace) -> int:
         say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
         return FAILED
     return DONE
-
-
-def _client(args: argparse.Namespace) -> Client:
-    if not needs_emulator(args):
-        return Client()
-    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
-        EmulatorTransport,
-    )
-
-    return Client(EmulatorTransport(emulator(args.seed)), **EMULATED)
-
-
-def async_client(args: argparse.Namespace) -> AsyncClient:
-    """The client that a command was asked to use."""
-    if not needs_emulator(args):
-        return AsyncClient()
-    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
-        AsyncEmulatorTransport,
-    )
-
-    return AsyncClient(AsyncEmulatorTransport(emulator(args.seed, args.faults)), **EMULATED)
-
-
-def needs_emulator(args: argparse.Namespace) -> bool:
-    """Whether to use the emulator; raises `UsageError` for options that are of it alone."""
-    for name in ("faults", "seed"):
-        if getattr(args, name, None) is not None and not args.emulator:
-            raise UsageError(f"--{name} is for the emulator: add --emulator")
-    return bool(args.emulator)
-
-
-def emulator(seed: int | None, faults: Path | None = None, **options: Any) -> "Emulator":
-    """Set an emulator up; *faults* is a file. Raises `UsageError`."""
-    from claude_lite.emulator import Emulator  # noqa: PLC0415  # only where it is asked for
-
-    rules = None
-    if faults is not None:
-        try:
-            rules = json.loads(faults.read_bytes())
-        except OSError as error:
-            raise UsageError(f"cannot read {faults}: {error.strerror}") from None
-        except ValueError as error:
-            raise UsageError(f"{faults} is not JSON: {error}") from None
-        if not isinstance(rules, list):
-            raise UsageError(f"{faults} has to be a list of faults")
-    try:
-        return Emulator(seed or 0, faults=rules, **options)
-    except UsageError as error:
-        raise error.amend(message=f"{faults}: {error.message}") from None
-
-
-def explained(error: ClaudeError) -> str:
-    """An error in a line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def say(text: str, *, newline: bool = False) -> None:
-    """Tell the user something, on standard error; *newline*: on a line of its own."""
-    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {visible(text)}\n")
-
-
-def show(text: str) -> str:
-    """Write a piece of the answer, and return it."""
-    _write(sys.stdout, text)
-    return text
-
-
-def _write(out: TextIO, text: str) -> None:
-    out.write(text.translate(_CONTROLS) if out.isatty() else text)
-    out.flush()
-
-
-def _open(written: str) -> bool:
-    """Whether the last line, of which this is the last piece, has not been ended."""
-    return written != "" and not written.endswith("\n")

@@ -16,13 +16,14 @@ from attrs import define
 
 from claude_lite import bulk
 from claude_lite.bulk import Item, Outcome, Tally
-from claude_lite.cli import DONE, FAILED, INTERRUPTED, async_client, say
+from claude_lite.cli_clients import async_client
 from claude_lite.client import AsyncClient
 from claude_lite.errors import UsageError
 from claude_lite.progress import display, summary
 from claude_lite.requests_file import read
 from claude_lite.results_file import ResultsFile
 from claude_lite.retry import standard
+from claude_lite.terminal import DONE, FAILED, INTERRUPTED, say
 
 _BLOCK: Final = 1 << 20
 

@@ -1,0 +1,65 @@
+"""The client that a command was asked to use: of the API, or of the emulator in this process."""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from claude_lite.client import AsyncClient, Client
+from claude_lite.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    from claude_lite.emulator import Emulator
+
+EMULATED: Final[dict[str, Any]] = {"api_key": "emulator", "base_url": "http://emulator"}
+
+
+def client(args: "argparse.Namespace") -> Client:
+    """The client, for a command without an event loop."""
+    if not needs_emulator(args):
+        return Client()
+    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+        EmulatorTransport,
+    )
+
+    return Client(EmulatorTransport(emulator(args.seed)), **EMULATED)
+
+
+def async_client(args: "argparse.Namespace") -> AsyncClient:
+    """The client, for a command with an event loop."""
+    if not needs_emulator(args):
+        return AsyncClient()
+    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+        AsyncEmulatorTransport,
+    )
+
+    return AsyncClient(AsyncEmulatorTransport(emulator(args.seed, args.faults)), **EMULATED)
+
+
+def needs_emulator(args: "argparse.Namespace") -> bool:
+    """Whether to use the emulator; raises `UsageError` for options that are of it alone."""
+    for name in ("faults", "seed"):
+        if getattr(args, name, None) is not None and not args.emulator:
+            raise UsageError(f"--{name} is for the emulator: add --emulator")
+    return bool(args.emulator)
+
+
+def emulator(seed: int | None, faults: "Path | None" = None, **options: Any) -> "Emulator":
+    """Set an emulator up; *faults* is a file. Raises `UsageError`."""
+    from claude_lite.emulator import Emulator  # noqa: PLC0415  # only where it is asked for
+
+    rules = None
+    if faults is not None:
+        try:
+            rules = json.loads(faults.read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot read {faults}: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{faults} is not JSON: {error}") from None
+        if not isinstance(rules, list):
+            raise UsageError(f"{faults} has to be a list of faults")
+    try:
+        return Emulator(seed or 0, faults=rules, **options)
+    except UsageError as error:
+        raise error.amend(message=f"{faults}: {error.message}") from None
