@@ -38,28 +38,18 @@ from claude_lite.files import (
 )
 from claude_lite.messages import BetaCountTokens
 from claude_lite.organization import (
-    AddWorkspaceMember,
-    ArchiveWorkspace,
     CreateInvite,
-    CreateWorkspace,
     DeleteInvite,
     ListAPIKeys,
     ListInvites,
     ListUsers,
-    ListWorkspaceMembers,
-    ListWorkspaces,
     RemoveUser,
-    RemoveWorkspaceMember,
     RetrieveAPIKey,
     RetrieveInvite,
     RetrieveOrganization,
     RetrieveUser,
-    RetrieveWorkspace,
-    RetrieveWorkspaceMember,
     UpdateAPIKey,
     UpdateUser,
-    UpdateWorkspace,
-    UpdateWorkspaceMember,
 )
 from claude_lite.reports import ClaudeCodeUsageReport, CostReport, MessagesUsageReport
 from claude_lite.skills import (
@@ -72,6 +62,18 @@ from claude_lite.skills import (
     ListSkillVersions,
     RetrieveSkill,
     RetrieveSkillVersion,
+)
+from claude_lite.workspaces import (
+    AddWorkspaceMember,
+    ArchiveWorkspace,
+    CreateWorkspace,
+    ListWorkspaceMembers,
+    ListWorkspaces,
+    RemoveWorkspaceMember,
+    RetrieveWorkspace,
+    RetrieveWorkspaceMember,
+    UpdateWorkspace,
+    UpdateWorkspaceMember,
 )
 
 

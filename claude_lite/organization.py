@@ -1,14 +1,14 @@
 """The Admin API: https://docs.claude.com/en/api/admin-api. It takes an admin key.
 
-Organization, invites, users, workspaces and their members, API keys. Reports are in
-`claude_lite.reports`. Models read the shapes of both API versions.
+The organization, its invites, users and API keys. Workspaces are in `claude_lite.workspaces`,
+reports in `claude_lite.reports`. Models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from claude_lite.model import Result, model
-from claude_lite.operations import JSON, Operation, Route, operation
+from claude_lite.operations import Operation, Route, operation
 from claude_lite.pages import IdPaged
 
 ROOT = "/v1/organizations"
@@ -48,33 +48,6 @@ class User(Result):
     role: str
     added_at: str | None = None
     type: str = "user"
-
-
-@model
-class Workspace(Result):
-    """A workspace; archived ones keep their history."""
-
-    id: str
-    name: str
-    created_at: str | None = None
-    archived_at: str | None = None
-    display_color: str | None = None
-    data_residency: dict[str, Any] | None = None
-    compartment_id: str | None = None
-    external_key_id: str | None = None
-    tags: dict[str, str] | None = None
-    user_profile_id: str | None = None
-    type: str = "workspace"
-
-
-@model
-class WorkspaceMember(Result):
-    """A user's membership of a workspace."""
-
-    user_id: str
-    workspace_id: str
-    workspace_role: str
-    type: str = "workspace_member"
 
 
 @model
@@ -204,138 +177,6 @@ class RemoveUser(Operation[Deleted]):
     route = Route("organization.users.remove", "DELETE", ROOT + "/users/{user_id}")
     result_type = Deleted
 
-    user_id: str
-
-
-# Workspaces
-
-
-@operation
-class CreateWorkspace(Operation[Workspace]):
-    """Create a workspace."""
-
-    route = Route("organization.workspaces.create", "POST", f"{ROOT}/workspaces", "never")
-    result_type = Workspace
-
-    name: str
-    data_residency: JSON | None = None
-    display_color: str | None = None
-    external_key_id: str | None = None
-    tags: JSON | None = None
-    user_profile_id: str | None = None
-
-
-@operation
-class RetrieveWorkspace(Operation[Workspace]):
-    """Look up one workspace."""
-
-    route = Route("organization.workspaces.retrieve", "GET", ROOT + "/workspaces/{workspace_id}")
-    result_type = Workspace
-
-    workspace_id: str
-
-
-@operation
-class ListWorkspaces(IdPaged[Workspace]):
-    """List workspaces."""
-
-    route = Route("organization.workspaces.list", "GET", f"{ROOT}/workspaces")
-    item_type = Workspace
-
-    ids: Sequence[str] | None = None
-    include_archived: bool | None = None
-    include_default: bool | None = None
-
-
-@operation
-class UpdateWorkspace(Operation[Workspace]):
-    """Change a workspace."""
-
-    route = Route("organization.workspaces.update", "POST", ROOT + "/workspaces/{workspace_id}")
-    result_type = Workspace
-
-    workspace_id: str
-    name: str | None = None
-    data_residency: JSON | None = None
-    display_color: str | None = None
-    external_key_id: str | None = None
-    tags: JSON | None = None
-    user_profile_id: str | None = None
-
-
-@operation
-class ArchiveWorkspace(Operation[Workspace]):
-    """Archive a workspace; its API keys stop working."""
-
-    route = Route(
-        "organization.workspaces.archive",
-        "POST",
-        ROOT + "/workspaces/{workspace_id}/archive",
-        has_body=False,
-    )
-    result_type = Workspace
-
-    workspace_id: str
-
-
-# Members of a workspace
-
-MEMBERS = ROOT + "/workspaces/{workspace_id}/members"
-
-
-@operation
-class AddWorkspaceMember(Operation[WorkspaceMember]):
-    """Add a user to a workspace."""
-
-    route = Route("organization.workspaces.members.add", "POST", MEMBERS, "never")
-    result_type = WorkspaceMember
-
-    workspace_id: str
-    user_id: str
-    workspace_role: str
-
-
-@operation
-class RetrieveWorkspaceMember(Operation[WorkspaceMember]):
-    """Look up one membership."""
-
-    route = Route("organization.workspaces.members.retrieve", "GET", MEMBERS + "/{user_id}")
-    result_type = WorkspaceMember
-
-    workspace_id: str
-    user_id: str
-
-
-@operation
-class ListWorkspaceMembers(IdPaged[WorkspaceMember]):
-    """List the members of a workspace."""
-
-    route = Route("organization.workspaces.members.list", "GET", MEMBERS)
-    item_type = WorkspaceMember
-
-    workspace_id: str
-
-
-@operation
-class UpdateWorkspaceMember(Operation[WorkspaceMember]):
-    """Change a member's role."""
-
-    route = Route("organization.workspaces.members.update", "POST", MEMBERS + "/{user_id}")
-    result_type = WorkspaceMember
-
-    workspace_id: str
-    user_id: str
-    workspace_role: str
-
-
-@operation
-class RemoveWorkspaceMember(Operation[Deleted]):
-    """Remove a user from a workspace."""
-
-    route = Route("organization.workspaces.members.remove", "DELETE", MEMBERS + "/{user_id}")
-    result_type = Deleted
-
-    workspace_id: str
     user_id: str
 
 

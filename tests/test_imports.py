@@ -25,7 +25,8 @@ ORDER = [
     *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "async_streams", "arrival", "endpoints", "client", "__init__"),
     *("bodies", "pages", "batches", "batch_waiting", "batch_jobs", "batching"),
-    *("catalog", "completions", "files", "organization", "reports", "skills", "namespaces"),
+    *("catalog", "completions", "files", "organization", "workspaces", "reports", "skills"),
+    "namespaces",
 ]
 
 NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "select", "subprocess"}
