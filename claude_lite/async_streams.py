@@ -105,11 +105,14 @@ class AsyncStream(BaseStream[E, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self._close(error)
 
     async def close(self) -> None:
         """Close the connection, wherever the stream is, from any task of its loop."""
-        self._leave()
+        await self._close(None)
+
+    async def _close(self, error: BaseException | None) -> None:
+        self._leave(error)
         try:
             if self._finished and hasattr(self._body, "finish"):
                 await self._body.finish()

@@ -91,7 +91,8 @@ class BatchJob:
         self.create = create
         self.attempts = attempts
         self.batch_id: str | None = None
-        """The batch under way; to take up the job in another process, set it."""
+        """The batch under way. To go on in another process, pickle the job: it knows what was
+        given out already. Set on a new job, this is right for its first batch only."""
         self._made = 0
         self._places = {
             request.get("custom_id", ""): i for i, request in enumerate(create.requests)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, ove
 from claude_lite.config import Config, Options
 from claude_lite.credentials import conceal
 from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
-from claude_lite.errors import ClaudeError
+from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.exchange import Exchange
 from claude_lite.link import Link
 from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
@@ -123,6 +123,10 @@ class _Client(Generic[T]):
     ) -> "StreamExchange[E, R]":
         from claude_lite.stream_exchange import StreamExchange  # noqa: PLC0415  # only for streams
 
+        if not isinstance(operation, StreamOperation):
+            raise UsageError(f"{operation!r:.80} is not an operation whose answer is streamed")
+        if not hasattr(self._link.get(), "stream"):
+            raise UsageError(f"{type(self._link.get()).__name__} has no `stream`: it cannot stream")
         collect = collect or getattr(operation, "collect", False)
         return StreamExchange(operation, self.config, self._link.clock, collect=collect)
 

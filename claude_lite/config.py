@@ -243,7 +243,7 @@ class Config:
             return bearer(token)
         raise CredentialMissing(
             "no API key: give api_key=... or auth_token=..., or set ANTHROPIC_API_KEY",
-            advice="A client that was unpickled has to find its key again; it is never pickled.",
+            advice="A key is never pickled: who unpickles a client has to have one of its own.",
         )
 
     def secrets(self) -> list[MaskedStr]:

@@ -35,6 +35,9 @@ A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
 
+_mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", lambda _: None)  # from 3.12
+
+
 class Namespace(Generic[C_co]):
     """A group of operations, as the API groups them."""
 
@@ -61,6 +64,8 @@ class _Bound(Generic[P]):
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return act(operation(*args, **kwargs))
 
+        if inspect.iscoroutinefunction(act):
+            _mark(call)
         owner.__dict__[self.name] = call  # found there next time
         return call
 

@@ -24,7 +24,7 @@ ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 
 def error_response(
     status: int,
-    request_id: str,
+    request_id: str = "req_test",
     *,
     message: str | None = None,
     details: Mapping[str, Any] | None = None,

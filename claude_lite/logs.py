@@ -4,7 +4,9 @@ Events `claude_lite.attempt` and `claude_lite.call` have, where they apply: oper
 request_id, organization_id, attempt (of a call: attempts), status, error_type, retry_in (s),
 elapsed_ms, ttft_ms (to the first content of a stream), input_tokens, output_tokens and
 ratelimit_*. Never a credential, never a body; of the headers only those named here. A call that
-is cancelled has the error_type CancelledError; the attempt that was under way has no event.
+is cancelled has the error_type CancelledError; the attempt that was under way has no event. A
+stream that is left before its end has the error_type of what it was left with, or else
+StreamInterrupted, and no output_tokens.
 
 They go to structlog if the application has configured it, otherwise to the standard logger
 `claude_lite`, if it or the root logger has a handler; and to the client's `observe` function.
@@ -16,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.errors import ClaudeError, RetryLater, visible
+from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
 from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ Report = Callable[[str, str, Callable[[], Fields]], None]
 """Takes a level, an event's name, and what puts its fields together if they are wanted."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class CallLog:
@@ -81,8 +84,10 @@ class CallLog:
         head: Response | None,
         result: object,
         error: BaseException | None,
+        *,
+        left: bool = False,
     ) -> None:
-        """Report the whole call, once."""
+        """Report the whole call, once; *left*: the caller wanted no more of it."""
         if self.ended:
             return
         self.ended = True
@@ -96,11 +101,14 @@ class CallLog:
                 **_head_fields(head),
                 **(_error_fields(error) if error else {}),
                 **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
-                **_usage_fields(result),
+                **_usage_fields(result, whole=not left),
             }
 
-        failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
-        level = "info" if error is None else "error" if failed else "warning"
+        if left:
+            level = "info" if isinstance(error, StreamInterrupted) else "warning"
+        else:
+            failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
+            level = "info" if error is None else "error" if failed else "warning"
         self._report(level, "claude_lite.call", fields)
 
 
@@ -135,8 +143,23 @@ def _structlog_report() -> Report | None:
 
     if not structlog.is_configured():
         return None
-    logger = structlog.get_logger("claude_lite")
-    return lambda level, event, fields: getattr(logger, level)(event, **fields())
+    try:
+        logger = structlog.get_logger("claude_lite").bind()
+    except RuntimeError:  # an asynchronous one, and no loop is running
+        return None
+    logger = getattr(logger, "sync_bl", logger) if _has(logger, "sync_bl") else logger
+    heeds_level = _has(logger, "is_enabled_for")
+
+    def report(level: str, event: str, fields: Callable[[], Fields]) -> None:
+        if not heeds_level or logger.is_enabled_for(LEVELS[level]):
+            getattr(logger, level)(event, **fields())
+
+    return report
+
+
+def _has(thing: object, name: str) -> bool:
+    """Whether *thing* itself, not what it passes calls on to, has something of that name."""
+    return hasattr(type(thing), name)
 
 
 def _standard_report() -> Report | None:
@@ -146,7 +169,7 @@ def _standard_report() -> Report | None:
 
     logger = _logger()
     heard = logger.handlers or (logger.propagate and logging.root.handlers)
-    return _to_standard if heard and logger.isEnabledFor(logging.WARNING) else None
+    return _to_standard if heard and logger.isEnabledFor(logging.ERROR) else None
 
 
 @functools.cache
@@ -157,9 +180,8 @@ def _logger() -> "Logger":
 
 
 def _to_standard(level: str, event: str, fields: Callable[[], Fields]) -> None:
-    import logging  # noqa: PLC0415  # as above
 
-    number = getattr(logging, level.upper())
+    number = LEVELS[level]
     if _logger().isEnabledFor(number):
         text = " ".join(f"{key}={_word(value)}" for key, value in fields().items())
         _logger().log(number, "%s %s", event, text)
@@ -202,10 +224,10 @@ def _error_fields(error: BaseException) -> dict[str, Any]:
     )
 
 
-def _usage_fields(result: object) -> dict[str, Any]:
-    """Tokens, where *result* has them."""
+def _usage_fields(result: object, *, whole: bool) -> dict[str, Any]:
+    """Tokens, where *result* has them; how many come out is known of a *whole* one only."""
     usage = getattr(result, "usage", None)
-    names = ("input_tokens", "output_tokens")
+    names = ("input_tokens", "output_tokens") if whole else ("input_tokens",)
     return _known({name: getattr(usage, name, None) for name in names})
 
 

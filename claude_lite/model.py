@@ -6,6 +6,7 @@ and `to_dict` gives back what came, key for key, overlaid with what was changed 
 Nothing here parses or checks: that is `claude_lite.codec`.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from types import FunctionType
 from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
 from attrs import NOTHING, field, fields, frozen
 from attrs.exceptions import FrozenInstanceError
 
+from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 
 C = TypeVar("C", bound=type)
@@ -161,6 +163,16 @@ class Result(Model):
     """Base of what a call returns: it can give the head of the `response` it came from."""
 
     OURS = frozenset({"_response", "_operation"})
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The result whose `to_dict` is *data*, from a queue, say; raises `UsageError`."""
+        from claude_lite.codec import StructureError, structure  # noqa: PLC0415  # it builds on this
+
+        try:
+            return structure(deepcopy(dict(data)), cls)
+        except StructureError as error:
+            raise UsageError(f"this is no {cls.__name__}: {error}") from None
 
     @property
     def response(self) -> Response | None:

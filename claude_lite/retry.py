@@ -4,7 +4,7 @@
     retry=standard(attempts=5, resend_unknown=True)
     retry=standard().on(Overloaded, attempts=8).off(RateLimited)
     retry=never()
-    retry=defer()                                       raise RetryLater instead of waiting
+    retry=defer(tried=2)                                raise RetryLater instead of waiting
 
 A policy is a frozen value; tenacity's strategies do the deciding, and any of its waits can be
 given. Nothing here sleeps: `claude_lite.exchange` asks, and its driver waits.
@@ -64,13 +64,15 @@ class RetryPolicy:
     """When to try again. Made by `standard`, `never` or `defer`; extended by `on` and `off`.
 
     `attempts` counts the first one, too. `wait` is a tenacity wait, used where the server does
-    not say how long; by default exponential, 0.5 s to 8 s, with full jitter.
+    not say how long; by default exponential, 0.5 s to 8 s, with full jitter. `tried` counts
+    attempts that are not this process's: a queue's.
     """
 
     attempts: int = 3
     wait: "Wait | None" = None
     resend_unknown: bool = False
     defers: bool = False
+    tried: int = 0
     rules: tuple[Rule, ...] = ()
 
     def on(
@@ -89,8 +91,11 @@ class RetryPolicy:
     def wait_after(self, failure: "Failure", course: "Course") -> float | None:
         """The seconds to wait before the next attempt; None if there is to be none."""
         rule = self.rule_for(failure.error)
-        tried = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
-        if not tried or course.attempts >= ((rule and rule.attempts) or self.attempts):
+        if self.tried:
+            course = evolve(course, attempts=course.attempts + self.tried)
+            failure = evolve(failure, resent=failure.resent + self.tried)  # for all that is known
+        wanted = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
+        if not wanted or course.attempts >= ((rule and rule.attempts) or self.attempts):
             return None
         if failure.error.retry_after is not None:
             return float(failure.error.retry_after)
@@ -135,10 +140,18 @@ def never() -> RetryPolicy:
 
 
 def defer(
-    *, attempts: int = 3, resend_unknown: bool = False, wait: "Wait | None" = None
+    *,
+    tried: int = 0,
+    attempts: int = 3,
+    resend_unknown: bool = False,
+    wait: "Wait | None" = None,
 ) -> RetryPolicy:
-    """Decide as `standard` does, but raise `RetryLater` where it would wait."""
-    return RetryPolicy(attempts=attempts, resend_unknown=resend_unknown, wait=wait, defers=True)
+    """Decide as `standard` does, but raise `RetryLater` where it would wait.
+
+    *tried* is how often the queue has had this call run already. Without it each attempt is
+    the first one: waits do not grow, and there is no last one, whose error is the call's own.
+    """
+    return RetryPolicy(attempts, wait, resend_unknown, defers=True, tried=tried)
 
 
 @frozen
@@ -226,6 +239,11 @@ class RetryBudget:
 REWARD: Final = 0.1
 _budgets: dict[str, RetryBudget] = {}
 os.register_at_fork(after_in_child=_budgets.clear)  # a lock may have been held in the parent
+
+
+def refill_budgets() -> None:
+    """Start with full budgets: for tests, of which none should bear what others did."""
+    _budgets.clear()
 
 
 def budget_for(origin: str) -> RetryBudget:

@@ -163,12 +163,18 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             scrub(self._decoder.error, self._secrets())
             raise self._final(self._decoder.error)
 
-    def finish(self) -> None:
-        """Report that the caller has had all of it, or wants no more."""
-        if self._log is not None and self._decoder is not None and not self._log.ended:
-            error = self._decoder.error
-            with suppress(ClaudeError):  # a message out of shape has no usage
-                self._log_end(None if error else self._decoder.result(), error)
+    def finish(self, *, left: BaseException | None = None) -> None:
+        """Report that the caller has had all of it, or has *left* before that, and why."""
+        if self._log is None or self._decoder is None or self._log.ended:
+            return
+        error, result = self._decoder.error, None
+        if error is None:
+            with suppress(ClaudeError):  # what is out of shape has no usage
+                result = self._decoder.result()
+        if self._decoder.complete or error is not None:
+            self._log_end(result, error)
+        else:
+            self._log.end(self.attempts, self.head, result, left, left=True)
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:

@@ -105,12 +105,13 @@ class BaseStream(Generic[E, R]):
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         """From here on reading is an error, unless the stream was read to its end."""
         self._closed = True
-        self._exchange.finish()
+        interrupted = StreamInterrupted(CLOSED)
+        self._exchange.finish(left=error or interrupted)
         if self._decoder is not None and not self._decoder.complete:
-            self._decoder.fail(StreamInterrupted(CLOSED))
+            self._decoder.fail(interrupted)
 
 
 class Stream(BaseStream[E, R]):
@@ -167,11 +168,14 @@ class Stream(BaseStream[E, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close(error)
 
     def close(self) -> None:
         """Close the connection, wherever the stream is; reading on then is an error."""
-        self._leave()
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
+        self._leave(error)
         try:
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()

@@ -321,6 +321,39 @@ def test_concurrent_calls_do_not_mix(colour):
 
 
 @both_colours
+def test_what_cannot_be_streamed_is_said(colour):
+    """An operation that is none, one that is not streamed, a transport that cannot stream."""
+
+    class Whole:
+        def send(self, _request): ...
+        def sleep(self, _seconds): ...
+        def close(self): ...
+
+    class WholeAsync:
+        async def send(self, _request): ...
+        async def sleep(self, _seconds): ...
+        async def close(self): ...
+
+    made = client(colour)
+    for wrong in (RawRequest(method="GET", path="/v1/models"), "file_1"):
+        with pytest.raises(UsageError, match="not an operation whose answer is streamed"):
+            made.stream(wrong)
+    whole = Client(Whole(), api_key=KEY) if colour == "sync" else AsyncClient(WholeAsync())
+    with pytest.raises(UsageError, match="has no `stream`"):
+        whole.messages.stream(**HELLO)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no way to mark a function")
+def test_methods_of_an_asynchronous_client_say_so():
+    """Decorators that ask whether a function is a coroutine's get the right answer."""
+    made = AsyncClient("emulator", api_key=KEY)
+    assert inspect.iscoroutinefunction(made.messages.create)
+    assert inspect.iscoroutinefunction(made.models.list)
+    assert not inspect.iscoroutinefunction(made.messages.stream)
+    assert not inspect.iscoroutinefunction(Client("emulator", api_key=KEY).messages.create)
+
+
+@both_colours
 def test_a_transport_of_ones_own(colour):
     """Four methods are a transport; no base class, no registration."""
 

@@ -35,6 +35,7 @@ NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "selec
 LAZY = {
     "wire": {"claude_lite.rate_limits"},
     "errors": {"claude_lite.rate_limits"},
+    "model": {"claude_lite.codec"},
     "logs": {"logging", "structlog"},
     "targets": {"urllib.parse"},
     "tokens": {"asyncio"},

@@ -256,8 +256,10 @@ def test_every_stream_ends_in_one_call_event(colour, way):
     heard = asyncio.run(scenario())
     assert [name for name, _ in heard] == ["claude_lite.attempt", "claude_lite.call"]
     (call,) = heard.of("call")
-    assert call.get("error_type") == ("overloaded_error" if way == "failure" else None)
+    types = {"break": "StreamInterrupted", "error": "KeyError", "failure": "overloaded_error"}
+    assert call["error_type"] == types[way]
     assert call.get("input_tokens") == (None if way == "failure" else 21)
+    assert "output_tokens" not in call
 
 
 def test_a_deferred_call_is_an_end():
@@ -304,20 +306,22 @@ def test_where_nobody_listens_nothing_is_put_together(logger):
 
 
 def test_what_is_filtered_is_not_put_together(logger):
-    """A logger that takes errors only does not have the fields of a success put together."""
+    """A logger that takes errors only hears of them, and no other fields are put together."""
 
     def fields():
         pytest.fail("the fields were put together")
 
     hush(logger)
     logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.CRITICAL)
+    assert logs.listener(None) is None
     logger.setLevel(logging.ERROR)
     report = logs.listener(None)
-    assert report is None
-    logger.setLevel(logging.WARNING)
-    report = logs.listener(None)
-    report("debug", "claude_lite.attempt", fields)
-    report("info", "claude_lite.call", fields)
+    for level in ("debug", "info", "warning"):
+        report(level, "claude_lite.call", fields)
+    heard = []
+    report("error", "claude_lite.call", lambda: heard.append("error") or {})
+    assert heard == ["error"]
 
 
 class Lines(logging.Handler):
@@ -393,6 +397,37 @@ def test_structlog_is_used_where_it_is_configured(logger):
     ]
     assert captured[0]["retry_in"] == 2
     assert captured[2]["input_tokens"] == 21
+
+
+def test_what_structlog_filters_is_not_put_together():
+    """A level that structlog is not to hear costs no fields; the others are heard."""
+    built = []
+    wrapper = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=wrapper)
+    with capture_logs() as captured:
+        report = logs.listener(None)
+        for level in logs.LEVELS:
+            report(level, "claude_lite.call", lambda level=level: built.append(level) or {})
+    assert built == ["error"]
+    assert [entry["log_level"] for entry in captured] == ["error"]
+
+
+def test_asynchronous_loggers_of_structlog_are_heard():
+    """Where an application logs by awaiting, a call logs without."""
+    heard = []
+
+    def hear(_logger, level, event):
+        heard.append((level, event["event"]))
+        raise structlog.DropEvent
+
+    async def call():
+        drive(UNARY["create"], answer())
+
+    structlog.configure(processors=[hear], wrapper_class=structlog.stdlib.AsyncBoundLogger)
+    assert drive(UNARY["create"], answer()).error is None
+    assert heard == []
+    asyncio.run(call())
+    assert heard == [("debug", "claude_lite.attempt"), ("info", "claude_lite.call")]
 
 
 def test_structlog_and_observer_hear_the_same():

@@ -16,6 +16,7 @@ import claude_lite
 from claude_lite import content, events, models
 from claude_lite.codec import dumps, loads, structure
 from claude_lite.content import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, UnknownBlock
+from claude_lite.errors import UsageError
 from claude_lite.events import MessageStopEvent
 from claude_lite.model import Model
 from claude_lite.models import CacheCreation, Message, StopDetails, Usage
@@ -331,3 +332,15 @@ def test_changing_what_to_dict_gave_at_the_top():
     data["content"].append(1)
     data["usage"]["input_tokens"] = 0
     assert made == message()
+
+
+def test_a_result_comes_back_from_a_queue():
+    """`from_dict` reads what `to_dict` gave, shares nothing with it, and says what does not fit."""
+    made = message()
+    data = json.loads(json.dumps(made.to_dict()))
+    twin = type(made).from_dict(data)
+    assert twin == made
+    data["content"].clear()
+    assert twin == made
+    with pytest.raises(UsageError, match="no Message"):
+        type(made).from_dict({"content": "text"})

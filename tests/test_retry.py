@@ -48,7 +48,7 @@ from claude_lite import (
     never,
     standard,
 )
-from claude_lite.retry import REWARD, RetryBudget, budget_for
+from claude_lite.retry import REWARD, RetryBudget, budget_for, refill_budgets
 
 SPENT = json.loads(sample("errors/rate_limit_error.enforced_spend_limit_reached.json"))
 HTML = Response(200, {"content-type": "text/html"}, b"<html>hello</html>")
@@ -373,6 +373,24 @@ def test_defer_decides_as_standard_does():
     )
 
 
+def test_a_queue_says_how_often_it_has_tried():
+    """With `tried` waits grow as they would here, and the last failure is the call's own."""
+    seen = []
+    for tried in range(4):
+        policy = defer(tried=tried, attempts=4, wait=lambda state: 10.0 * state.attempt_number)
+        error = drive(UNARY["create"], refusal(529), retry=policy).error
+        seen.append(error.delay if isinstance(error, RetryLater) else type(error))
+    assert seen == [10.0, 20.0, 30.0, Overloaded]
+
+
+def test_a_queue_does_not_pay_again_and_again():
+    """What may have been billed is sent by a queue once more at most, as it is here."""
+    errors = [
+        drive(UNARY["create"], ConnectionLost(), retry=defer(tried=tried)).error for tried in (0, 1)
+    ]
+    assert [type(error) for error in errors] == [RetryLater, ConnectionLost]
+
+
 def test_a_deferred_wait_may_pass_the_deadline():
     """The deadline is that of the call in this worker, and the queue may wait longer."""
     run = drive(UNARY["create"], refusal(429, retry_after="3600"), retry=defer(), deadline=30)
@@ -385,6 +403,15 @@ def test_deferring_takes_nothing_from_the_budget():
     made = config(retry=defer())
     for _ in range(150):
         assert isinstance(drive(UNARY["create"], refusal(529), made_with=made).error, RetryLater)
+
+
+def test_budgets_are_refilled_for_tests():
+    """What one test took from a budget, the next one has."""
+    made = config(base_url=own_host(), retry=standard(attempts=200))
+    assert len(drive(UNARY["create"], refusal(529), made_with=made).requests) < 150
+    assert len(drive(UNARY["create"], refusal(529), answer(), made_with=made).requests) == 1
+    refill_budgets()
+    assert drive(UNARY["create"], refusal(529), answer(), made_with=made).error is None
 
 
 def test_a_storm_is_stopped_by_the_budget():

@@ -15,6 +15,7 @@ from claude_lite.emulator import Emulator
 from claude_lite.emulator.server import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.link import Link
+from claude_lite.retry import refill_budgets
 from claude_lite.testing.virtual_clock import VirtualClock
 from claude_lite.wire import AsyncTransport, Transport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
@@ -73,6 +74,7 @@ class ClaudeCassette:
         Raises `CassetteMiss` for a request without an answer that a test passed in spite of,
         `InteractionsUnused`, and `SecretInCassette`.
         """
+        refill_budgets()
         with suppress(_Failed), self.transport:
             yield self
             self._judge(passed=passed())
@@ -117,6 +119,7 @@ class ClaudeEmulator:
         return self._stack.enter_context(emulator_server(self.emulator))
 
     def __enter__(self) -> Self:
+        refill_budgets()
         return self
 
     def __exit__(self, *exc: object) -> None:
