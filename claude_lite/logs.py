@@ -147,19 +147,23 @@ def _structlog_report() -> Report | None:
         logger = structlog.get_logger("claude_lite").bind()
     except RuntimeError:  # an asynchronous one, and no loop is running
         return None
-    logger = getattr(logger, "sync_bl", logger) if _has(logger, "sync_bl") else logger
-    heeds_level = _has(logger, "is_enabled_for")
+    logger = logger.sync_bl if hasattr(type(logger), "sync_bl") else logger
 
     def report(level: str, event: str, fields: Callable[[], Fields]) -> None:
-        if not heeds_level or logger.is_enabled_for(LEVELS[level]):
+        if _hears(logger, LEVELS[level]):
             getattr(logger, level)(event, **fields())
 
     return report
 
 
-def _has(thing: object, name: str) -> bool:
-    """Whether *thing* itself, not what it passes calls on to, has something of that name."""
-    return hasattr(type(thing), name)
+def _hears(logger: Any, level: int) -> bool:
+    """Whether a logger of structlog does anything with a level; not all can say."""
+    if not hasattr(type(logger), "is_enabled_for"):  # itself: any name may be of what it wraps
+        return True
+    try:
+        return bool(logger.is_enabled_for(level))
+    except AttributeError:  # of `structlog.stdlib`, around a logger that is not of `logging`
+        return True
 
 
 def _standard_report() -> Report | None:
