@@ -45,7 +45,8 @@ from claude_lite_transports._aiohttp_pool import _socket
 from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports._aiohttp_upload import Upload
 from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch, _unheard
-from claude_lite_transports.aiohttp import AiohttpTransport, _prune
+from claude_lite_transports._per_loop import prune
+from claude_lite_transports.aiohttp import AiohttpTransport
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
@@ -170,7 +171,7 @@ def test_it_is_a_transport():
     """It has the methods of the protocol, needs no arguments, and opens nothing by itself."""
     transport = AiohttpTransport()
     assert isinstance(transport, AsyncTransport)
-    assert transport._pools == {}
+    assert transport._pools.held == {}
 
 
 def test_it_is_found_by_its_name():
@@ -199,7 +200,7 @@ def test_it_pickles_its_options():
         twin, transport = run(main, keepalive_timeout=7.0)
     assert twin._options == transport._options
     assert twin._options["keepalive_timeout"] == 7.0
-    assert twin._pools == {}
+    assert twin._pools.held == {}
 
 
 def test_what_cannot_be_pickled_is_refused():
@@ -227,7 +228,7 @@ def test_successive_loops_each_send_once():
         for number in range(50):
             asyncio.run(ask(str(number)))
         gc.collect()
-        assert not transport._pools
+        assert not transport._pools.held
     """
     with LoopbackServer(echo) as server:
         assert python(code, server.url()) == ""
@@ -246,7 +247,7 @@ def test_loops_that_are_just_closed(secure, server_tls):
             loop = asyncio.new_event_loop()
             loop.run_until_complete(ask(str(number)))
             loop.close()
-            assert len(transport._pools) == 1
+            assert len(transport._pools.held) == 1
         del loop
         gc.collect()
     """
@@ -290,7 +291,7 @@ def test_threads_with_loops_of_their_own():
     with LoopbackServer(echo) as server, ThreadPoolExecutor(8) as threads:
         assert all(threads.map(work, range(8)))
         assert len(server.received) == 8 * 3 * 20
-    assert transport._pools == {}
+    assert transport._pools.held == {}
 
 
 def test_forked_children_get_their_own_answers():
@@ -398,9 +399,9 @@ def test_event_loops(kind, server_tls, client_tls):
     with LoopbackServer(echo) as plain, LoopbackServer(echo, server_tls) as secure:
         for _ in range(2):
             if kind == "uvloop":
-                assert uvloop.run(main())._pools == {}
+                assert uvloop.run(main())._pools.held == {}
             else:
-                assert asyncio.run(main())._pools == {}
+                assert asyncio.run(main())._pools.held == {}
     gc.collect()
 
 
@@ -449,7 +450,7 @@ def test_connections_are_tuned():
 
     async def main(transport):
         await transport.send(get(server))
-        ((pool, _),) = transport._pools.values()
+        ((pool, _),) = transport._pools.held.values()
         ((idle,),) = pool._connector._conns.values()
         sock = idle[0].transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -1529,11 +1530,11 @@ def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls, clien
         loop = make()
         loop.run_until_complete(transport.send(post(server, b"first")))
         loop.close()
-        assert len(transport._pools) == 1
+        assert len(transport._pools.held) == 1
         with asyncio.Runner(loop_factory=make) as runner:
             assert runner.run(transport.send(post(server, b"second"))).body == b"second"
             assert gone.get(timeout=2) == 0
-        assert transport._pools == {}
+        assert transport._pools.held == {}
     gc.collect()  # what is left open would be a warning, which is an error
 
 
@@ -1549,8 +1550,8 @@ def test_a_session_is_not_closed_after_its_loop():
 
     transport, session = loop.run_until_complete(borrow())
     loop.close()
-    _prune(transport._pools)
-    assert (transport._pools, session.closed) == ({}, False)
+    prune(transport._pools.held)
+    assert (transport._pools.held, session.closed) == ({}, False)
     asyncio.run(session.close())
 
 

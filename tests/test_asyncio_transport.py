@@ -203,7 +203,7 @@ def test_headers_are_known_again_and_may_change():
                     await transport.send(Request("GET", server.url(), headers))
                     await transport.send(Request("POST", server.url(), headers, b"body"))
                     await transport.send(Request("POST", server.url("/other"), headers))
-                ((pool, _),) = transport._held.values()
+                ((pool, _),) = transport._pools.held.values()
                 assert len(pool._openings) == 3
             got = [(one.method, one.values("x-a"), one.body) for one in server.received]
             expected = [
@@ -228,7 +228,7 @@ def test_heads_do_not_pile_up():
             async with opened() as transport:
                 for number in range(300):
                     await transport.send(get(server, f"/{number}"))
-                ((pool, _),) = transport._held.values()
+                ((pool, _),) = transport._pools.held.values()
                 assert len(pool._openings) <= 256
 
     asyncio.run(main())
@@ -336,7 +336,7 @@ def test_connections_are_tuned(run):
         with LoopbackServer(echo) as server:
             async with opened() as transport:
                 await transport.send(get(server))
-                ((pool, _),) = transport._held.values()
+                ((pool, _),) = transport._pools.held.values()
                 (connection,) = pool._connections()
                 sock = connection._transport.get_extra_info("socket")
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -847,7 +847,7 @@ def test_50_loops_one_after_another():
                 for _ in range(2):
                     await transport.send(Request("POST", sys.argv[1], {}, b"body"))
             asyncio.run(main())
-            assert not transport._held
+            assert not transport._pools.held
     """
     with LoopbackServer(replying(reply())) as server:
         assert python(code, server.url()) == ""
@@ -869,7 +869,7 @@ def test_uvloop_one_after_another():
                 for _ in range(2):
                     await transport.send(Request("POST", sys.argv[1], {}, b"body"))
             uvloop.run(main())
-            assert not transport._held
+            assert not transport._pools.held
     """
     with LoopbackServer(replying(reply())) as server:
         assert python(code, server.url()) == ""
@@ -888,7 +888,7 @@ def test_a_loop_that_was_closed_without_ceremony():
             loop = asyncio.new_event_loop()
             loop.run_until_complete(transport.send(Request("POST", sys.argv[1], {}, b"body")))
             loop.close()
-            assert len(transport._held) == 1
+            assert len(transport._pools.held) == 1
         del transport, loop
         gc.collect()
     """
@@ -935,11 +935,11 @@ def test_a_forked_child_makes_its_own_connections():
         loop = asyncio.new_event_loop()
         loop.run_until_complete(ask("/before"))
         if os.fork() == 0:
-            ((pool, _),) = transport._held.values()
+            ((pool, _),) = transport._pools.held.values()
             (parents,) = pool._connections()
             asyncio.run(ask("/child"))
             asyncio.run(transport.close())
-            assert not (parents._closed or transport._held)
+            assert not (parents._closed or transport._pools.held)
             os._exit(0)
         os.wait()
         loop.run_until_complete(ask("/parent"))
@@ -971,7 +971,7 @@ def test_threads_have_their_own_loops():
         for thread in threads:
             thread.join()
         assert [right.get() for _ in threads] == [True] * 8
-        assert (server.connections, transport._held) == (8, {})
+        assert (server.connections, transport._pools.held) == (8, {})
 
 
 def test_it_pickles_its_options():
@@ -986,8 +986,8 @@ def test_it_pickles_its_options():
             assert KEY.encode() not in data
             twin = pickle.loads(data)  # noqa: S301  # made here
             assert (twin.keepalive, twin.proxies) == (7.0, {"https": "http://p:1"})
-            assert not twin._held
-            assert not copy.deepcopy(transport)._held
+            assert not twin._pools.held
+            assert not copy.deepcopy(transport)._pools.held
             await transport.close()
 
     asyncio.run(main())
@@ -1370,7 +1370,7 @@ def test_a_connection_that_ends_before_its_use_has_sent_nothing():
         with LoopbackServer(Peer.close) as server:
             async with opened() as transport:
                 await fails(ConnectionFailed, transport.send(get(server)))
-                ((pool, _),) = transport._held.values()
+                ((pool, _),) = transport._pools.held.values()
                 assert pool._connections() == []
 
     with asyncio.Runner(loop_factory=Late) as runner:
@@ -1384,7 +1384,7 @@ def test_a_connection_that_just_ended_is_passed_over(run):
         with LoopbackServer(echo) as server:
             async with opened() as transport:
                 await transport.send(get(server, "/a"))
-                ((pool, _),) = transport._held.values()
+                ((pool, _),) = transport._pools.held.values()
                 (connection,) = pool._connections()
                 connection._transport.abort()
                 assert (await transport.send(get(server, "/b"))).body == b"/b"
@@ -1454,11 +1454,11 @@ def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls):
         loop = LOOPS[kind]()
         loop.run_until_complete(transport.send(get(server, "/first")))
         loop.close()
-        assert len(transport._held) == 1
+        assert len(transport._pools.held) == 1
         with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
             assert runner.run(transport.send(get(server, "/second"))).body == b"/second"
             assert gone.get(timeout=2) == 0
-        assert not transport._held
+        assert not transport._pools.held
     gc.collect()  # what is left open would be a warning, which is an error
 
 

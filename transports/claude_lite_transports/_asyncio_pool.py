@@ -113,7 +113,7 @@ class Pool:
             with suppress(ValueError):
                 idle.remove(connection)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close everything. Requests under way fail, those that still connect are the last."""
         self._closed = True
         self._openings.clear()
@@ -123,6 +123,8 @@ class Pool:
         self._ticking = self._expiring = None
         for connection in self._connections():
             connection.close()
+        for _ in range(2):  # the transports' last callbacks; with TLS one calls another
+            await asyncio.sleep(0)
 
     def bury(self) -> None:
         """Close everything after the loop itself was closed."""

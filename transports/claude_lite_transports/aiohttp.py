@@ -11,8 +11,7 @@ was chosen, and the server may have acted. That is a `ConnectionLost`.
 """
 
 import asyncio
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
@@ -27,15 +26,13 @@ from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
 from claude_lite_transports._aiohttp_exchange import ask
 from claude_lite_transports._aiohttp_pool import Pool
 from claude_lite_transports._aiohttp_reply import Reply
+from claude_lite_transports._per_loop import PerLoop
 
 __all__ = ["AiohttpTransport"]
 
-_Key = tuple[int, asyncio.AbstractEventLoop]
 _Begin = Callable[[Request], Coroutine[Any, Any, Reply | Exception]]
-_Pools = dict[_Key, tuple[Pool, AsyncGenerator[None, None]]]
 
 _LINGER: Final = 0.1
-_FOREIGN: Final[list[object]] = []  # other processes' pools, kept from being finalised
 
 
 class AiohttpTransport:
@@ -69,8 +66,7 @@ class AiohttpTransport:
             "keepalive_timeout": keepalive_timeout,
         }
         self._pid = getpid()
-        self._pools: _Pools = {}
-        weakref.finalize(self, _forget, self._pools)
+        self._pools: PerLoop[Pool] = PerLoop()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None or self._options["ssl"] is not None:
@@ -96,9 +92,7 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """Close the running loop's connections, busy ones too; the next use opens new ones."""
-        entry = self._pools.pop((getpid(), asyncio.get_running_loop()), None)
-        if entry is not None:
-            await entry[1].aclose()
+        await self._pools.close()
 
     async def _begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
         """Send one request and wait for the head of the reply; what went wrong is returned."""
@@ -116,22 +110,15 @@ class AiohttpTransport:
 
     async def pool(self) -> Pool:
         """Find or open the running loop's connections."""
-        key = getpid(), asyncio.get_running_loop()
-        entry = self._pools.get(key)
-        return entry[0] if entry is not None else await self._open(key)
+        return self._pools.here() or await self._pools.open(self._make)
 
-    async def _open(self, key: _Key) -> Pool:
-        _prune(self._pools)
+    def _make(self) -> Pool:
         connector = None
         if self._session is not None:
             connector = self._session.connector
             if connector is None or self._pid != getpid():
                 raise UsageError("the session is closed, or it belongs to another process")
-        pool = Pool(connector, **self._options)
-        keeper = _keep(pool, self._pools, key)
-        self._pools[key] = pool, keeper
-        await anext(keeper)
-        return pool
+        return Pool(connector, **self._options)
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHead]):
@@ -177,28 +164,3 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         finally:
             timer.cancel()
             self._reply.end()
-
-
-async def _keep(pool: Pool, pools: _Pools, key: _Key) -> AsyncGenerator[None, None]:
-    """Close `pool` with its loop: `asyncio.run` closes the generators that it saw start."""
-    try:
-        yield
-    finally:
-        pools.pop(key, None)
-        await pool.close()
-
-
-def _prune(pools: _Pools) -> None:
-    """Let go of the pools on which nothing can be awaited any more."""
-    for key in list(pools):
-        pid, loop = key
-        if pid != getpid():
-            _FOREIGN.append((key, pools.pop(key, None)))  # pragma: no cover  # in a forked child
-        elif loop.is_closed() and (entry := pools.pop(key, None)) is not None:
-            entry[0].bury()
-
-
-def _forget(pools: _Pools) -> None:
-    """Drop the pools of a transport that is gone: their loops close them, one by one."""
-    _prune(pools)
-    pools.clear()

@@ -11,32 +11,27 @@ shared across `fork`. It runs on uvloop as well as on asyncio's loops.
 
 import asyncio
 import ssl
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from os import getpid
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
+from claude_lite_transports._per_loop import PerLoop
 
 if TYPE_CHECKING:
     from claude_lite_transports._asyncio_connection import Connection
     from claude_lite_transports._asyncio_incoming import Incoming
     from claude_lite_transports._asyncio_pool import Pool
 
-    _Held = dict["_Key", tuple[Pool, AsyncGenerator[None]]]
-
 __all__ = ["AsyncioTransport"]
 
 _LAST_WORD: Final = 0.1  # seconds that the end of a body is waited for, to keep the connection
 
 _Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
-_Key = tuple[int, asyncio.AbstractEventLoop]
-_FOREIGN: Final[list[object]] = []  # other processes' connections, kept from being finalised
 
 
 def _mask(proxies: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -113,34 +108,6 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
             timer.cancel()
 
 
-async def _keep(pool: "Pool", held: "_Held", key: _Key) -> AsyncGenerator[None]:
-    """Close `pool` with its loop: `asyncio.run` closes the generators that it saw start."""
-    try:
-        yield
-    finally:
-        if key in held and held[key][0] is pool:
-            del held[key]
-        pool.close()
-        for _ in range(2):  # the transports' last callbacks; with TLS one calls another
-            await asyncio.sleep(0)
-
-
-def _prune(held: "_Held") -> None:
-    """Let go of the connections that nothing can be awaited on any more."""
-    for key in list(held):
-        pid, loop = key
-        if pid != getpid():
-            _FOREIGN.append(held.pop(key, None))  # pragma: no cover  # in a forked child
-        elif loop.is_closed() and (entry := held.pop(key, None)) is not None:
-            entry[0].bury()
-
-
-def _forget(held: "_Held") -> None:
-    """Close all; a loop that runs is told to by the generator's end."""
-    _prune(held)
-    held.clear()
-
-
 @define(eq=False, kw_only=True)
 class AsyncioTransport:
     """A `claude_lite.wire.AsyncTransport` on plain asyncio.
@@ -161,7 +128,7 @@ class AsyncioTransport:
     context: ssl.SSLContext | None = None
     proxies: Mapping[str, str] | None = field(default=None, converter=_mask)
     keepalive: float = 50.0
-    _held: "_Held" = field(factory=dict, init=False, repr=False)
+    _pools: "PerLoop[Pool]" = field(factory=PerLoop, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -170,7 +137,6 @@ class AsyncioTransport:
             raise UsageError(
                 "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
             ) from None
-        weakref.finalize(self, _forget, self._held)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if any("@" in url for url in (self.proxies or {}).values()):
@@ -215,26 +181,15 @@ class AsyncioTransport:
 
     async def close(self) -> None:
         """Close the running loop's connections, busy ones too; the next use opens new ones."""
-        entry = self._held.pop((getpid(), asyncio.get_running_loop()), None)
-        if entry is not None:
-            await entry[1].aclose()
+        await self._pools.close()
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+        start = asyncio.get_running_loop().time()
         await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
-        entry = self._held.get((getpid(), loop))
-        pool = await self._open() if entry is None else entry[0]
+        pool = self._pools.here() or await self._pools.open(self._make)
         return await pool.begin(request, start, whole=whole)
 
-    async def _open(self) -> "Pool":
+    def _make(self) -> "Pool":
         from claude_lite_transports._asyncio_pool import Pool  # noqa: PLC0415  # it imports httptools
 
-        _prune(self._held)
-        loop = asyncio.get_running_loop()
-        key = getpid(), loop
-        pool = Pool(loop, self.context, self.proxies, self.keepalive)
-        keeper = _keep(pool, self._held, key)
-        self._held[key] = pool, keeper
-        await anext(keeper)
-        return pool
+        return Pool(asyncio.get_running_loop(), self.context, self.proxies, self.keepalive)

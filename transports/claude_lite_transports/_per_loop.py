@@ -1,0 +1,86 @@
+"""What a transport has open: a pool for each process and running event loop, closed with its loop.
+
+What a parent process opened is never touched in a child, nor finalised there: an event queue
+is shared across `fork`, so that closing "our" copy would deafen the parent's.
+"""
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from os import getpid
+from typing import Final, Generic, Protocol, TypeVar
+
+_Key = tuple[int, asyncio.AbstractEventLoop]
+
+
+class Pool(Protocol):
+    """The connections of one loop."""
+
+    async def close(self) -> None:
+        """Close all of them, busy ones too, and wait until they are."""
+        ...
+
+    def bury(self) -> None:
+        """Close the sockets of a loop that is closed itself."""
+        ...
+
+
+P = TypeVar("P", bound=Pool)
+_Held = dict[_Key, tuple[P, AsyncGenerator[None, None]]]
+
+_FOREIGN: Final[list[object]] = []  # other processes' pools, kept from being finalised
+
+
+class PerLoop(Generic[P]):
+    """The pools of one transport. None outlives it, except in loops that run: they close it."""
+
+    def __init__(self) -> None:
+        self.held: _Held[P] = {}
+        weakref.finalize(self, _forget, self.held)
+
+    def here(self) -> P | None:
+        """The pool of this process and the running loop, if there is one."""
+        entry = self.held.get((getpid(), asyncio.get_running_loop()))
+        return None if entry is None else entry[0]
+
+    async def open(self, make: Callable[[], P]) -> P:
+        """Make the pool of the running loop."""
+        prune(self.held)
+        key = getpid(), asyncio.get_running_loop()
+        pool = make()
+        keeper = _keep(pool, self.held, key)
+        self.held[key] = pool, keeper
+        await anext(keeper)
+        return pool
+
+    async def close(self) -> None:
+        """Close the pool of the running loop; the next use opens another one."""
+        entry = self.held.pop((getpid(), asyncio.get_running_loop()), None)
+        if entry is not None:
+            await entry[1].aclose()
+
+
+async def _keep(pool: P, held: _Held[P], key: _Key) -> AsyncGenerator[None, None]:
+    """Close `pool` with its loop: `asyncio.run` closes the generators that it saw start."""
+    try:
+        yield
+    finally:
+        if key in held and held[key][0] is pool:
+            del held[key]
+        await pool.close()
+
+
+def prune(held: _Held[P]) -> None:
+    """Let go of the pools on which nothing can be awaited any more."""
+    for key in list(held):
+        pid, loop = key
+        if pid != getpid():
+            _FOREIGN.append((key, held.pop(key, None)))  # pragma: no cover  # in a forked child
+        elif loop.is_closed() and (entry := held.pop(key, None)) is not None:
+            entry[0].bury()
+
+
+def _forget(held: _Held[P]) -> None:
+    """Drop the pools of a transport that is gone: their loops close them, one by one."""
+    prune(held)
+    held.clear()
