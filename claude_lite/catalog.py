@@ -22,6 +22,7 @@ class ModelInfo(Result):
     deprecated_at: str | None = None
     retires_at: str | None = None
     capabilities: dict[str, Any] | None = None
+    allowed_fallback_models: list[str] | None = None
     type: str = "model"
 
 

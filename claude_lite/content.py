@@ -252,6 +252,7 @@ class CompactionBlock(ContentBlock):
     content: str | None = None
     encrypted_content: str | None = None
     signature: str | None = None
+    tool_changes: list[Any] | None = None
     type: str = "compaction"
 
 

@@ -122,7 +122,11 @@ class Draft:
             raise unexpected(
                 self._head, f"block {event['index']} where {len(self._blocks)} is next"
             )
-        self._blocks.append(event["content_block"])
+        block = event["content_block"]
+        if block["type"] == "fallback":  # from here on it is another model's
+            model = block["to"].get("model", self.message["model"])
+            self.message = {**self.message, "model": model}
+        self._blocks.append(block)
         self._parts.append({})
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:

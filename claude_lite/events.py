@@ -61,6 +61,7 @@ class ThinkingDelta(Delta):
 
     TAGS = ("thinking_delta",)
     thinking: str
+    estimated_tokens: int | None = None
     type: str = "thinking_delta"
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from claude_lite.bodies import BytesDecoder
 from claude_lite.config import Config
@@ -43,6 +43,7 @@ class FileMetadata(Result):
     created_at: str
     downloadable: bool | None = None
     expires_at: str | None = None
+    scope: dict[str, Any] | None = None
     type: str = "file"
 
 

@@ -41,6 +41,8 @@ class Usage(Model):
     service_tier: str | None = None
     inference_geo: str | None = None
     speed: str | None = None
+    iterations: list[Any] | None = None
+    fallback_credit: dict[str, Any] | None = None
 
     @property
     def total_input_tokens(self) -> int:
@@ -85,6 +87,7 @@ class Message(Result):
     container: Container | None = None
     diagnostics: dict[str, Any] | None = None
     context_management: dict[str, Any] | None = None
+    input_transformations: list[Any] | None = None
     role: str = "assistant"
     type: str = "message"
 

@@ -147,6 +147,78 @@ def test_import_loads_no_event_loop_and_no_http_library():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  # our own code
 
 
+CALLS = [
+    {"role": "assistant", "content": [{"type": "tool_use", "id": n, "name": "t", "input": {}}]}
+    for n in ("toolu_1", "toolu_2")
+]
+RESULTS = [
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": n}]}
+    for n in ("toolu_1", "toolu_2")
+]
+TOGETHER = {"role": "user", "content": [block for one in RESULTS for block in one["content"]]}
+ASKED = {"role": "user", "content": "Hello"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        params(messages=[ASKED, *CALLS, *RESULTS]),
+        params(messages=[ASKED, ASKED, *CALLS, TOGETHER]),
+        params(tools=[TOOL], tool_choice={"type": "any"}, thinking={"type": "adaptive"}),
+    ],
+    ids=["results apart", "results together", "adaptive thinking and a forced tool"],
+)
+def test_what_the_api_takes_is_accepted(body):
+    """Messages of one role in a row are one turn; adaptive thinking gives way to a forced tool."""
+    assert post(Emulator(), body).status == 200
+
+
+def test_a_display_that_only_the_beta_form_has():
+    """`updates` is a display of thinking in a beta request, and in no other."""
+    body = params(thinking={"type": "adaptive", "display": "updates"})
+    assert post(Emulator(), body).status == 400
+    assert post(Emulator(), body, anthropic_beta="any-2026-01-01").status == 200
+
+
+def test_an_alias_is_answered_by_the_model_that_it_names():
+    """The answer names the dated model."""
+    answer = post(Emulator(), params(model="claude-haiku-4-5")).json()
+    assert answer["model"] == "claude-haiku-4-5-20251001"
+
+
+def test_edits_of_the_context_are_reported():
+    """Where edits were asked for, the answer says which were made; otherwise it is null."""
+    beta = {"anthropic_beta": "context-management-2025-06-27"}
+    asked = params(context_management={"edits": []})
+    assert post(Emulator(), asked, **beta).json()["context_management"] == {"applied_edits": []}
+    assert post(Emulator(), params(), **beta).json()["context_management"] is None
+
+
+def test_a_pause_is_once():
+    """A paused turn that is sent back goes on to its end."""
+    emulator = Emulator()
+    body = params("Search. [[pause]]")
+    first = post(emulator, body).json()
+    assert first["stop_reason"] == "pause_turn"
+    body["messages"].append({"role": "assistant", "content": first["content"]})
+    assert post(emulator, body).json()["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"),
+    [
+        ("bash_20250124", "bash"),
+        ("memory_20250818", "memory"),
+        ("text_editor_20250728", "str_replace_based_edit_tool"),
+    ],
+)
+def test_tools_of_the_api_are_called_as_they_can_be(type_, name):
+    """A tool whose schema is the API's gets an input that who runs it understands."""
+    body = params("Go. [[tool]]", tools=[{"type": type_, "name": name}])
+    (call,) = [b for b in post(Emulator(), body).json()["content"] if b["type"] == "tool_use"]
+    assert call["input"]["command"]
+
+
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("version", ["2023-06-01", "2026-10-21"])
 def test_the_official_samples_are_accepted(path, version):
@@ -576,7 +648,12 @@ REFUSALS = [
         "tool_choice: Tool 'x' not found",
     ),
     (
-        params(tools=[TOOL], tool_choice={"type": "any"}, thinking={"type": "adaptive"}),
+        params(
+            tools=[TOOL],
+            tool_choice={"type": "any"},
+            max_tokens=2048,
+            thinking={"type": "enabled", "budget_tokens": 1024},
+        ),
         "Thinking may not be enabled when tool_choice forces tool use.",
     ),
     (

@@ -281,7 +281,7 @@ def test_a_repr_shows_the_fields():
     """The repr of a model has its declared fields in order, set or not, and nested models."""
     usage = structure({"input_tokens": 7, "output_tokens": 2, "new": 1}, Usage)
     assert repr(usage).startswith("Usage(input_tokens=7, output_tokens=2, cache_creation_")
-    assert repr(usage).endswith(", inference_geo=None, speed=None)")
+    assert repr(usage).endswith(", iterations=None, fallback_credit=None)")
     event = structure({"type": "hologram", "frames": 3}, ContentBlock)
     assert repr([event]) == "[UnknownBlock(type='hologram')]"
     assert attrs.fields(ContentBlock) == attrs.fields(ContentBlock.__mro__[1])

@@ -560,6 +560,17 @@ def scramble(value):
         value.append("scrambled")
 
 
+def test_the_model_that_answered_in_the_end():
+    """After a fallback block the message is of the model that the block names."""
+    block = {"type": "fallback", "to": {"model": "claude-haiku-4-5"}, "trigger": {}}
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    head, _, _ = STREAMS["text"].partition(b"event: content_block_start")
+    decoder = MessageDecoder(HEAD)
+    decoder.receive(head + b"data: " + json.dumps(start).encode() + b"\n\n")
+    assert decoder.error is None
+    assert decoder.result().model == "claude-haiku-4-5"
+
+
 @pytest.mark.parametrize("name", sorted(STREAMS))
 def test_events_are_the_callers_own(name):
     """To change an event changes neither the message nor the error's account of it."""

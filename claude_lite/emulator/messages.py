@@ -7,6 +7,7 @@ from typing import Any, Final
 from claude_lite.emulator import tokens
 from claude_lite.emulator.answers import compose
 from claude_lite.emulator.blocks import Draft
+from claude_lite.emulator.catalogue import ALIASES
 from claude_lite.emulator.events import stream
 from claude_lite.emulator.prompt_cache import PromptCache, Split
 from claude_lite.emulator.prompts import read_prompt
@@ -138,7 +139,7 @@ class Messages:
             "id": self._world.new_id("msg_01", call.number, item),
             "type": "message",
             "role": "assistant",
-            "model": body["model"],
+            "model": ALIASES.get(body["model"], body["model"]),
             "content": [block.whole() for block in draft.blocks],
             "container": self._container(body, draft, call, item),
             "diagnostics": _diagnostics(body.get("diagnostics")),
@@ -148,7 +149,8 @@ class Messages:
             "usage": _usage(body, draft, split),
         }
         if call.is_beta:
-            message["context_management"] = None
+            edits: dict[str, Any] = {"applied_edits": []}
+            message["context_management"] = edits if body.get("context_management") else None
             message["usage"] |= {"iterations": None, "fallback_credit": None}
             if draft.stop_details:
                 message["stop_details"] = {**BETA_REFUSAL, **draft.stop_details}

@@ -46,7 +46,9 @@ def read_prompt(messages: list[Mapping[str, Any]]) -> Prompt:
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     text = "\n".join(block["text"] for block in blocks if block["type"] == "text")
     results = tuple(_result(block) for block in blocks if block["type"] == "tool_result")
-    controls = tuple((name, value or "") for name, value in CONTROL.findall(text))
+    found = ((name, value or "") for name, value in CONTROL.findall(text))
+    goes_on = messages[-1]["role"] == "assistant"  # from what it wrote before it paused
+    controls = tuple(each for each in found if not (goes_on and each[0] == "pause"))
     return Prompt(message_hash(messages), text, results, controls)
 
 

@@ -6,6 +6,7 @@ API are let in by any `anthropic-beta` header, and unknown blocks and tools alon
 """
 
 from collections.abc import Collection, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from claude_lite.emulator.checks import (
@@ -40,10 +41,23 @@ LEAST_BUDGET: Final = 1024  # tokens of thinking
 SAMPLING_ENDS: Final = "2026-10-21"  # the version that refuses the fields of SAMPLING
 
 _ROLE = literal("user", "assistant", "system")
-_DISPLAY = {"display": nullable(literal("summarized", "omitted"))}
 _PARALLEL = {"disable_parallel_tool_use": boolean}
 _FORMAT = record({"type": literal("json_schema"), "schema": mapping}, closed=True)
 _SKILLS = nullable(listing(record({"type": literal("anthropic", "custom"), "skill_id": filled})))
+
+
+def _thinking(*displays: str) -> Check:
+    display = {"display": nullable(literal(*displays))}
+    return tagged(
+        {
+            "enabled": record({"type": string, "budget_tokens": integer(LEAST_BUDGET)}, display),
+            "disabled": record({"type": string}),
+            "between_tools": record({"type": string}),
+            "adaptive": record({"type": string}, display),
+        },
+        path_has_tag=True,
+    )
+
 
 _PROMPT: Final[Mapping[str, Check]] = {
     "model": filled,
@@ -68,15 +82,7 @@ _PROMPT_OPTIONS: Final[Mapping[str, Check]] = {
     ),
     "speed": nullable(literal("standard", "fast")),
     "system": string_or(listing(tagged({"text": TEXT}))),
-    "thinking": tagged(
-        {
-            "enabled": record({"type": string, "budget_tokens": integer(LEAST_BUDGET)}, _DISPLAY),
-            "disabled": record({"type": string}),
-            "between_tools": record({"type": string}),
-            "adaptive": record({"type": string}, _DISPLAY),
-        },
-        path_has_tag=True,
-    ),
+    "thinking": _thinking("summarized", "omitted"),
     "tool_choice": tagged(
         {
             "auto": record({"type": string}, _PARALLEL),
@@ -110,6 +116,7 @@ _BETA: Final[Mapping[str, Check]] = {
     "fallbacks": anything,
     "mcp_servers": anything,
     "output_format": nullable(_FORMAT),
+    "thinking": _thinking("summarized", "omitted", "updates"),
     "thread": nullable(
         tagged(
             {
@@ -176,28 +183,34 @@ def _check_prompt(body: Mapping[str, Any], version: str, models: Collection[str]
 
 def _check_turns(messages: list[dict[str, Any]], version: str) -> None:
     """Check what one message demands of another: results for calls, calls for results."""
-    open_calls: list[str] = []
     for i, message in enumerate(messages):
         role, content = message["role"], message["content"]
         if not content and (role != "assistant" or i < len(messages) - 1):
             fail(f"messages.{i}", "all messages must have non-empty content")
-        if role == "system":
-            continue
-        blocks = [] if isinstance(content, str) else content
-        results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
-        for stray in (call for call in results if call not in open_calls):
-            fail(f"messages.{i}.content", f"unexpected `tool_use_id` in `tool_result`: {stray}")
+        if version >= SAMPLING_ENDS and role != "system":
+            _check_newest(_blocks(message), role, f"messages.{i}.content")
+    open_calls: list[str] = []
+    said = [(i, m) for i, m in enumerate(messages) if m["role"] != "system"]
+    for _, of_role in groupby(said, lambda each: each[1]["role"]):  # they are one turn
+        turn = list(of_role)
+        blocks = [(i, block) for i, message in turn for block in _blocks(message)]
+        results = {b["tool_use_id"]: i for i, b in blocks if b["type"] == "tool_result"}
+        for stray, i in results.items():
+            if stray not in open_calls:
+                fail(f"messages.{i}.content", f"unexpected `tool_use_id` in `tool_result`: {stray}")
         if missing := [call for call in open_calls if call not in results]:
             fail(
-                f"messages.{i}",
+                f"messages.{turn[0][0]}",
                 "`tool_use` ids were found without `tool_result` blocks immediately after: "
                 + ", ".join(missing),
             )
-        open_calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        if version >= SAMPLING_ENDS:
-            _check_newest(blocks, role, f"messages.{i}.content")
+        open_calls = [block["id"] for _, block in blocks if block["type"] == "tool_use"]
     if open_calls:
         fail("messages", f"`tool_use` ids without `tool_result`: {', '.join(open_calls)}")
+
+
+def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [] if isinstance(message["content"], str) else message["content"]
 
 
 def _check_newest(blocks: list[dict[str, Any]], role: str, path: str) -> None:
@@ -221,6 +234,6 @@ def _check_tools(body: Mapping[str, Any]) -> None:
         fail("tool_choice", "may only be specified while providing `tools`")
     if choice["type"] == "tool" and choice["name"] not in names:
         fail("tool_choice", f"Tool '{choice['name']}' not found in provided tools")
-    thinks = body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    thinks = body.get("thinking", {}).get("type") == "enabled"  # adaptive thinking gives way
     if thinks and choice["type"] in ("any", "tool"):
         raise Problem(400, "Thinking may not be enabled when tool_choice forces tool use.")
