@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -44,7 +45,7 @@ from claude_lite_transports._aiohttp_exchange import _COUNTS, _measured
 from claude_lite_transports._aiohttp_pool import _socket
 from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports._aiohttp_upload import Upload
-from claude_lite_transports._aiohttp_watch import Interrupted, Wait, Watch, _unheard
+from claude_lite_transports._aiohttp_watch import Interrupted, Watch, _unheard
 from claude_lite_transports._per_loop import prune
 from claude_lite_transports.aiohttp import AiohttpTransport
 
@@ -1667,28 +1668,132 @@ def test_silence_ends_a_call_on_any_system(monkeypatch):
         run(main)
 
 
-def test_a_head_that_has_come_is_not_silence():
-    """Where the clock runs out in the turn in which a head has come, the head goes before it."""
-    ended = []
+CALLERS = ["its own", "the caller's"]
 
-    class Heard:
-        _buffer = ("a head",)
-        set_exception = ended.append
 
-    class Unheard(Heard):
-        _buffer = ()
+async def held(transport, server, whose):
+    """Send a request whose clocks run out while the loop is held, by a connector of either kind."""
+    async with aiohttp.ClientSession() as session:
+        borrowing = AiohttpTransport(session=session, trust_env=False)
+        sending = transport if whose == "its own" else borrowing
+        await sending.send(post(server, b"first"))
+        limits = Limits(read=0.2, total=0.2)
+        call = asyncio.create_task(sending.send(post(server, b"second", limits=limits)))
+        await asyncio.sleep(0.1)
+        sleep(0.4)  # noqa: ASYNC251  # as others do
+        try:
+            async with asyncio.timeout(3):
+                return await call
+        finally:
+            await borrowing.close()
+
+
+@pytest.mark.parametrize("whose", CALLERS)
+def test_a_head_that_has_come_is_in_time(whose):
+    """What came before the clock ran out, while the loop was held, is read."""
+
+    def script(peer):
+        while (got := peer.request()) is not None:
+            sleep(0.15 if got.body == b"second" else 0)
+            peer.send(reply(got.body))
+
+    async def main(transport):
+        assert (await held(transport, server, whose)).body == b"second"
+
+    with LoopbackServer(script) as server:
+        run(main)
+
+
+@pytest.mark.parametrize("whose", CALLERS)
+def test_an_interim_head_is_not_the_reply(whose):
+    """An interim head that comes as the clock runs out does not stop the clock."""
+
+    def script(peer):
+        peer.request()
+        peer.send(reply(b"first"))
+        peer.request()
+        sleep(0.15)
+        peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        peer.gone()
+
+    async def main(transport):
+        with pytest.raises(TimedOut):
+            await held(transport, server, whose)
+
+    with LoopbackServer(script) as server:
+        run(main)
+
+
+def test_a_clock_that_breaks_stops_no_other():
+    """Of what is late at once, one that fails does not keep the others, or later ones, waiting."""
+    told, complaints = [], []
+
+    class Told:
+        def time_up(self):
+            told.append(self)
+            raise KeyError
 
     async def main(_):
-        one, other = socket.socketpair()
-        with one, other:
-            here, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=one)
-            for protocol in (Heard, Unheard):
-                watch = Watch()
-                waiting = Wait(watch, protocol, here, 0.01, inf)
-                waiting.begin(watch.now())
-                await asyncio.sleep(0.05)
-                waiting.over()
-            here.abort()
+        loop = asyncio.get_running_loop()
+        heard = loop.get_exception_handler()
+        loop.set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+        watch = Watch()
+        watch.add(Told(), watch.now() + 0.01)
+        watch.add(Told(), watch.now() + 0.2)
+        await asyncio.sleep(0.5)
+        loop.set_exception_handler(heard)
 
     run(main)
-    assert [error.failure.phase for error in ended] == ["read"]
+    assert len(told) == 2
+    assert [type(error) for error in complaints] == [KeyError, KeyError]
+
+
+def test_a_stream_gives_its_connection_back_in_time():
+    """At the total limit a reply that came whole, and is not read, lets go of its connection."""
+
+    async def main(_):
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+            transport = AiohttpTransport(session=session, trust_env=False)
+            async with transport.stream(get(server, limits=Limits(total=0.3))) as (_head, chunks):
+                other = await transport.send(get(server, limits=Limits(total=3.0)))
+                assert other.body == b"whole"
+                assert [chunk async for chunk in chunks] == [b"whole"]
+            await transport.close()
+
+    with LoopbackServer(replying(reply(b"whole"))) as server:
+        run(main)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit])
+def test_a_source_that_raises_what_is_no_error(error):
+    """A body's source that ends like a cancelled task is an error, and not a call for ever."""
+
+    class Odd:
+        size = 5_000_000
+
+        def __iter__(self):
+            yield bytes(1000)
+            raise error
+
+    async def main(transport):
+        await fails(UsageError, transport.send(post(server, Odd())))
+
+    with stalling() as server:
+        run(main)
+
+
+def test_no_frame_holds_the_key():
+    """Where a call is cancelled from outside, no variable of a frame has what was written."""
+
+    async def main(transport):
+        request = post(server, b"x", headers={"x-api-key": MaskedStr("the" + "-key")})
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.1):
+                await transport.send(request)
+        shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        text = "".join(shown.format())
+        assert "in ask" in text
+        assert "the-key" not in text
+
+    with stalling() as server:
+        run(main)

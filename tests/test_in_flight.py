@@ -13,11 +13,11 @@ from contextlib import closing
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
-from claude_lite import AsyncClient
+from claude_lite import AsyncClient, UsageError
 from claude_lite.testing.cases import get
 from claude_lite.testing.loopback import LoopbackServer, reply
-from claude_lite_transports._aiohttp_connection import Handler
 from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 
@@ -25,7 +25,7 @@ try:
     from claude_lite_transports.asyncio import AsyncioTransport
 
     AsyncioTransport()
-except Exception:  # noqa: BLE001  # the extra is not installed
+except UsageError:  # the extra is not installed
     PARTS = {"aiohttp": 0.6}
 else:
     PARTS = {"aiohttp": 0.6, "asyncio": 0.5}
@@ -39,6 +39,7 @@ class Deaf:
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2 * MANY)
+        self._listener.settimeout(5)
         self._peers = []
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -106,7 +107,7 @@ def test_what_a_call_in_flight_is_made_of(kind):
 def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
     """Of replies that are ready at once, each is parsed and done with before the next one is."""
     order, received, asked = [], threading.Semaphore(0), threading.Event()
-    parse, finish = Handler.data_received, Reply.response
+    parse, finish = ResponseHandler.data_received, Reply.response
 
     def parsed(handler, data):
         order.append("parsed")
@@ -132,7 +133,7 @@ def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
         assert [response.body for response in await asyncio.gather(*calls)] == [b"whole"] * 8
         await transport.close()
 
-    monkeypatch.setattr(Handler, "data_received", parsed)
+    monkeypatch.setattr(ResponseHandler, "data_received", parsed)
     monkeypatch.setattr(Reply, "response", finished)
     with LoopbackServer(script) as server:
         asyncio.run(main())

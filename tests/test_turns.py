@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from claude_lite.errors import ConnectTimedOut, StreamInterrupted
+from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
 from claude_lite.testing.cases import get, post
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
 from claude_lite_transports._read_buffer import ReadBuffer
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.urllib import UrllibTransport
 
 try:
     from claude_lite_transports.asyncio import AsyncioTransport
@@ -204,3 +205,45 @@ def test_a_source_of_something_else(kind, piece):
         await transport.close()
 
     asyncio.run(main())
+
+
+def outcome(kind, url):
+    """Ask for what is there, and give the bytes, or the error, over a transport of any kind."""
+
+    async def main():
+        transport = made(kind)
+        try:
+            return await transport.send(Request("POST", url, {}, b"x" * 1000))
+        except ClaudeError as error:
+            return error
+        finally:
+            await transport.close()
+
+    if kind != "urllib":
+        return asyncio.run(main())
+    transport = UrllibTransport(proxies={})
+    try:
+        return transport.send(Request("POST", url, {}, b"x" * 1000))
+    except ClaudeError as error:
+        return error
+    finally:
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "urllib"])
+@pytest.mark.parametrize("status", [200, 407])
+def test_a_reset_is_the_end_of_a_refusal_only(kind, status):
+    """Of a body that ends with the connection, a reset is a cut; an error says enough by then."""
+
+    def script(peer):
+        peer.request()
+        peer.send(b"HTTP/1.1 %d Odd\r\nconnection: close\r\n\r\nhalf of it" % status)
+        time.sleep(0.2)
+        peer.reset()
+
+    with LoopbackServer(script) as server:
+        found = outcome(kind, server.url())
+    if status == 200:
+        assert isinstance(found, StreamInterrupted)
+    else:
+        assert (found.status, found.body) == (407, b"half of it")

@@ -8,17 +8,18 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from claude_lite_transports._read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
-    import aiohttp
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
+_REFUSED: Final = 400  # from this status on, the status says it all, whatever ends the body
 
 
 class Handler(ResponseHandler, asyncio.BufferedProtocol):
@@ -37,19 +38,28 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         super().__init__(loop)
         self._read_buffer = buffer
         self._unparsed = b""
+        self._status = 0
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self._read_buffer.read(nbytes))
-        if self.is_idle:
+        self.data_received(bytes(self._read_buffer.read(nbytes)))
+
+    def data_received(self, data: bytes) -> None:  # called by uvloop itself, which lends nothing
+        if data and self.is_idle:
             self.abort()
-        elif self._waiter is not None or self._unparsed:
+        elif data and (self._waiter is not None or self._unparsed):
             self._unparsed += data
             self._wake()
         else:
-            self.data_received(data)
+            super().data_received(data)
+
+    def feed_data(
+        self, data: "tuple[RawResponseMessage, aiohttp.StreamReader]", size: int = 0
+    ) -> None:
+        self._status = data[0].code
+        super().feed_data(data, size)
 
     async def read(self) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
         while not (self._buffer or self._eof):
@@ -67,6 +77,9 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._parse()
+        body = self._payload
+        if exc is not None and body is not None and not body.is_eof() and self._status < _REFUSED:
+            body.set_exception(aiohttp.ClientPayloadError())  # aiohttp takes it for the body's end
         super().connection_lost(exc)
 
     def _wake(self) -> None:
@@ -77,7 +90,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def _parse(self) -> None:
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
-            self.data_received(data)
+            super().data_received(data)
 
 
 def let_go(connection: "Connection", *, whole: bool = False) -> None:

@@ -64,7 +64,7 @@ async def ask(
     upload = None
     silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
     is_short = isinstance(body, bytes) and size <= _ONE_WRITE
-    wait = Wait(watch, protocol, transport, (is_short and silence) or inf, end)
+    wait = Wait(watch, protocol, transport, silence if is_short and silence else inf, end)
     try:
         at_once = max(PIECE, limits.max_response or UNLIMITED) if whole else PIECE
         counted: Any = {"max_headers": limits.max_headers or UNLIMITED} if _COUNTS else {}
@@ -79,11 +79,10 @@ async def ask(
             max_field_size=limits.max_head or UNLIMITED,
             **counted,
         )
-        head = _head(request, to, target, size)
         if is_short:
-            transport.write(head + cast("bytes", body))
+            transport.write(_head(request, to, target, size) + cast("bytes", body))
         else:
-            transport.write(head)
+            transport.write(_head(request, to, target, size))
             upload = Upload(protocol, body, size, silence)
         wait.begin(watch.now())
         size_of_heads = 0

@@ -106,7 +106,7 @@ class Pool:
             return ConnectTimedOut("total")
         is_last = left < (inf if seconds is None else seconds)
         try:
-            within = _timeout(left if is_last else seconds)
+            within = _limited_to(left) if is_last else _timeout(seconds)
             connection = await self._connector.connect(to, [], within)
         except BaseException as error:
             # Where connections are limited and this one ends just as it is its turn, aiohttp
@@ -242,11 +242,13 @@ def _split(url: str) -> tuple[str, str]:
     return origin, target if target.startswith("/") else f"/{target}"
 
 
-@lru_cache(64)
-def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
+def _limited_to(connect: float | None) -> aiohttp.ClientTimeout:
     # aiohttp takes 0 for "no limit"; here it is no time at all.
     connect = connect if connect is None else max(connect, 1e-3)
     return aiohttp.ClientTimeout(connect=connect, ceil_threshold=inf)
+
+
+_timeout: Final = lru_cache(64)(_limited_to)  # of those that clients are configured with
 
 
 def _unconnected(error: Exception, place: str) -> ClaudeError:

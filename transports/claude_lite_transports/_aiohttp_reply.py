@@ -56,8 +56,8 @@ class Reply:
         self._protocol = protocol
         self._late = False
         self._closed: asyncio.Future[None] | None = None
+        watch.add(self, end)
         if not content.is_eof():
-            watch.add(self, end)
             protocol.read_timeout = None  # aiohttp's timer would be set anew by all that comes
             protocol.start_timeout()
             # aiohttp does not tell a body that what comes of it is malformed, it just closes.
@@ -79,8 +79,10 @@ class Reply:
         """Read the body and let go of the connection; what went wrong is returned."""
         body = bytearray()
         try:
-            if self._content.is_eof() and (limit is None or self._content.total_bytes <= limit):
-                return _all_of(self._content)
+            content = self._content
+            came = content.is_eof() and content.exception() is None
+            if came and (limit is None or content.total_bytes <= limit):
+                return _all_of(content)
             length = int(self._message.headers.get("content-length", 0))
             while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
@@ -119,11 +121,10 @@ class Reply:
 
     def time_up(self) -> None:
         """It is the end of the attempt, or nothing has come for too long; a reader learns it."""
+        came_while_the_loop_was_held = _buffer(self._content) or self._content.is_eof()
         if self._watch.now() >= self._end:
             self.expire()
-        elif not (
-            _buffer(self._content) or self._content.is_eof()
-        ):  # it came, if the loop was held
+        elif not came_while_the_loop_was_held:
             self._content.set_exception(aiohttp.SocketTimeoutError())
 
     def end(self) -> None:
@@ -157,6 +158,7 @@ class Reply:
             self._content.set_exception(aiohttp.ClientPayloadError())
 
     def _failure(self, error: Exception) -> ClaudeError:
+        error.__traceback__ = None  # the body keeps it, and with it our frames
         if self._late:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):

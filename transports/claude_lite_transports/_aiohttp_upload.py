@@ -54,6 +54,10 @@ class Upload:
             failure = await self._copy(body)
         except Exception as error:  # noqa: BLE001  # of a source that yields something else
             failure = error
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            if self.task is None:  # it was stopped
+                raise
+            failure = UsageError(f"the source of a request's body raised {type(error).__name__}")
         if failure is not None:
             self._protocol.set_exception(Interrupted(failure))
         elif self._protocol.transport is not None:

@@ -50,12 +50,14 @@ class Watch:
 
     def _look(self) -> None:
         now = self.now()
-        for timed in [each for each, when in self._due.items() if when <= now]:
+        late = [timed for timed, when in self._due.items() if when <= now]
+        for timed in late:
             self.drop(timed)
-            timed.time_up()
         self._ticking = bool(self._due)
         if self._ticking:
             self._loop.call_later(TICK, self._look)
+        for timed in late:
+            timed.time_up()
 
 
 class Interrupted(Exception):
@@ -64,12 +66,6 @@ class Interrupted(Exception):
     def __init__(self, failure: Exception) -> None:
         super().__init__()
         self.failure = failure
-
-
-def interrupt(protocol: "ResponseHandler", failure: Exception) -> None:
-    """End the wait for the head of a reply, unless one came while the loop was held."""
-    if not protocol._buffer:  # noqa: SLF001  # nothing public tells
-        protocol.set_exception(Interrupted(failure))
 
 
 class Wait:
@@ -107,21 +103,25 @@ class Wait:
         """Look whether it is the end, or nothing has come, or how much of the silence is left."""
         now = self._watch.now()
         if now >= self._end:
-            interrupt(self._protocol, TimedOut("total"))
+            self._interrupt(TimedOut("total"))
         elif (left := self._silence - _unheard(self._transport)) > 0:
             self._watch.add(self, min(now + left, self._end))
         else:
-            interrupt(self._protocol, TimedOut("read"))
+            self._interrupt(TimedOut("read"))
+
+    def _interrupt(self, failure: TimedOut) -> None:
+        self._protocol.set_exception(Interrupted(failure))  # what has come is read before it
 
 
 def _unheard(transport: asyncio.BaseTransport) -> float:
     """The seconds since anything came, not much more; forever, where the system does not say."""
     if sys.platform != "linux":
         return inf
+    sock = transport.get_extra_info("socket")
+    if sock is None:  # of a caller's own making
+        return inf
     try:
-        info = transport.get_extra_info("socket").getsockopt(
-            socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_HEARD.stop
-        )
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_HEARD.stop)
     except OSError:  # closed meanwhile, or no TCP
         return inf
     return int.from_bytes(info[_LAST_HEARD], sys.byteorder) / 1000

@@ -182,9 +182,11 @@ class Attempt:
         except OSError as error:
             if is_timeout(error):
                 raise self._clocks.over() from bare(error)
-            if self._reply.status:
+            if not self._reply.status:
+                raise ConnectionLost("the connection broke before the reply") from bare(error)
+            if not self._reply.is_refusal:
                 raise StreamInterrupted("the reply broke off") from bare(error)
-            raise ConnectionLost("the connection broke before the reply") from bare(error)
+            self._reply.receive(b"")
 
     def _finish(self) -> None:
         """Let go of the connection: to be used again, if nothing speaks against it."""

@@ -35,6 +35,7 @@ _CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
+_REFUSED: Final = 400  # from this status on, the status says it all
 
 
 def opening(
@@ -105,6 +106,11 @@ class Reply:
         self._left = 0
         self._trailing = False
         self._broken = self._too_long = False
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it is an error whose body ends with the connection, however that ends."""
+        return self.status >= _REFUSED and self.length is None and not self._chunked
 
     def receive(self, data: bytes) -> None:
         """Take what arrived; b"" is the end of the connection. Raises nothing."""

@@ -11,7 +11,7 @@ was chosen, and the server may have acted. That is a `ConnectionLost`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
@@ -30,7 +30,6 @@ from claude_lite_transports._per_loop import PerLoop
 
 __all__ = ["AiohttpTransport"]
 
-_Begin = Callable[[Request], Coroutine[Any, Any, Reply | Exception]]
 
 _LINGER: Final = 0.1
 
@@ -84,7 +83,7 @@ class AiohttpTransport:
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
         """Send one request and yield the response's head and its chunks, as they arrive."""
-        return _Stream(self._begin, request)
+        return _Stream(self, request)
 
     async def sleep(self, seconds: float, /) -> None:
         """Wait, on the running loop."""
@@ -94,15 +93,15 @@ class AiohttpTransport:
         """Close the running loop's connections, busy ones too; the next use opens new ones."""
         await self._pools.close()
 
-    async def _begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
+    async def begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
         """Send one request and wait for the head of the reply; what went wrong is returned."""
-        total = request.limits.total
-        end = inf if total is None else asyncio.get_running_loop().time() + total
+        now, total = asyncio.get_running_loop().time(), request.limits.total
+        end = inf if total is None else now + total
         await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
         return await ask(await self.pool(), request, end, whole=whole)
 
     async def _whole(self, request: Request) -> Response | Exception:
-        reply = await self._begin(request, whole=True)
+        reply = await self.begin(request, whole=True)
         if isinstance(reply, Exception):
             return reply
         body = await reply.read(request.limits.max_response)
@@ -126,13 +125,13 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
 
     _reply: Reply
 
-    def __init__(self, begin: "_Begin", request: Request) -> None:
-        self._begin = begin
+    def __init__(self, transport: AiohttpTransport, request: Request) -> None:
+        self._transport = transport
         self._request = request
 
     async def __aenter__(self) -> AsyncHead:
         self._loop = asyncio.get_running_loop()
-        reply = await self._begin(self._request)
+        reply = await self._transport.begin(self._request)
         if isinstance(reply, Exception):
             raise reply
         self._reply = reply
