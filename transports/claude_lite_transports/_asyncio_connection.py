@@ -38,6 +38,7 @@ class Connection(asyncio.BufferedProtocol):
         "_ours",
         "_pool",
         "_sent",
+        "_tcp",
         "_transport",
         "_unsent",
         "busy",
@@ -50,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
 
     _incoming: Incoming
     _transport: asyncio.Transport
+    _tcp: asyncio.Transport  # under TLS: what that has not decrypted when it is paused can be lost
 
     def __init__(self, pool: "Pool", route: Route) -> None:
         self.route = route
@@ -150,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
         incoming.paused = False
         if self.busy and self._incoming is incoming:
             self._heard, self._ours = True, False
-            self._transport.resume_reading()
+            self._tcp.resume_reading()
 
     def check(self, now: float) -> None:
         """End the request that is under way if one of its clocks has run out."""
@@ -212,6 +214,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; once more when TLS has been laid over it."""
+        if not hasattr(self, "_tcp"):
+            self._tcp = cast("asyncio.Transport", transport)
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -232,7 +236,7 @@ class Connection(asyncio.BufferedProtocol):
             incoming.wake()
             if incoming.size > _HIGH_WATER and not (incoming.whole or incoming.paused):
                 incoming.paused = self._ours = True
-                self._transport.pause_reading()
+                self._tcp.pause_reading()
 
     def pause_writing(self) -> None:
         """Take note that no more should be written for now."""

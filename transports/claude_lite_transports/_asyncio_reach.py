@@ -26,7 +26,6 @@ from claude_lite.errors import (
 from claude_lite.wire import Request
 from claude_lite_transports._dial import (
     KEEP_ALIVE,
-    Proxy,
     Route,
     bare,
     default_context,
@@ -80,16 +79,27 @@ def _failure(error: OSError | UnicodeError, where: str, phase: str) -> Connectio
 
 async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext | None) -> P:
     loop = asyncio.get_running_loop()
-    secure: dict[str, Any] = {}
-    if route.scheme == "https":
-        if context is None:  # loading the certificates takes 50 ms the first time
-            context = await loop.run_in_executor(None, default_context)
-        secure = {"ssl": context, "server_hostname": route.host.strip("[]")}
-    if route.tunnel and route.proxy is not None and context is not None:
-        return await _through(route.proxy, route, make, context)
     at = route.proxy or route
-    sock = await _dial(at.host.strip("[]"), at.port)
-    return (await loop.create_connection(make, sock=sock, **secure))[1]
+    if route.scheme != "https":
+        return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
+    if context is None:  # loading the certificates takes 50 ms the first time
+        context = await loop.run_in_executor(None, default_context)
+    transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
+    try:
+        if route.proxy is not None:
+            to = f"{route.host}:{route.port}"
+            transport.write(opening(Request("CONNECT", "", {}), to, to, route.proxy.credential))
+            await tunnel.opened()
+        protocol = make()
+        protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
+        secure = await loop.start_tls(
+            transport, protocol, context, server_hostname=route.host.strip("[]")
+        )
+        protocol.connection_made(secure or transport)
+    except BaseException:
+        transport.abort()
+        raise
+    return protocol
 
 
 # TCP
@@ -98,7 +108,8 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
 async def _dial(host: str, port: int) -> socket.socket:
     """Race the addresses of a host, families in turn, each with a head start."""
     loop = asyncio.get_running_loop()
-    addresses = _alternating(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    addresses = _alternating(found)
     if len(addresses) == 1:
         return await _try(addresses[0])
     tasks: list[asyncio.Task[socket.socket]] = []
@@ -153,26 +164,6 @@ def _discard(task: "asyncio.Task[socket.socket]") -> None:
 
 
 # Tunnels
-
-
-async def _through(proxy: Proxy, route: Route, make: Callable[[], P], context: ssl.SSLContext) -> P:
-    loop = asyncio.get_running_loop()
-    sock = await _dial(proxy.host.strip("[]"), proxy.port)
-    transport, tunnel = await loop.create_connection(_Tunnel, sock=sock)
-    try:
-        to = f"{route.host}:{route.port}"
-        transport.write(opening(Request("CONNECT", "", {}), to, to, proxy.credential))
-        await tunnel.opened()
-        protocol = make()
-        protocol.connection_made(transport)  # in case that the handshake fails
-        secure = await loop.start_tls(
-            transport, protocol, context, server_hostname=route.host.strip("[]")
-        )
-        protocol.connection_made(secure or transport)
-    except BaseException:
-        transport.abort()
-        raise
-    return protocol
 
 
 class _Tunnel(asyncio.Protocol):
