@@ -13,6 +13,7 @@ from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
 from claude_lite.testing.cases import get, post
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
+from claude_lite_transports._aiohttp_connection import Handler
 from claude_lite_transports._read_buffer import ReadBuffer
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
@@ -90,6 +91,38 @@ def test_a_reply_over_tls_has_its_end(kind, framed, loop):
         await transport.close()
 
     RUNS[loop](main())
+
+
+@pytest.mark.parametrize("loop", RUNS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slow_reader_over_tls_has_the_end(kind, loop):
+    """A stream that is read slowly, and so held back, is whole, though the server has hung up."""
+    if (kind, loop) == ("aiohttp", "uvloop") and not hasattr(Handler, "_pause_transport_reading"):
+        pytest.skip("this aiohttp has no way to pause what lies under TLS")
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_tls.load_cert_chain(PEM)
+    client_tls = ssl.create_default_context(cafile=PEM)
+    complaints = []
+
+    def script(peer):
+        peer.request()
+        peer.send(reply(BODY, "connection: close"))
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+        transport = made(kind, client_tls)
+        with LoopbackServer(script, tls=server_tls) as server:
+            for _ in range(3):
+                size = 0
+                async with transport.stream(get(server)) as (_, chunks):
+                    async for chunk in chunks:
+                        size += len(chunk)
+                        await asyncio.sleep(0.01)
+                assert size == len(BODY)
+        await transport.close()
+
+    RUNS[loop](main())
+    assert complaints == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,6 +33,8 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     """
 
     is_idle = False
+    tcp: asyncio.Transport | None = None
+    """What lies under TLS: that is paused, since what TLS has not decrypted then can be lost."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
         super().__init__(loop)
@@ -74,6 +76,18 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def resume_reading(self, *args: Any, **options: Any) -> None:
         if self._reading_paused:  # else there is nothing to resume, which aiohttp does all the same
             super().resume_reading(*args, **options)
+
+    def _pause_transport_reading(self) -> None:
+        if self.tcp is None:
+            super()._pause_transport_reading()
+        elif not self.tcp.is_closing():
+            self.tcp.pause_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if self.tcp is None:
+            super()._resume_transport_reading()
+        elif not self.tcp.is_closing():
+            self.tcp.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._parse()

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from math import inf
 from os import getpid
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -192,6 +192,26 @@ class _Connector(aiohttp.TCPConnector):
             protocol.abort()
             raise aiohttp.ServerDisconnectedError
         return protocol
+
+    async def _wrap_create_connection(
+        self, *args: Any, **options: Any
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        context = options.pop("ssl", None)
+        if context is None:
+            return await super()._wrap_create_connection(*args, **options)
+        options.pop("server_hostname", None)
+        tcp, _ = await super()._wrap_create_connection(asyncio.Protocol, **options)
+        made: Any = await self._start_tls_connection(
+            tcp, options["req"], options["timeout"], options["client_error"]
+        )
+        return cast("tuple[asyncio.Transport, ResponseHandler]", made)
+
+    async def _start_tls_connection(
+        self, underlying_transport: asyncio.Transport, *args: Any, **options: Any
+    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+        made = await super()._start_tls_connection(underlying_transport, *args, **options)
+        cast("Handler", made[1]).tcp = underlying_transport
+        return made
 
     def _transports(self) -> Iterator[asyncio.Transport]:
         idle = [protocol for pool in self._conns.values() for protocol, _ in pool]

@@ -82,8 +82,8 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
     at = route.proxy or route
     if route.scheme != "https":
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
-    if context is None:  # loading the certificates takes 50 ms the first time
-        context = await loop.run_in_executor(None, default_context)
+    # Loading the certificates takes 50 ms the first time.
+    tls = context or await loop.run_in_executor(None, default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
         if route.proxy is not None:
@@ -93,7 +93,7 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
         protocol = make()
         protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
         secure = await loop.start_tls(
-            transport, protocol, context, server_hostname=route.host.strip("[]")
+            transport, protocol, tls, server_hostname=route.host.strip("[]")
         )
         protocol.connection_made(secure or transport)
     except BaseException:
