@@ -43,6 +43,7 @@ LONG: Final = 64 * 1024
 SPEAKING: Final = FOLDED | {"", "error"}  # events that have something to say
 
 new: Final = object.__new__
+appended_key: Final = APPENDED.get
 
 
 class Decoder(Protocol[E_co, R_co]):
@@ -175,7 +176,7 @@ class MessageDecoder:
         if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
             return None
         delta = event["delta"]
-        key = APPENDED.get(delta["type"])
+        key = appended_key(delta["type"])
         if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
             return None
         part = delta[key]

@@ -108,9 +108,11 @@ class BaseStream(Generic[E, R]):
     def _leave(self, error: BaseException | None) -> None:
         """From here on reading is an error, unless the stream was read to its end."""
         self._closed = True
-        interrupted = StreamInterrupted(CLOSED)
-        self._exchange.finish(left=error or interrupted)
-        if self._decoder is not None and not self._decoder.complete:
+        if self._decoder is None or self._decoder.complete:
+            self._exchange.finish()
+        else:
+            interrupted = StreamInterrupted(CLOSED)
+            self._exchange.finish(left=error or interrupted)
             self._decoder.fail(interrupted)
 
 
