@@ -83,7 +83,7 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
     if route.scheme != "https":
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
     # Loading the certificates takes 50 ms the first time.
-    tls = context or await loop.run_in_executor(None, default_context)
+    tls: ssl.SSLContext = context or await loop.run_in_executor(None, default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
         if route.proxy is not None:
