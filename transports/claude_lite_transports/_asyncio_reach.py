@@ -82,8 +82,9 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
     at = route.proxy or route
     if route.scheme != "https":
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
-    # Loading the certificates takes 50 ms the first time.
-    tls: ssl.SSLContext = context or await loop.run_in_executor(None, default_context)
+    tls = context
+    if tls is None:  # loading the certificates takes 50 ms the first time
+        tls = await loop.run_in_executor(None, default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
         if route.proxy is not None:
