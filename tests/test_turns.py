@@ -1,6 +1,7 @@
 """What lies between a request and its turn, a reply and its end, a request and the next one."""
 
 import asyncio
+import socket
 import ssl
 import threading
 import time
@@ -240,11 +241,11 @@ def test_a_source_of_something_else(kind, piece):
     asyncio.run(main())
 
 
-def outcome(kind, url):
-    """Ask for what is there, and give the bytes, or the error, over a transport of any kind."""
+def outcome(kind, url, tls=None):
+    """Ask for what is there, and give the answer, or the error, over a transport of any kind."""
 
     async def main():
-        transport = made(kind)
+        transport = made(kind, tls)
         try:
             return await transport.send(Request("POST", url, {}, b"x" * 1000))
         except ClaudeError as error:
@@ -254,7 +255,7 @@ def outcome(kind, url):
 
     if kind != "urllib":
         return asyncio.run(main())
-    transport = UrllibTransport(proxies={})
+    transport = UrllibTransport(context=tls, proxies={})
     try:
         return transport.send(Request("POST", url, {}, b"x" * 1000))
     except ClaudeError as error:
@@ -280,3 +281,26 @@ def test_a_reset_is_the_end_of_a_refusal_only(kind, status):
         assert isinstance(found, StreamInterrupted)
     else:
         assert (found.status, found.body) == (407, b"half of it")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "urllib"])
+def test_a_name_with_a_dot_at_its_end(kind, monkeypatch):
+    """A host that is written as the whole of its name has the certificate of that name."""
+
+    def resolved(host, *args, **kwargs):
+        return look_up("127.0.0.1" if host == "localhost." else host, *args, **kwargs)
+
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_tls.load_cert_chain(PEM)
+
+    def script(peer):
+        peer.request()
+        peer.send(reply(b"whole"))
+
+    with LoopbackServer(script, server_tls) as server:
+        port = server.url().split(":")[2].partition("/")[0]
+        url = f"https://localhost.:{port}/"
+        found = outcome(kind, url, ssl.create_default_context(cafile=PEM))
+    assert found.body == b"whole"

@@ -142,8 +142,14 @@ class Pool:
             via = URL(proxy if "://" in proxy else f"http://{proxy}")
             if not _PROXY.fullmatch(str(via)):
                 raise ValueError
-        loop, ssl = asyncio.get_running_loop(), self._ssl or True
-        self._origins[origin] = to = _Origin("GET", url, loop=loop, ssl=ssl, proxy=via)
+        self._origins[origin] = to = _Origin(
+            "GET",
+            url,
+            loop=asyncio.get_running_loop(),
+            ssl=self._ssl or True,
+            proxy=via,
+            server_hostname=(url.raw_host or "").rstrip("."),
+        )
         return to
 
 

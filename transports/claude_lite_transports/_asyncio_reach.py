@@ -93,9 +93,7 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
             await tunnel.opened()
         protocol = make()
         protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
-        secure = await loop.start_tls(
-            transport, protocol, tls, server_hostname=route.host.strip("[]")
-        )
+        secure = await loop.start_tls(transport, protocol, tls, server_hostname=route.server_name)
         protocol.connection_made(secure or transport)
     except BaseException:
         transport.abort()

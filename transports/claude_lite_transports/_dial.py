@@ -140,6 +140,11 @@ class Route:
         """Whether the proxy passes bytes on unread, as it must for TLS."""
         return self.proxy is not None and self.scheme == "https"
 
+    @property
+    def server_name(self) -> str:
+        """The host as TLS has it: no brackets, and no dot at its end."""
+        return self.host.strip("[]").rstrip(".")
+
     def connect(self, clocks: Clocks, context: ssl.SSLContext | None) -> socket.socket:
         """Open a connection that is ready for a request.
 
@@ -155,7 +160,7 @@ class Route:
                 context = context or default_context()
                 sock = context.wrap_socket(
                     sock,
-                    server_hostname=self.host.strip("[]"),
+                    server_hostname=self.server_name,
                     do_handshake_on_connect=False,
                 )
                 sock.settimeout(clocks.left())
