@@ -183,8 +183,9 @@ def test_what_begins_as_the_transport_closes_can_be_closed(kind):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("loop", RUNS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_speaks_unasked_is_hung_up_on(kind):
+def test_what_speaks_unasked_is_hung_up_on(kind, loop):
     """A connection on which something comes between two requests is closed, and nothing is kept."""
     ended = threading.Event()
 
@@ -211,7 +212,7 @@ def test_what_speaks_unasked_is_hung_up_on(kind):
 
     tracemalloc.start()
     try:
-        asyncio.run(main())
+        RUNS[loop](main())
         assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()
