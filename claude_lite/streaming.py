@@ -105,18 +105,20 @@ class MessageDecoder:
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk and return the events that it completes, as JSON objects."""
         events: list[dict[str, Any]] = []
+        if self.complete or self.error is not None:
+            return events
         name = ""
         self._came += len(data)
         try:
             if self._most is not None and self._came > self._weigh_at:
                 self._weigh(self._most)
             for name, text in self._sse.receive(data):
-                if self.complete or self.error:
-                    break
                 event = self._appended(text) if name == DELTA else None
                 event = event or self._event(name, text)
                 if event is not None:
                     events.append(event)
+                    if self.complete:
+                        break
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
