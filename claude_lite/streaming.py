@@ -105,7 +105,8 @@ class MessageDecoder:
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk and return the events that it completes, as JSON objects."""
         events: list[dict[str, Any]] = []
-        if self.complete or self.error is not None:
+        over = self.complete or self.error is not None
+        if over:
             return events
         name = ""
         self._came += len(data)
