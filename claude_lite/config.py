@@ -26,6 +26,7 @@ from claude_lite.credentials import (
     masked,
     secret_words,
 )
+from claude_lite.elsewhere import ELSEWHERE
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.logs import Observer
 from claude_lite.retry import RetryPolicy, standard
@@ -292,6 +293,7 @@ def _joined(betas: tuple[str, ...]) -> str:
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
-        raise UsageError(f"no such option: {', '.join(sorted(unknown))}")
+        advice = "; ".join(ELSEWHERE[name] for name in sorted(unknown & ELSEWHERE.keys()))
+        raise UsageError(f"no such option: {', '.join(sorted(unknown))}", advice=advice or None)
     if dialect is not None and options.get("base_url") is not None:
         raise UsageError("give the base_url to the dialect: with one, the client has none")

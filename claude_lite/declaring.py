@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, cast, dataclass_transform
 
 from attrs import NOTHING, field, fields, frozen
 
+from claude_lite.elsewhere import ELSEWHERE
 from claude_lite.retry import Resend
 
 C = TypeVar("C", bound=type)
@@ -97,7 +98,8 @@ def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Convert
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            raise TypeError(f"{cls.__name__} has no field {name!r}")
+            hint = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
         raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")

@@ -476,3 +476,15 @@ def test_results_give_their_response():
     raw = made.send(RawRequest(method="POST", path="/v1/messages", json=HELLO))
     assert OPERATION.parse(raw) == message
     assert CountTokens(model="m", messages=[]).build(made.config).url.endswith("count_tokens")
+
+
+def test_names_of_other_clients_are_explained():
+    """Who comes from another client is told what its options are here."""
+    with pytest.raises(UsageError, match="max_retries") as caught:
+        Client("emulator", api_key=KEY, max_retries=4)
+    assert "retry=standard(attempts" in caught.value.advice
+    made = Client("emulator", api_key=KEY)
+    with pytest.raises(TypeError, match="a method of their own, `stream`"):
+        made.messages.create(**HELLO, stream=True)
+    with pytest.raises(TypeError, match="with_options"):
+        made.messages.create(**HELLO, timeout=5)

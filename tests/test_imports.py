@@ -20,7 +20,7 @@ TRANSPORTS = Path(claude_lite_transports.__file__).parent
 ORDER = [
     *("rate_limits", "wire", "errors", "encoding", "model", "content", "models", "events"),
     *("codec", "responses", "redirects", "scrubbing", "sse", "draft", "streaming"),
-    *("logs", "retry", "credentials", "config"),
+    *("logs", "retry", "credentials", "elsewhere", "config"),
     *("uploads", "targets", "declaring", "operations", "raw_request", "messages"),
     *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "async_streams", "arrival", "endpoints", "client", "__init__"),
