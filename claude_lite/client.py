@@ -124,7 +124,9 @@ class _Client(Generic[T]):
         from claude_lite.stream_exchange import StreamExchange  # noqa: PLC0415  # only for streams
 
         if not isinstance(operation, StreamOperation):
-            raise UsageError(f"{operation!r:.80} is not an operation whose answer is streamed")
+            raise UsageError(
+                f"this is no operation whose answer is streamed, but a {type(operation).__name__}"
+            )
         if not hasattr(self._link.get(), "stream"):
             raise UsageError(f"{type(self._link.get()).__name__} has no `stream`: it cannot stream")
         collect = collect or getattr(operation, "collect", False)

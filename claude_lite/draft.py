@@ -124,8 +124,9 @@ class Draft:
             )
         block = event["content_block"]
         if block["type"] == "fallback":  # from here on it is another model's
-            model = block["to"].get("model", self.message["model"])
-            self.message = {**self.message, "model": model}
+            message = {**self.message, "model": block["to"].get("model", self.message["model"])}
+            self._message_hook({**message, "content": []})
+            self.message = message
         self._blocks.append(block)
         self._parts.append({})
 

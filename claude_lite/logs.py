@@ -98,8 +98,8 @@ class CallLog:
                 "operation": self._operation,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
-                **_head_fields(head),
                 **(_error_fields(error) if error else {}),
+                **_head_fields(head),  # last: what a stream was left with may be another call's
                 **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
                 **_usage_fields(result, whole=not left),
             }

@@ -171,7 +171,7 @@ class Result(Model):
 
         try:
             return structure(deepcopy(dict(data)), cls)
-        except StructureError as error:
+        except (StructureError, TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"this is no {cls.__name__}: {error}") from None
 
     @property

@@ -38,6 +38,7 @@ from claude_lite import (
     ClaudeError,
     Client,
     ConnectionFailed,
+    NotFound,
     RetryLater,
     StreamInterrupted,
     TimedOut,
@@ -260,6 +261,17 @@ def test_every_stream_ends_in_one_call_event(colour, way):
     assert call["error_type"] == types[way]
     assert call.get("input_tokens") == (None if way == "failure" else 21)
     assert "output_tokens" not in call
+
+
+def test_what_a_stream_is_left_with_is_another_calls():
+    """Where another call's error ends the block, the event has the stream's own ids and status."""
+    heard = Heard()
+    made = client("sync", stream(START, BLOCK, HEL, HEL), observe=heard)
+    with suppress(NotFound), made.messages.stream(**HELLO):
+        raise NotFound(status=404, request_id="req_other")
+    (call,) = heard.of("call")
+    assert (call["status"], call["request_id"]) == (200, "req_1")
+    assert call["error_type"] == "NotFound"
 
 
 def test_a_deferred_call_is_an_end():

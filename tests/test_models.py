@@ -342,5 +342,6 @@ def test_a_result_comes_back_from_a_queue():
     assert twin == made
     data["content"].clear()
     assert twin == made
-    with pytest.raises(UsageError, match="no Message"):
-        type(made).from_dict({"content": "text"})
+    for wrong in ({"content": "text"}, None, "text", [1]):
+        with pytest.raises(UsageError, match="no Message"):
+            type(made).from_dict(wrong)

@@ -14,6 +14,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import ECONNRESET
 from functools import lru_cache, partial
 from math import inf
 from os import getpid
@@ -207,6 +208,9 @@ class _Connector(aiohttp.TCPConnector):
             return await super()._wrap_create_connection(*args, **options)
         options.pop("server_hostname", None)
         tcp, _ = await super()._wrap_create_connection(asyncio.Protocol, **options)
+        if tcp.is_closing():  # uvloop's TLS would fail where nobody hears of it
+            closed = ConnectionResetError(ECONNRESET, "closed before TLS")
+            raise options["client_error"](options["req"].connection_key, closed)
         made: Any = await self._start_tls_connection(
             tcp, options["req"], options["timeout"], options["client_error"]
         )

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from errno import ECONNRESET
 from itertools import chain, zip_longest
 from math import inf
 from typing import Any, Final, TypeVar
@@ -91,6 +92,7 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
             to = f"{route.host}:{route.port}"
             transport.write(opening(Request("CONNECT", "", {}), to, to, route.proxy.credential))
             await tunnel.opened()
+        _check_open(transport)
         protocol = make()
         protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
         secure = await loop.start_tls(transport, protocol, tls, server_hostname=route.server_name)
@@ -99,6 +101,11 @@ async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext 
         transport.abort()
         raise
     return protocol
+
+
+def _check_open(transport: asyncio.BaseTransport) -> None:
+    if transport.is_closing():  # uvloop's TLS would fail where nobody hears of it
+        raise ConnectionResetError(ECONNRESET, "closed before TLS")
 
 
 # TCP
