@@ -98,8 +98,8 @@ class CallLog:
                 "operation": self._operation,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
-                **(_error_fields(error) if error else {}),
-                **_head_fields(head),  # last: what a stream was left with may be another call's
+                **_head_fields(head),
+                **(_error_fields(error, ours=not left) if error else {}),
                 **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
                 **_usage_fields(result, whole=not left),
             }
@@ -214,9 +214,12 @@ def _head_fields(head: Response | None) -> dict[str, Any]:
     return _known({"status": head.status, **ids, **limits})
 
 
-def _error_fields(error: BaseException) -> dict[str, Any]:
-    """What is logged of an error: its class and ids, not its message, which may quote a body."""
-    if not isinstance(error, ClaudeError):
+def _error_fields(error: BaseException, *, ours: bool = True) -> dict[str, Any]:
+    """What is logged of an error: its class and ids, not its message, which may quote a body.
+
+    One that is not *ours*, with which a stream was left, may be another call's, and has its ids.
+    """
+    if not (ours and isinstance(error, ClaudeError)):
         return {"error_type": type(error).__name__}
     return _known(
         {
