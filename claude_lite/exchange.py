@@ -275,8 +275,8 @@ class Exchange(Generic[R]):
 
     def _log_attempt(self, error: ClaudeError | None, retry_in: float | None = None) -> None:
         if self._log is not None:
-            self._log.attempt(self.attempts, self.head, error, retry_in)
+            self._log.attempt(self.attempts, self.head, error, retry_in, self._secrets)
 
     def _log_end(self, result: object, error: BaseException | None = None) -> None:
         if self._log is not None:
-            self._log.end(self.attempts, self.head, result, error)
+            self._log.end(self.attempts, self.head, result, error, self._secrets)

@@ -15,10 +15,11 @@ This module configures nothing. Where nobody listens, nothing is put together.
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
+from claude_lite.scrubbing import without
 from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Observer = Callable[[str, Mapping[str, Any]], None]
 """Called with an event's name and fields, on the thread or loop of the call."""
+
+Secrets = Callable[[], Iterable[str]]
+"""What must not be in an event: a server may write what it was sent into its headers."""
 
 Fields = Mapping[str, Any]
 Report = Callable[[str, str, Callable[[], Fields]], None]
@@ -61,7 +65,12 @@ class CallLog:
             self._ttft = self._clock() - self._started
 
     def attempt(
-        self, number: int, head: Response | None, error: ClaudeError | None, retry_in: float | None
+        self,
+        number: int,
+        head: Response | None,
+        error: ClaudeError | None,
+        retry_in: float | None,
+        secrets: Secrets,
     ) -> None:
         """Report an attempt, and in how many seconds the next one comes, if one does."""
         now = self._clock()
@@ -71,7 +80,7 @@ class CallLog:
                 "operation": self._operation,
                 "attempt": number,
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
-                **_head_fields(head),
+                **without(_head_fields(head), secrets()),
                 **(_error_fields(error) if error else {}),
                 **_known({"retry_in": retry_in and round(retry_in, 3)}),
             }
@@ -84,6 +93,7 @@ class CallLog:
         head: Response | None,
         result: object,
         error: BaseException | None,
+        secrets: Secrets,
         *,
         left: bool = False,
     ) -> None:
@@ -98,7 +108,7 @@ class CallLog:
                 "operation": self._operation,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
-                **_head_fields(head),
+                **without(_head_fields(head), secrets()),
                 **(_error_fields(error, ours=not left) if error else {}),
                 **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
                 **_usage_fields(result, whole=not left),

@@ -1,4 +1,4 @@
-"""Errors without our secrets: a server, or a proxy, may quote what it was sent."""
+"""What others wrote without our secrets: a server, or a proxy, may quote what it was sent."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,11 +11,16 @@ def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
     """Take *secrets* out of what others wrote into *error*."""
     error.__context__ = None  # of a parser, it would hold all that came
     said = {f: getattr(error, f) for f in error.FIELDS}
-    clean = said
-    for secret in secrets:
-        clean = _without(clean, secret)
+    clean = without(said, secrets)
     if clean != said:
         error.amend(**clean)
+
+
+def without(value: Any, secrets: Iterable[str]) -> Any:
+    """*value*, plain data, without *secrets*."""
+    for secret in secrets:
+        value = _without(value, secret)
+    return value
 
 
 def _without(value: Any, secret: str) -> Any:

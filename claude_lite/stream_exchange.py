@@ -174,7 +174,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if self._decoder.complete or error is not None:
             self._log_end(result, error)
         else:
-            self._log.end(self.attempts, self.head, result, left, left=True)
+            secrets = self._secrets
+            self._log.end(self.attempts, self.head, result, left, secrets, left=True)
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:

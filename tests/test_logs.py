@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 import structlog
+from attrs import evolve
 from driving import (
     API,
     BLOCK,
@@ -48,6 +49,7 @@ from claude_lite import (
     standard,
 )
 from claude_lite.exchange import Exchange
+from claude_lite.wire import MASK
 
 KEYS = {
     "operation",
@@ -272,6 +274,19 @@ def test_what_a_stream_is_left_with_is_another_calls():
     (call,) = heard.of("call")
     assert (call["status"], call["request_id"]) == (200, "req_1")
     assert call["error_type"] == "NotFound"
+
+
+@pytest.mark.parametrize("status", [200, 429])
+def test_headers_that_quote_the_key_are_logged_without_it(status):
+    """A gateway that writes the key into an id or a rate limit does not write it into the log."""
+    headers = {"request-id": f"req {KEY}", "anthropic-ratelimit-odd": KEY}
+    given = answer(status=status)
+    given = evolve(given, headers={**given.headers, **headers})
+    heard, _ = observed(UNARY["create"], given, retry=never())
+    assert [name for name, _ in heard] == ["claude_lite.attempt", "claude_lite.call"]
+    for _, fields in heard:
+        assert fields["ratelimit_odd"] == MASK
+        assert KEY not in repr(fields)
 
 
 def test_a_deferred_call_is_an_end():
