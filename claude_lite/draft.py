@@ -124,9 +124,8 @@ class Draft:
             )
         block = event["content_block"]
         if block["type"] == "fallback":  # from here on it is another model's
-            message = {**self.message, "model": block["to"].get("model", self.message["model"])}
-            self._message_hook({**message, "content": []})
-            self.message = message
+            model = block["to"].get("model", self.message["model"])
+            self._replace({**self.message, "model": model})
         self._blocks.append(block)
         self._parts.append({})
 
@@ -177,6 +176,10 @@ class Draft:
         for key, value in (event.get("usage") or {}).items():
             if value is not None or key not in message["usage"]:
                 message["usage"][key] = value
+        self._replace(message)
+
+    def _replace(self, message: dict[str, Any]) -> None:
+        """Go on with a message that has changed, if it has kept its shape."""
         self._message_hook({**message, "content": []})
         self.message = message
 

@@ -167,11 +167,11 @@ class Result(Model):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The result whose `to_dict` is *data*, from a queue, say; raises `UsageError`."""
-        from claude_lite.codec import StructureError, structure  # noqa: PLC0415  # it builds on this
+        from claude_lite.codec import structure  # noqa: PLC0415  # it builds on this
 
         try:
             return structure(deepcopy(dict(data)), cls)
-        except (StructureError, TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"this is no {cls.__name__}: {error}") from None
 
     @property

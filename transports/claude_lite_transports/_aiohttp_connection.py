@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from claude_lite_transports._http1 import REFUSED
 from claude_lite_transports._read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
-_REFUSED: Final = 400  # from this status on, the status says it all, whatever ends the body
 
 
 class Handler(ResponseHandler, asyncio.BufferedProtocol):
@@ -92,7 +92,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._parse()
         body = self._payload
-        if exc is not None and body is not None and not body.is_eof() and self._status < _REFUSED:
+        if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:
             body.set_exception(aiohttp.ClientPayloadError())  # aiohttp takes it for the body's end
         super().connection_lost(exc)
 

@@ -23,12 +23,11 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Request
-from claude_lite_transports._http1 import head_too_long, too_many_headers
+from claude_lite_transports._http1 import REFUSED, head_too_long, too_many_headers
 
 _CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
-_REFUSED: Final = 400  # from this status on, the status says it all, whatever ends the body
 
 _MAX_NAMES: Final = 512
 _MANY: Final = 1024
@@ -153,7 +152,7 @@ class Incoming:
 
     def lose(self, cause: OSError | None = None) -> None:
         """Take the loss of the connection; after a refusal it may be the end of the body."""
-        if self._until_end and self.status >= _REFUSED and self.error is None:
+        if self._until_end and self.status >= REFUSED and self.error is None:
             self.end()
         elif self.status:
             self.fail(StreamInterrupted("the reply broke off"), cause)

@@ -35,7 +35,7 @@ _CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
-_REFUSED: Final = 400  # from this status on, the status says it all
+REFUSED: Final = 400  # from this status on, the status says it all, whatever ends the body
 
 
 def opening(
@@ -110,7 +110,7 @@ class Reply:
     @property
     def is_refusal(self) -> bool:
         """Whether it is an error whose body ends with the connection, however that ends."""
-        return self.status >= _REFUSED and self.length is None and not self._chunked
+        return self.status >= REFUSED and self.length is None and not self._chunked
 
     def receive(self, data: bytes) -> None:
         """Take what arrived; b"" is the end of the connection. Raises nothing."""
