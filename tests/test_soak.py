@@ -16,7 +16,8 @@ import pytest
 from claude_lite import Overloaded, Request, StreamInterrupted
 from claude_lite.emulator import Emulator, ledger, message_hash
 from claude_lite.emulator.server import serve
-from claude_lite.faults import REMEMBERED, FaultScript
+from claude_lite.faults import FaultScript
+from claude_lite.faults.script import REMEMBERED
 
 ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():

@@ -22,7 +22,7 @@ from claude_lite.emulator.problems import Problem
 from claude_lite.emulator.prompts import Prompt, read_prompt
 from claude_lite.emulator.routing import Call
 from claude_lite.emulator.world import World
-from claude_lite.error_bodies import ERRORS
+from claude_lite.faults.error_bodies import ERRORS
 
 CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
 NOT_IN_BATCHES: Final = ("stream", "speed", "thread")

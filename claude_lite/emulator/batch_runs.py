@@ -13,7 +13,7 @@ from attrs import define, frozen
 
 from claude_lite.emulator.blobs import Blob
 from claude_lite.emulator.routing import Call
-from claude_lite.plain import RATE, SECONDS, checked
+from claude_lite.faults.reading import RATE, SECONDS, checked
 
 if TYPE_CHECKING:
     from array import array

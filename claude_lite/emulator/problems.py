@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from claude_lite.error_bodies import error_response
+from claude_lite.faults.error_bodies import error_response
 from claude_lite.wire import Response
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define, frozen
 
 from claude_lite.emulator.problems import Problem
-from claude_lite.plain import POSITIVE, checked, read
+from claude_lite.faults.reading import POSITIVE, checked, read
 
 MINUTE: Final = 60.0
 

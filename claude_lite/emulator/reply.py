@@ -7,7 +7,7 @@ never needs to know what caused them.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from claude_lite.tampering import End, Step
+from claude_lite.faults.tampering import End, Step
 from claude_lite.wire import Response, Sleep
 
 

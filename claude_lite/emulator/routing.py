@@ -11,7 +11,7 @@ import orjson
 from attrs import frozen
 
 from claude_lite.emulator.problems import Problem
-from claude_lite.tampering import EVENT_STREAM
+from claude_lite.faults.tampering import EVENT_STREAM
 from claude_lite.wire import BodySource, Response, Sleep
 
 MEBIBYTE: Final = 1024 * 1024

@@ -21,7 +21,7 @@ from typing import Any, Final, cast
 from claude_lite.emulator.http1 import BadRequest, Received, RequestReader, head
 from claude_lite.emulator.reply import Reply
 from claude_lite.emulator.service import Emulator
-from claude_lite.tampering import End
+from claude_lite.faults.tampering import End
 from claude_lite.wire import Request, Sleep
 
 __all__ = ["emulator_server", "run", "serve"]

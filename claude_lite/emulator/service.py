@@ -33,9 +33,9 @@ from claude_lite.emulator.routing import Answer, Call, Refuse, Route, Router
 from claude_lite.emulator.skills import Skills
 from claude_lite.emulator.workspaces import Workspaces
 from claude_lite.emulator.world import World
-from claude_lite.faults import FaultScript
-from claude_lite.plain import read
-from claude_lite.tampering import End, Step, Tamper
+from claude_lite.faults.reading import read
+from claude_lite.faults.script import FaultScript
+from claude_lite.faults.tampering import End, Step, Tamper
 from claude_lite.wire import BodySource, Request, Response, Sleep
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

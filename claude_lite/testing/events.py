@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from claude_lite.error_bodies import ERRORS, error_response
+from claude_lite.faults.error_bodies import ERRORS, error_response
 
 __all__ = ["error_event", "error_response", "message", "message_stream", "sse", "tool_use"]
 

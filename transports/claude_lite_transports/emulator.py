@@ -17,7 +17,7 @@ from typing import Any
 from attrs import evolve
 
 from claude_lite.emulator import Emulator, Reply
-from claude_lite.faults import End
+from claude_lite.faults.script import End
 from claude_lite.wire import AsyncHead, Head, Request, Response, Sleep
 from claude_lite_transports._patience import LONGEST, Body, Patience
 

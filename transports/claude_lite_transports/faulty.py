@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import evolve, frozen
 
-from claude_lite.faults import End, Fault, FaultScript, Step, Tamper
+from claude_lite.faults.script import End, Fault, FaultScript, Step, Tamper
 from claude_lite.wire import (
     AsyncHead,
     AsyncTransport,

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final, Literal
 import orjson
 from attrs import evolve, frozen
 
-from claude_lite.error_bodies import ERRORS, error_response
 from claude_lite.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -22,7 +21,8 @@ from claude_lite.errors import (
     TimedOut,
     TransportError,
 )
-from claude_lite.plain import (
+from claude_lite.faults.error_bodies import ERRORS, error_response
+from claude_lite.faults.reading import (
     BODY,
     COUNT,
     HEADERS,

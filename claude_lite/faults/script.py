@@ -50,8 +50,18 @@ import orjson
 from attrs import frozen
 
 from claude_lite.errors import UsageError
-from claude_lite.plain import COUNT, FLAG, HEADERS, PLACES, POSITIVE, SHARE, TEXT, checked, read
-from claude_lite.tampering import KINDS, End, Fault, Placed, Step, Tamper
+from claude_lite.faults.reading import (
+    COUNT,
+    FLAG,
+    HEADERS,
+    PLACES,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    checked,
+    read,
+)
+from claude_lite.faults.tampering import KINDS, End, Fault, Placed, Step, Tamper
 from claude_lite.wire import Request
 
 __all__ = ["End", "Fault", "FaultScript", "Rule", "Selector", "Step", "Tamper"]
