@@ -71,7 +71,8 @@ class Server:
 
 def serve() -> None:
     """Serve the emulator until the standard input ends; print the URL, and then the counts."""
-    from claude_lite.emulator import Emulator, server
+    from claude_lite.emulator import Emulator
+    from claude_lite.emulator.serving import server
     from claude_lite.faults import FaultScript
 
     script = FaultScript(RULES)

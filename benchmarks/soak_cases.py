@@ -15,7 +15,8 @@ from attrs import frozen
 from benchmarks.answers import MODEL
 from claude_lite import CountTokens, CreateMessage, Operation, StreamMessage
 from claude_lite.catalog import ListModels
-from claude_lite.emulator import message_hash, tokens
+from claude_lite.emulator import message_hash
+from claude_lite.emulator.answers import tokens
 from claude_lite.files import UploadFile
 
 HEADER: Final = "x-soak"

@@ -278,7 +278,7 @@ def _message(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from claude_lite.emulator import server  # noqa: PLC0415  # it brings asyncio along
+    from claude_lite.emulator.serving import server  # noqa: PLC0415  # it brings asyncio along
 
     def announce(url: str) -> None:
         show("The emulator is up; end it with Ctrl-C. To use it:\n")

@@ -37,7 +37,7 @@ from claude_lite.batches import CreateBatch
 from claude_lite.batching import BatchJob
 from claude_lite.bulk import Item, run
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.http1 import RequestReader, head
+from claude_lite.emulator.serving.http1 import RequestReader, head
 from claude_lite.files import DownloadFile
 from claude_lite.retry import budget_for
 from claude_lite.wire import Request

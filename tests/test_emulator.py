@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from claude_lite.emulator import MODELS, Emulator, message_hash
-from claude_lite.emulator.problems import Problem
-from claude_lite.emulator.routing import Answer, Route, Router
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.routing import Answer, Route, Router
 from claude_lite.errors import ConnectionFailed, ConnectionLost, StreamInterrupted, UsageError
 from claude_lite.wire import Request, Response, Sleep
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from claude_lite import Client
 from claude_lite.batches import BatchResults, CreateBatch, RetrieveBatch
 from claude_lite.emulator import Emulator, message_hash
-from claude_lite.emulator.blobs import Blob
-from claude_lite.emulator.json_array import split
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.reading.blobs import Blob
+from claude_lite.emulator.reading.json_array import split
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
 

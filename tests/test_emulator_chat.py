@@ -8,7 +8,7 @@ from emulated import Api, message
 
 from claude_lite import AsyncClient, AuthenticationFailed, Client, InvalidRequest, never
 from claude_lite.emulator import Emulator, message_hash
-from claude_lite.emulator.chat_requests import MAX_TOKENS, read_chat
+from claude_lite.emulator.reading.chat_requests import MAX_TOKENS, read_chat
 from claude_lite.wire import Request, Sleep
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from claude_lite import AsyncClient, Client
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.blobs import PIECE, Blob, Spool
-from claude_lite.emulator.forms import read_form
-from claude_lite.emulator.http1 import HELD, RequestReader
-from claude_lite.emulator.problems import Problem
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.reading.blobs import PIECE, Blob, Spool
+from claude_lite.emulator.reading.forms import read_form
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.serving import emulator_server
+from claude_lite.emulator.serving.http1 import HELD, RequestReader
 from claude_lite.files import DeleteFile, DownloadFile, ListFiles, UploadFile
 from claude_lite.wire import Request
 
@@ -402,7 +402,7 @@ def high_water(pid):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-SERVE = "from claude_lite.emulator.server import run; run(announce=lambda u: print(u, flush=True))"
+SERVE = "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")

@@ -9,7 +9,7 @@ from emulated import Api, message
 
 from claude_lite import Client
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.usage import REMEMBERED, Usage
+from claude_lite.emulator.state.usage import REMEMBERED, Usage
 from claude_lite.reports import MessagesUsageReport
 from claude_lite_transports.emulator import EmulatorTransport
 

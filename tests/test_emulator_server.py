@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite.emulator import Emulator, Reply, message_hash
-from claude_lite.emulator.http1 import BadRequest, RequestReader
-from claude_lite.emulator.server import emulator_server, serve
+from claude_lite.emulator.serving import emulator_server, serve
+from claude_lite.emulator.serving.http1 import BadRequest, RequestReader
 from claude_lite.wire import Response
 
 HEADERS = {"x-api-key": "canary", "anthropic-version": "2023-06-01"}
@@ -446,7 +446,7 @@ def test_ipv6_urls_have_brackets():
 def test_run_ends_cleanly_by_a_signal(number):
     """It announces the URL, serves, and on a signal ends with status 0 and no noise."""
     code = (
-        "from claude_lite.emulator.server import run; run(announce=lambda u: print(u, flush=True))"
+        "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
     )
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code]
     with subprocess.Popen(  # noqa: S603  # our own code

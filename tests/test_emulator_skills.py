@@ -8,7 +8,7 @@ from emulated import API, Api, form, message
 
 from claude_lite import Client
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.skills import CreateSkill, DownloadSkillVersion
 
 LEGACY = ["skills-2025-10-02"]

@@ -3,7 +3,7 @@
 import pytest
 from emulated import Api, message
 
-from claude_lite.emulator.threads import REMEMBERED, Threads
+from claude_lite.emulator.state.threads import REMEMBERED, Threads
 
 BETAS = ["message-threads-2026-08-12"]
 CREATE = "beta.messages.create"

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 
 TESTS = Path(__file__).parent
 OPERATIONS = orjson.loads((TESTS / "data/api/operations.json").read_bytes())["operations"]

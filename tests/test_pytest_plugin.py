@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 
 pytest_plugins = ["pytester"]
 

@@ -11,7 +11,7 @@ from claude_lite import __all__ as exported
 from claude_lite import errors
 from claude_lite.cli import parser
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]

@@ -17,7 +17,7 @@ from claude_lite import (
     never,
 )
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport

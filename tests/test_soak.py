@@ -15,7 +15,7 @@ import pytest
 
 from claude_lite import Overloaded, Request, StreamInterrupted
 from claude_lite.emulator import Emulator, ledger, message_hash
-from claude_lite.emulator.server import serve
+from claude_lite.emulator.serving import serve
 from claude_lite.faults import FaultScript
 from claude_lite.faults.script import REMEMBERED
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import AsyncClient, Client, Overloaded, StreamTruncated, never
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import ConnectionFailed, ConnectionLost, RateLimited
 from claude_lite.testing import (
     AsyncStubTransport,

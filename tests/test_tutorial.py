@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.testing import CASES
 
 pytest_plugins = ["pytester"]

@@ -10,7 +10,7 @@ import vcr as vcrpy
 from recordings import CANARY, EVENTS, leaking, record, run, steps, zipped
 from scripted import ask
 
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request, Response
 from claude_lite_transports._redaction import Redactor

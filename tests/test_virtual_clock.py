@@ -10,7 +10,7 @@ import pytest
 
 from claude_lite import AsyncClient, Client
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.testing import (
     AsyncStubTransport,
     StubTransport,

@@ -13,26 +13,26 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import evolve
 
-from claude_lite.emulator.batch_runs import BatchPace
-from claude_lite.emulator.batches import Batches
-from claude_lite.emulator.blobs import Blob
-from claude_lite.emulator.catalogue import MODELS
-from claude_lite.emulator.chat import ChatCompletions
-from claude_lite.emulator.completions import Completions
-from claude_lite.emulator.credentials import Credentials
-from claude_lite.emulator.files import Files
 from claude_lite.emulator.ledger import Entry, Ledger, Requests
-from claude_lite.emulator.messages import Messages
-from claude_lite.emulator.models import Models
-from claude_lite.emulator.organization import Organization
-from claude_lite.emulator.problems import Problem
+from claude_lite.emulator.reading.blobs import Blob
+from claude_lite.emulator.reading.catalogue import MODELS
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.request_headers import read_betas, read_version, read_workspace
+from claude_lite.emulator.reading.routing import Answer, Call, Refuse, Route, Router
 from claude_lite.emulator.reply import Reply
-from claude_lite.emulator.reports import Reports
-from claude_lite.emulator.request_headers import read_betas, read_version, read_workspace
-from claude_lite.emulator.routing import Answer, Call, Refuse, Route, Router
-from claude_lite.emulator.skills import Skills
-from claude_lite.emulator.workspaces import Workspaces
-from claude_lite.emulator.world import World
+from claude_lite.emulator.routes.batches import Batches
+from claude_lite.emulator.routes.chat import ChatCompletions
+from claude_lite.emulator.routes.completions import Completions
+from claude_lite.emulator.routes.files import Files
+from claude_lite.emulator.routes.messages import Messages
+from claude_lite.emulator.routes.models import Models
+from claude_lite.emulator.routes.organization import Organization
+from claude_lite.emulator.routes.reports import Reports
+from claude_lite.emulator.routes.skills import Skills
+from claude_lite.emulator.routes.workspaces import Workspaces
+from claude_lite.emulator.state.batch_runs import BatchPace
+from claude_lite.emulator.state.credentials import Credentials
+from claude_lite.emulator.state.world import World
 from claude_lite.faults.reading import read
 from claude_lite.faults.script import FaultScript
 from claude_lite.faults.tampering import End, Step, Tamper

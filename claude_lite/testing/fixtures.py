@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 from claude_lite.client import AsyncClient, Client
 from claude_lite.config import Options
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.server import emulator_server
+from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.link import Link
 from claude_lite.retry import refill_budgets

@@ -1,0 +1,187 @@
+"""What the emulator answers: blocks made from the prompt alone, cut where the request says so.
+
+The first text reads `Echo <hash>: <prompt>`, then what tools returned, then filler. Whether
+the answer is streamed is nobody's business here.
+"""
+
+import base64
+import random
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+from attrs import evolve
+
+from claude_lite.emulator.answers.blocks import Block, Draft, NewId, Save, json_text
+from claude_lite.emulator.answers.code_runs import code_runs
+from claude_lite.emulator.answers.schema_values import value_for
+from claude_lite.emulator.answers.tokens import PER_TOKEN, of_text
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.prompts import Prompt
+
+ECHOED: Final = 200  # characters of a prompt, and of each tool result
+THOUGHTS: Final = 48  # tokens
+WORDS: Final = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour")
+
+INPUTS: Final[Mapping[str, Mapping[str, Any]]] = {  # of tools whose schema is the API's, by type
+    "bash_": {"command": "echo hello"},
+    "computer_": {"action": "screenshot"},
+    "memory_": {"command": "view", "path": "/memories"},
+    "text_editor_": {"command": "view", "path": "/"},
+}
+
+
+class Filler:
+    """An endless text of the emulator's own, to bring answers to length.
+
+    It is written once; slices of it are cheap.
+    """
+
+    def __init__(self, seed: int) -> None:
+        words = random.Random(seed).choices(WORDS, k=1500)  # noqa: S311  # repeatable
+        self._text = " ".join(words) + " "
+
+    def text(self, start: int, length: int) -> str:
+        """Cut *length* characters out, from anywhere."""
+        start %= len(self._text)
+        times = (start + length) // len(self._text) + 1
+        return (self._text * times)[start : start + length]
+
+
+def compose(
+    body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None = None
+) -> Draft:
+    """Answer a valid request; *save* keeps the files that tools make, and returns their ids."""
+    if prompt.has("refuse"):
+        category = prompt.values("refuse")[0] or None
+        explanation = "This request was declined by a safety classifier."
+        details = {"type": "refusal", "category": category, "explanation": explanation}
+        return Draft((), "refusal", stop_details=details)
+    blocks = tuple(_blocks(body, prompt, filler, new_id, save))
+    reason = "end_turn"
+    if any(block.kind == "tool_use" for block in blocks):
+        reason = "tool_use"
+    elif blocks and blocks[-1].kind == "server_tool_use":
+        reason = "pause_turn"
+    draft = Draft(blocks, reason, searches=int(reason == "pause_turn"))
+    draft = _limited(_stopped(draft, body.get("stop_sequences", ())), body["max_tokens"])
+    forced = next(iter(prompt.values("stop")), None)
+    return evolve(draft, stop_reason=forced) if forced else draft
+
+
+def _blocks(
+    body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None
+) -> Iterator[Block]:
+    seed = int(prompt.hash, 16)
+    if _thinks(body, prompt):
+        yield _thought(body, filler.text(seed, THOUGHTS * PER_TOKEN - seed % 64))
+    if save is not None and prompt.has("file"):
+        yield from code_runs(body, prompt, new_id, save)
+    if prompt.has("pause"):
+        value = {"query": _echo(prompt, 60)}
+        fields = {"id": new_id("srvtoolu_01"), "name": "web_search"}
+        yield Block("server_tool_use", json_text(value), fields, value)
+        return
+    calls = _calls(body, prompt)
+    if calls and body.get("tool_choice", {}).get("type") in ("any", "tool"):
+        pass  # a call that is forced comes without a word
+    elif schema := _output_schema(body):
+        value = value_for(schema, _echo(prompt, 60), seed)
+        yield Block("text", orjson.dumps(value).decode())
+        return
+    else:
+        yield Block("text", _text(prompt, filler, seed))
+    for number, tool in enumerate(calls):
+        value = _input(tool, _echo(prompt, 60), seed + number)
+        fields = {"id": new_id("toolu_01"), "name": tool["name"]}
+        yield Block("tool_use", json_text(value), fields, value)
+
+
+def _echo(prompt: Prompt, most: int) -> str:
+    said = [prompt.text[:most]] if prompt.text else []
+    said += [f'The tool returned "{result[:most]}".' for result in prompt.results]
+    return f"Echo {prompt.hash}: {' '.join(said) or '(no text)'}"
+
+
+def _text(prompt: Prompt, filler: Filler, seed: int) -> str:
+    echo = _echo(prompt, ECHOED)
+    wanted = [int(value) for value in prompt.values("tokens") if value.isdecimal()]
+    length = wanted[0] * PER_TOKEN if wanted else len(echo) + 32 + seed % 128
+    return f"{echo} {filler.text(seed, max(0, length - len(echo) - 1))}"[:length].rstrip() or "."
+
+
+def _thinks(body: Mapping[str, Any], prompt: Prompt) -> bool:
+    kind = body.get("thinking", {}).get("type", "disabled")
+    return kind in ("enabled", "adaptive") or (kind == "between_tools" and bool(prompt.results))
+
+
+def _thought(body: Mapping[str, Any], text: str) -> Block:
+    signature = base64.b64encode(blake2b(text.encode(), digest_size=48).digest()).decode()
+    hidden = body["thinking"].get("display") == "omitted"
+    return Block("thinking", text, {"signature": signature}, hidden=hidden)
+
+
+def _calls(body: Mapping[str, Any], prompt: Prompt) -> list[Mapping[str, Any]]:
+    """List the tools to call: those of the controls, or one if the request demands it."""
+    choice = body.get("tool_choice", {"type": "auto"})
+    tools = {tool["name"]: tool for tool in body.get("tools", ()) if _is_callable(tool)}
+    if not tools or choice["type"] == "none":
+        return []
+    first = next(iter(tools))
+    names = [name or first for name in prompt.values("tool")]
+    if choice["type"] == "tool":
+        names = [choice["name"]]
+    elif choice["type"] == "any":
+        names = names or [first]
+    if choice.get("disable_parallel_tool_use"):
+        names = names[:1]
+    return [tools[name] for name in names if name in tools]
+
+
+def _is_callable(tool: Mapping[str, Any]) -> bool:
+    """Whether it is the caller who runs the tool."""
+    ours = ("web_", "code_execution", "tool_search", "mcp_")
+    return "name" in tool and not (tool.get("type") or "").startswith(ours)
+
+
+def _input(tool: Mapping[str, Any], text: str, seed: int) -> dict[str, Any]:
+    for prefix, value in INPUTS.items():
+        if (tool.get("type") or "").startswith(prefix):
+            return dict(value)
+    try:
+        value = value_for(tool.get("input_schema", {"type": "object"}), text, seed)
+    except Problem:  # a model makes do with any schema
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _output_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    wanted = body.get("output_config", {}).get("format") or body.get("output_format")
+    return wanted["schema"] if wanted else None
+
+
+def _stopped(draft: Draft, sequences: list[str]) -> Draft:
+    """Cut the answer before the first stop sequence in its text."""
+    for i, block in enumerate(draft.blocks):
+        found = {
+            block.body.find(s): s for s in sequences if block.kind == "text" and s in block.body
+        }
+        if found:
+            place, sequence = min(found.items())
+            kept = (*draft.blocks[:i], evolve(block, body=block.body[:place]))
+            return evolve(draft, blocks=kept, stop_reason="stop_sequence", stop_sequence=sequence)
+    return draft
+
+
+def _limited(draft: Draft, most: int) -> Draft:
+    """Cut the answer after *most* tokens, be it in the middle of a tool's input."""
+    left = most
+    for i, block in enumerate(draft.blocks):
+        tokens = of_text(block.body)
+        if tokens > left:
+            cut = (evolve(block, body=block.body[: left * PER_TOKEN]),) if left else ()
+            kept = (*draft.blocks[:i], *cut)
+            return evolve(draft, blocks=kept, stop_reason="max_tokens", stop_sequence=None)
+        left -= tokens
+    return draft

@@ -1,0 +1,97 @@
+"""A message as server-sent events, in the API's shapes and order: each event is one chunk."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from claude_lite.emulator.answers.blocks import Block, Draft
+from claude_lite.wire import Sleep
+
+PIECES: Final = (4, 12, 8, 20, 8, 16)  # characters a delta, over and over
+DELTAS: Final = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
+INPUT: Final = ("input_json_delta", "partial_json")
+PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
+
+
+def stream(
+    message: Mapping[str, Any], draft: Draft, seconds_per_character: float = 0.0
+) -> Iterator[bytes | Sleep]:
+    """Tell *message*, whose content is *draft*, event by event."""
+    yield _event({"type": "message_start", "message": _beginning(message)})
+    for index, block in enumerate(draft.blocks):
+        yield _event(
+            {"type": "content_block_start", "index": index, "content_block": block.start()}
+        )
+        if index == 0:
+            yield PING
+        for delta, text in _deltas(block):
+            if seconds_per_character:
+                yield Sleep(len(text) * seconds_per_character)
+            yield b"%b%d%b" % (_DELTA, index, delta)
+        yield _event({"type": "content_block_stop", "index": index})
+    yield _event(_delta(message))
+    yield _event({"type": "message_stop"})
+
+
+_DELTA: Final = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
+
+
+def _event(data: Mapping[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (data["type"].encode(), orjson.dumps(data))
+
+
+def _deltas(block: Block) -> Iterator[tuple[bytes, str]]:
+    """Yield the ends of delta events, and the text that each of them brings."""
+    if not block.is_call and block.kind not in DELTAS:
+        return  # it came whole
+    kind, key = INPUT if block.is_call else DELTAS[block.kind]
+    before = f',"delta":{{"type":"{kind}","{key}":'.encode()
+    if block.is_call:  # the API's first piece of an input is empty
+        yield before + b'""}}\n\n', ""
+    for piece in pieces(block.shown):
+        yield b"%b%b}}\n\n" % (before, orjson.dumps(piece)), piece
+    if "signature" in block.fields:
+        delta = {"type": "signature_delta", "signature": block.fields["signature"]}
+        yield b',"delta":%b}\n\n' % orjson.dumps(delta), ""
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Cut a text as a stream brings it."""
+    start = number = 0
+    while start < len(text):
+        size = PIECES[number % len(PIECES)]
+        yield text[start : start + size]
+        start += size
+        number += 1
+
+
+def _beginning(message: Mapping[str, Any]) -> dict[str, Any]:
+    usage = {
+        **message["usage"],
+        "output_tokens": 1,
+        "output_tokens_details": {"thinking_tokens": 0},
+        "server_tool_use": None,
+    }
+    ends = {"stop_reason": None, "stop_sequence": None, "stop_details": None, "container": None}
+    return {**message, "content": [], **ends, "usage": usage}
+
+
+def _delta(message: Mapping[str, Any]) -> dict[str, Any]:
+    ends = ("stop_reason", "stop_sequence", "stop_details", "container")
+    totals = (
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+        "output_tokens_details",
+        "server_tool_use",
+        *(name for name in ("iterations", "fallback_credit") if name in message["usage"]),
+    )
+    beta = {k: message[k] for k in ("context_management",) if k in message}
+    return {
+        "type": "message_delta",
+        "delta": {name: message[name] for name in ends},
+        "usage": {name: message["usage"][name] for name in totals},
+        **beta,
+    }

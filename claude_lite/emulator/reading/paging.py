@@ -1,0 +1,125 @@
+"""Pages of a list, in both of the API's ways: by the ids of neighbours, and by a cursor.
+
+A list is given whole, newest first; its items have an `id`, and for cursors a `serial` that
+grows: a cursor says after which serial to go on, and survives what comes and goes meanwhile.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import parse_qs
+
+from claude_lite.emulator.reading.checks import fail
+
+DEFAULT: Final = 20  # items
+MOST: Final = 1000
+PREFIX: Final = "page_"
+
+Query = Mapping[str, list[str]]
+
+
+class Named(Protocol):
+    """What can be in a list with ids as its cursors."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+
+class Numbered(Named, Protocol):
+    """What can be in a list with a cursor."""
+
+    @property
+    def serial(self) -> int:
+        """What the list is sorted by, the highest first."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
+S = TypeVar("S", bound=Numbered)
+
+
+def read_query(text: str) -> Query:
+    """Parse a query; `name[]` is `name`."""
+    query: dict[str, list[str]] = {}
+    for name, values in parse_qs(text, keep_blank_values=True).items():
+        query.setdefault(name.removesuffix("[]"), []).extend(values)
+    return query
+
+
+def only(query: Query, name: str) -> str | None:
+    """Return the value of a parameter that occurs once; None if it is absent or empty."""
+    return (query.get(name) or [""])[-1] or None
+
+
+def id_page(items: Sequence[N], query: Query, show: Callable[[N], Mapping[str, Any]]) -> Any:
+    """Write the page that `after_id`, `before_id` and `limit` ask for; a `Problem` if not one."""
+    limit = _limit(query)
+    after, before = only(query, "after_id"), only(query, "before_id")
+    if after and before:
+        fail("after_id", "may not be given together with `before_id`")
+    if before:
+        stop = _place(items, "before_id", before)
+        start = max(0, stop - limit)
+        more = start > 0
+    else:
+        start = _place(items, "after_id", after) + 1 if after else 0
+        stop = start + limit
+        more = stop < len(items)
+    shown = items[start:stop]
+    return {
+        "data": [show(item) for item in shown],
+        "has_more": more,
+        "first_id": shown[0].id if shown else None,
+        "last_id": shown[-1].id if shown else None,
+    }
+
+
+def cursor_page(
+    items: Sequence[S], query: Query, show: Callable[[S], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write the page that `page` and `limit` ask for; a `Problem` if there is no such page."""
+    limit = _limit(query)
+    cursor = only(query, "page")
+    if cursor:
+        last = _serial(cursor)
+        items = [item for item in items if item.serial < last]
+    shown = items[:limit]
+    more = len(items) > limit
+    return {
+        "data": [show(item) for item in shown],
+        "next_page": _cursor(shown[-1].serial) if more else None,
+    }
+
+
+def _limit(query: Query) -> int:
+    text = only(query, "limit")
+    if text is None:
+        return DEFAULT
+    if not text.isascii() or not text.isdecimal():
+        fail("limit", "Input should be a valid integer, unable to parse string as an integer")
+    if not 1 <= int(text) <= MOST:
+        bound = "greater than or equal to 1" if int(text) < 1 else f"less than or equal to {MOST}"
+        fail("limit", f"Input should be {bound}")
+    return int(text)
+
+
+def _place(items: Sequence[Named], name: str, wanted: str) -> int:
+    place = next((place for place, item in enumerate(items) if item.id == wanted), None)
+    if place is None:
+        fail(name, f"no such id: {wanted}")
+    return place
+
+
+def _cursor(serial: int) -> str:
+    return PREFIX + base64.urlsafe_b64encode(str(serial).encode()).decode().rstrip("=")
+
+
+def _serial(cursor: str) -> int:
+    text = cursor.removeprefix(PREFIX)
+    try:
+        return int(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        fail("page", "not a page of this list")

@@ -1,0 +1,130 @@
+"""From a method and a path to the function that answers, and what passes between the two.
+
+A route module lists `Route`s; its handlers take a `Call` and return an `Answer` or raise a
+`Problem`. Authentication, versions and faults are the emulator's; handlers see none of it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+from attrs import frozen
+
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.faults.tampering import EVENT_STREAM
+from claude_lite.wire import BodySource, Response, Sleep
+
+MEBIBYTE: Final = 1024 * 1024
+
+Refuse = Callable[[Problem, str], Response]
+
+
+@frozen
+class Call:
+    """A request that found its route: the credential and the version are good."""
+
+    number: int  # of the request, from 1: what ids are made of
+    request_id: str
+    version: str
+    betas: tuple[str, ...]
+    params: Mapping[str, str]  # from the path
+    query: str
+    headers: Mapping[str, str]
+    body: bytes | BodySource
+    workspace_id: str
+    origin: str  # scheme and host that were asked, for URLs in answers
+    api_key_id: str | None = None  # of the credential; None for an admin's
+
+    @property
+    def is_beta(self) -> bool:
+        """Whether any beta was asked for."""
+        return bool(self.betas)
+
+    def json(self) -> dict[str, Any]:
+        """Parse the body; a `Problem` if it is not a JSON object."""
+        body = self.body if isinstance(self.body, bytes) else b"".join(self.body)
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Problem(400, f"The request body is not valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise Problem(400, "Input should be a valid dictionary")
+        return value
+
+
+@frozen
+class Answer:
+    """What a handler returns: a body of `size` bytes, or a stream of nobody knows how many.
+
+    Where the chunks are a tuple, the body is there at once.
+    """
+
+    chunks: Iterable[bytes | Sleep]
+    size: int | None = None
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    delay: float = 0.0  # seconds before the head
+
+    @classmethod
+    def json(cls, value: Any, headers: Mapping[str, str] | None = None, **more: Any) -> "Answer":
+        """Answer with a JSON document."""
+        body = orjson.dumps(value)
+        kind = {"content-type": "application/json"}
+        return cls((body,), len(body), headers={**kind, **(headers or {})}, **more)
+
+    @classmethod
+    def events(cls, chunks: Iterable[bytes | Sleep], headers: Mapping[str, str]) -> "Answer":
+        """Answer with server-sent events."""
+        kind = {"content-type": f"{EVENT_STREAM}; charset=utf-8", "cache-control": "no-cache"}
+        return cls(chunks, headers={**kind, **headers})
+
+
+@frozen
+class Route:
+    """One operation: a path may hold `{name}` segments."""
+
+    method: str
+    path: str
+    handler: Callable[[Call], Answer]
+    most: int = 32 * MEBIBYTE  # bytes of body
+    per_workspace: bool = True  # else per organization, as the admin operations are
+    version: str | None = None  # what is meant where `anthropic-version` may be left out
+    refuse: Refuse = Problem.response  # how a problem is written, given the request's id
+
+
+class Router:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._plain: dict[str, dict[str, Route]] = {}
+        self._patterns: dict[tuple[str, ...], dict[str, Route]] = {}
+        self.most = 0  # bytes of the largest body that any of them takes
+        for route in routes:
+            self.most = max(self.most, route.most)
+            if "{" in route.path:
+                methods = self._patterns.setdefault(tuple(route.path.split("/")), {})
+            else:
+                methods = self._plain.setdefault(route.path, {})
+            methods[route.method] = route
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """Return the route and the values of its `{name}`s; a `Problem` (404, 405) if none."""
+        methods, params = self._methods(path)
+        if not methods:
+            raise Problem(404, "Not found")
+        if method not in methods:
+            raise Problem(405, "Method Not Allowed", headers={"allow": ", ".join(sorted(methods))})
+        return methods[method], params
+
+    def _methods(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+        if path in self._plain:
+            return self._plain[path], {}
+        segments = path.split("/")
+        for pattern, methods in self._patterns.items():
+            if len(pattern) == len(segments) and all(
+                (want.startswith("{") and have) or want == have
+                for want, have in zip(pattern, segments, strict=True)
+            ):
+                names = zip(pattern, segments, strict=True)
+                return methods, {w[1:-1]: have for w, have in names if w.startswith("{")}
+        return {}, {}

@@ -1,0 +1,1 @@
+"""What the emulator does for each request: a file per group of operations."""

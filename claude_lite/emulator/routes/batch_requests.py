@@ -1,0 +1,150 @@
+"""The requests of a batch: which of them fail, and what each is answered.
+
+They are looked at late, as by the API: what is wrong with one is its result. For tests, a
+control in its prompt decides: `[[expire]]`, `[[error]]`, `[[error:overloaded_error]]`; with a
+number (`[[expire:1]]`, `[[error:api_error,1]]`) only the first so many times that these
+messages come in a batch. No answer is kept: it is made anew, and the same, for each reader.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from math import inf
+from typing import Any, Final
+
+import orjson
+
+from claude_lite.emulator.reading.checks import fail, mapping, pattern, record
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.prompts import Prompt, read_prompt
+from claude_lite.emulator.reading.routing import Call
+from claude_lite.emulator.routes.messages import Messages
+from claude_lite.emulator.state.batch_runs import ERRORED, EXPIRED, OUTCOMES, SUCCEEDED, Batch
+from claude_lite.emulator.state.world import World
+from claude_lite.faults.error_bodies import ERRORS
+
+CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
+NOT_IN_BATCHES: Final = ("stream", "speed", "thread")
+SHAPED: Final = ("output_config", "output_format")
+STATUSES: Final[Mapping[str, int]] = {type_: status for status, (type_, _) in ERRORS.items()}
+
+_REQUEST: Final = record(
+    {"custom_id": pattern(r"^[a-zA-Z0-9_-]{1,64}\Z"), "params": mapping}, closed=True
+)
+_CONTROL: Final = re.compile(rb"\[\[(?:expire|error)")
+
+
+class BatchRequests:
+    """Reads and answers the requests of batches. Safe to share between threads."""
+
+    def __init__(self, world: World, messages: Messages) -> None:
+        self._world = world
+        self._messages = messages
+        self._struck: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def read(self, batch: Batch) -> None:
+        """Refuse a batch that is malformed, and find out which of its requests will fail."""
+        seen: set[str] = set()
+        for item in range(batch.size):
+            text = batch.request(item)
+            request = load(text)
+            _REQUEST(request, f"requests.{item}")
+            custom_id = request["custom_id"]
+            if custom_id in seen:
+                fail(f"requests.{item}.custom_id", f"must be unique, found {custom_id!r} twice")
+            seen.add(custom_id)
+            if self._problem(request["params"], batch.call, item) is not None:
+                batch.outcomes[item] = ERRORED
+            elif _CONTROL.search(text):
+                batch.outcomes[item] = self._controlled(request["params"])
+
+    def _controlled(self, params: Mapping[str, Any]) -> int:
+        prompt = read_prompt(params["messages"])
+        with self._lock:
+            self._struck[prompt.hash] += 1
+            times = self._struck[prompt.hash]
+        if prompt.has("expire") and times <= _times(prompt.values("expire")[0]):
+            return EXPIRED
+        if prompt.has("error") and times <= _times(_error(prompt)[1]):
+            return ERRORED
+        return SUCCEEDED
+
+    def _problem(self, params: dict[str, Any], call: Call, item: int) -> Problem | None:
+        """Say what is wrong with a request, if anything is."""
+        try:
+            for name in NOT_IN_BATCHES:
+                if params.get(name):
+                    fail(name, "not available in a batch")
+            self._messages.check(params, call)
+            if any(name in params for name in SHAPED):  # there may be no answer of that shape
+                self._messages.in_batch(params, call, item)
+        except Problem as problem:
+            return problem
+        return None
+
+    def results(self, batch: Batch) -> Iterator[bytes]:
+        """Write the results of a batch as JSON lines, several to a chunk."""
+        charge, batch.is_charged = not batch.is_charged, True
+        lines: list[bytes] = []
+        size = 0
+        for item, outcome in batch.results():
+            request = orjson.loads(batch.request(item))
+            result = self._result(request["params"], batch.call, item, outcome)
+            if charge and "message" in result:
+                self._messages.charge(result["message"], batch.call)
+            line = orjson.dumps({"custom_id": request["custom_id"], "result": result})
+            lines += line, b"\n"
+            size += len(line)
+            if size >= CHUNK:
+                yield b"".join(lines)
+                lines.clear()
+                size = 0
+        yield b"".join(lines)
+
+    def _result(
+        self, params: dict[str, Any], call: Call, item: int, outcome: int
+    ) -> dict[str, Any]:
+        if outcome == SUCCEEDED:
+            try:
+                message = self._messages.in_batch(params, call, item)
+            except Problem as problem:  # a skill was deleted since
+                return self._errored(problem, call, item)
+            return {"type": "succeeded", "message": message}
+        if outcome == ERRORED:
+            found = self._problem(params, call, item)
+            if found is None:
+                return self._controlled_error(params, call, item)
+            return self._errored(found, call, item)
+        return {"type": OUTCOMES[outcome]}
+
+    def _controlled_error(self, params: dict[str, Any], call: Call, item: int) -> dict[str, Any]:
+        type_, _ = _error(read_prompt(params["messages"]))
+        status = STATUSES.get(type_, 400)
+        result = self._errored(Problem(status, ERRORS[status][1]), call, item)
+        result["error"]["error"]["type"] = type_
+        return result
+
+    def _errored(self, problem: Problem, call: Call, item: int) -> dict[str, Any]:
+        request_id = self._world.new_id("req_01", call.number, item + 1)
+        envelope = orjson.loads(problem.response(request_id).body)
+        return {"type": "errored", "error": envelope}
+
+
+def load(text: bytes) -> Any:
+    """Parse a piece of a body; a `Problem` if it is not JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"The request body is not valid JSON: {error}") from None
+
+
+def _error(prompt: Prompt) -> tuple[str, str]:
+    """Read the type of an error, and how often, from the control."""
+    type_, _, times = prompt.values("error")[0].partition(",")
+    return type_.strip() or "api_error", times
+
+
+def _times(text: str) -> float:
+    return int(text) if text.strip().isdecimal() else inf

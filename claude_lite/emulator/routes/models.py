@@ -1,0 +1,153 @@
+"""The routes of the Models API, and what the emulator says about each model.
+
+Which models there are, and which of them are deprecated, is known; sizes and dates are made
+up in the API's manner where an id does not tell.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from attrs import frozen
+
+from claude_lite.emulator.reading.catalogue import ALIASES, DEPRECATED, MODELS, RETIRED
+from claude_lite.emulator.reading.checks import literal
+from claude_lite.emulator.reading.paging import id_page, read_query
+from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.state.rate_limits import timestamp
+from claude_lite.emulator.state.world import World
+
+LINES: Final = ("haiku", "sonnet", "opus", "fable", "mythos")
+NEWEST: Final = datetime(2026, 11, 9, tzinfo=UTC)  # and each one before it two weeks older
+APART: Final = timedelta(days=14)
+NOTICE: Final = 60 * 86400  # seconds from deprecation to retirement
+SINCE_ADAPTIVE: Final = (4, 6)
+_DATE: Final = re.compile(r"-(20\d{6})$")
+_VERSION: Final = re.compile(r"-(\d+)(?:-(\d))?(?:-|$)")
+_LIFECYCLE: Final = literal("active", "deprecated", "retired")
+
+
+@frozen
+class Model:
+    """A model, as it is described."""
+
+    id: str
+    created_at: int  # seconds since 1970
+    lifecycle: str = "active"
+    retires_at: int | None = None
+
+    @property
+    def line(self) -> str | None:
+        """The line that it belongs to."""
+        return next((line for line in LINES if f"-{line}-" in f"{self.id}-"), None)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Its place in the line."""
+        found = _VERSION.search(_DATE.sub("", self.id))
+        return tuple(int(part) for part in found.groups("0")) if found else (0,)
+
+    @property
+    def display_name(self) -> str:
+        """Its name for people."""
+        words = _DATE.sub("", self.id).split("-")
+        name = " ".join(word.capitalize() for word in words if not word.isdecimal())
+        number = ".".join(word for word in words if word.isdecimal())
+        return f"{name} {number}".strip()
+
+
+class Models:
+    """Answers `/v1/models` and what is below."""
+
+    def __init__(self, world: World) -> None:
+        models = [
+            _model(id_, number) for number, id_ in enumerate(world.models) if id_ not in ALIASES
+        ]
+        models.sort(key=lambda model: -model.created_at)
+        self._models = {model.id: model for model in models}
+
+    def routes(self) -> tuple[Route, ...]:
+        """List the routes."""
+        return (
+            Route("GET", "/v1/models", self.list),
+            Route("GET", "/v1/models/{model_id}", self.retrieve),
+        )
+
+    def list(self, call: Call) -> Answer:
+        """List the models, the newest first; retired ones only where they are asked for."""
+        query = read_query(call.query)
+        wanted = query.get("lifecycle") or ["active", "deprecated"]
+        for number, lifecycle in enumerate(wanted):
+            _LIFECYCLE(lifecycle, f"lifecycle.{number}")
+        models = [model for model in self._models.values() if model.lifecycle in wanted]
+        return Answer.json(id_page(models, query, lambda model: _shown(model, call)))
+
+    def retrieve(self, call: Call) -> Answer:
+        """Describe a model, by its id or an alias."""
+        id_ = call.params["model_id"]
+        model = self._models.get(ALIASES.get(id_, id_))
+        if model is None:
+            raise Problem(404, f"model: {id_}")
+        return Answer.json(_shown(model, call))
+
+
+def _model(id_: str, number: int) -> Model:
+    dated = _DATE.search(id_)
+    place = MODELS.index(id_) if id_ in MODELS else number
+    created = NEWEST - APART * place
+    if dated:
+        created = datetime.strptime(dated[1], "%Y%m%d").replace(tzinfo=UTC)
+    retires = DEPRECATED.get(id_)
+    retires_at = None if retires is None else int(datetime.fromisoformat(retires).timestamp())
+    lifecycle = "retired" if id_ in RETIRED else "deprecated" if retires else "active"
+    return Model(id_, int(created.timestamp()), lifecycle, retires_at)
+
+
+def _shown(model: Model, call: Call) -> dict[str, Any]:
+    known = model.line is not None
+    retires = model.retires_at
+    shown = {
+        "id": model.id,
+        "type": "model",
+        "display_name": model.display_name,
+        "created_at": timestamp(model.created_at),
+        "lifecycle": model.lifecycle,
+        "line": model.line,
+        "max_input_tokens": 1_000_000 if known else None,
+        "max_tokens": 128_000 if known else None,
+        "deprecated_at": None if retires is None else timestamp(retires - NOTICE),
+        "retires_at": None if retires is None else timestamp(retires),
+        "capabilities": _capabilities(model, call) if known else None,
+    }
+    return {**shown, "allowed_fallback_models": None} if call.is_beta else shown
+
+
+def _capabilities(model: Model, call: Call) -> dict[str, Any]:
+    adaptive = model.version >= SINCE_ADAPTIVE
+    yes, no = {"supported": True}, {"supported": False}
+    efforts = ("low", "medium", "high", "xhigh", "max")
+    edits = ("clear_thinking_20251015", "clear_tool_uses_20250919", "compact_20260112")
+    capabilities = {
+        "batch": yes,
+        "citations": yes,
+        "code_execution": yes,
+        "context_management": {**yes, **dict.fromkeys(edits, yes)},
+        "effort": {**yes, **dict.fromkeys(efforts, yes)},
+        "image_input": yes,
+        "pdf_input": yes,
+        "server_tools": {**yes, "code_execution": yes, "web_search": yes},
+        "structured_outputs": yes,
+        "thinking": {
+            **yes,
+            "types": {
+                "adaptive": yes if adaptive else no,
+                "between_tools": yes if adaptive else no,
+                "disabled": yes,
+                "enabled": no if adaptive else yes,
+            },
+        },
+    }
+    return (
+        {**capabilities, "compaction": {**yes, "summarize": yes}} if call.is_beta else capabilities
+    )

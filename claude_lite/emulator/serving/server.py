@@ -1,0 +1,275 @@
+"""The emulator on a port: HTTP/1.1 by a bare asyncio protocol, quick enough to benchmark against.
+
+A framework would hide what this server is for: it resets connections, falls silent in the
+middle of a chunk, trickles and stops short, all on request of a fault script. Each chunk of a
+stream is a write of its own. Plain HTTP and for loopback only: there is no TLS and no defence.
+
+A port cannot refuse a connection after it has read a request from it: `refuse` is a reset.
+"""
+
+import asyncio
+import signal
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import takewhile
+from typing import Any, Final, cast
+
+from claude_lite.emulator.reply import Reply
+from claude_lite.emulator.service import Emulator
+from claude_lite.emulator.serving.http1 import BadRequest, Received, RequestReader, head
+from claude_lite.faults.tampering import End
+from claude_lite.wire import Request, Sleep
+
+__all__ = ["emulator_server", "run", "serve"]
+
+TURN: Final = 32  # chunks that a stream may write before others get their turn
+LARGE: Final = 8 * 1024  # bytes of a chunk after which they get it at once
+BACKLOG: Final = 1024
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: close sends RST
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@asynccontextmanager
+async def serve(
+    emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serve *emulator* in the running loop and yield the URL; port 0 is any that is free.
+
+    At the end every connection is dropped. Raises `OSError` if the port cannot be had.
+    """
+    emulator = emulator or Emulator()
+    loop = asyncio.get_running_loop()
+    connections: set[_Connection] = set()
+    server = await loop.create_server(
+        lambda: _Connection(emulator, connections), host, port, backlog=BACKLOG
+    )
+    bound = server.sockets[0].getsockname()
+    try:
+        yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
+    finally:
+        server.close()
+        await asyncio.gather(*(connection.drop() for connection in tuple(connections)))
+        await server.wait_closed()
+
+
+@contextmanager
+def emulator_server(
+    emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[str]:
+    """Serve *emulator* on a thread of its own and yield the URL; see `serve`."""
+    bound: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        async with serve(emulator, host, port) as url:
+            bound.set_result((url, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def work() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            if bound.done():
+                raise
+            bound.set_exception(error)  # for whoever waits for the URL
+
+    thread = threading.Thread(target=work, name="emulator", daemon=True)
+    thread.start()
+    url, loop, stop = bound.result()
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+def run(
+    emulator: Emulator | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    announce: Callable[[str], object] = lambda _url: None,
+) -> None:
+    """Serve *emulator* until SIGINT or SIGTERM; *announce* is told the URL once it is bound."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with serve(emulator, host, port) as url:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with suppress(NotImplementedError, ValueError, RuntimeError):  # not everywhere
+                    loop.add_signal_handler(number, stop.set)
+            announce(url)
+            await stop.wait()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+class _Connection(asyncio.Protocol):
+    """One connection: reads requests, and acts out their replies one after the other."""
+
+    def __init__(self, emulator: Emulator, connections: "set[_Connection]") -> None:
+        self._emulator = emulator
+        self._connections = connections
+        self._reader = RequestReader(emulator.largest_body)
+        self._transport: asyncio.Transport  # from connection_made on
+        self._acting: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # whether it was reset or closed is the same to us
+        self._connections.discard(self)
+        self._gone.set()
+        self._writable.set()
+        if self._acting is not None:
+            self._acting.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.receive(data)
+        self._advance()
+
+    async def drop(self) -> None:
+        """Close the connection at once, and wait until nothing of it is left."""
+        acting = self._acting
+        self._transport.abort()
+        await self._gone.wait()
+        if acting is not None:
+            await asyncio.wait([acting])
+
+    def _advance(self) -> None:
+        """Answer the requests that are complete, as long as the answers need no waiting."""
+        while self._acting is None and not self._transport.is_closing():
+            try:
+                received = self._reader.next()
+            except BadRequest as error:
+                self._refuse(str(error))
+                return
+            if received is None:
+                if self._reader.wants_continue:
+                    self._reader.wants_continue = False
+                    self._transport.write(CONTINUE)
+                return
+            self._answer(received)
+
+    def _refuse(self, why: str) -> None:
+        body = why.encode()
+        headers = {"content-type": "text/plain"}
+        self._transport.write(head(400, headers, size=len(body), connection="close") + body)
+        self._transport.close()
+
+    def _answer(self, received: Received) -> None:
+        host = received.headers.get("host", "localhost")
+        url = f"http://{host}{received.target}"
+        request = Request(received.method, url, received.headers, received.body)
+        if not isinstance(request.body, bytes):
+            self._begin(self._work(received, request))
+            return
+        reply = self._emulator.reply(request)
+        if not reply.at_once or received.method == "HEAD":
+            self._begin(self._act(received, reply))
+            return
+        opening = head(
+            reply.head.status,
+            reply.head.headers,
+            size=reply.size,
+            connection="keep-alive" if received.keep_alive else "close",
+        )
+        self._transport.write(b"".join((opening, *cast("Iterator[bytes]", reply.steps))))
+        if not received.keep_alive:
+            self._transport.close()
+
+    def _begin(self, acting: Coroutine[Any, Any, None]) -> None:
+        self._acting = asyncio.get_running_loop().create_task(acting)
+        self._acting.add_done_callback(self._acted)
+
+    async def _work(self, received: Received, request: Request) -> None:
+        """Find a reply on a thread, for a large body takes a while to read, and act it out."""
+        loop = asyncio.get_running_loop()
+        found = loop.run_in_executor(None, self._emulator.reply, request)
+        try:
+            reply = await asyncio.shield(found)
+        except asyncio.CancelledError:
+            found.add_done_callback(lambda late: late.result().close())
+            raise
+        await self._act(received, reply)
+
+    def _acted(self, task: "asyncio.Task[None]") -> None:
+        self._acting = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._transport.abort()
+            raise error
+        self._advance()
+
+    async def _act(self, received: Received, reply: Reply) -> None:
+        """Act out a reply step by step."""
+        try:
+            for step in reply.before:
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    await self._end(step)
+                    return
+            await self._send(received, reply)
+        finally:
+            reply.close()
+
+    async def _send(self, received: Received, reply: Reply) -> None:
+        chunked = reply.size is None and received.chunkable
+        keep = received.keep_alive and (chunked or reply.size is not None)
+        headers = dict(reply.head.headers)
+        if chunked:
+            headers["transfer-encoding"] = "chunked"
+        self._transport.write(
+            head(
+                reply.head.status,
+                headers,
+                size=reply.size,
+                connection="keep-alive" if keep else "close",
+            )
+        )
+        heard = takewhile(lambda _: not self._transport.is_closing(), reply.steps)
+        for number, step in enumerate(heard, start=1):
+            if isinstance(step, bytes):
+                if step and received.method != "HEAD":
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)
+                if number % TURN == 0 or len(step) > LARGE:
+                    await asyncio.sleep(0)
+                await self._writable.wait()
+            elif isinstance(step, Sleep):
+                await asyncio.sleep(step.seconds)
+            elif step.how != "truncate":
+                await self._end(step)
+                return
+        if chunked and received.method != "HEAD":
+            self._transport.write(b"0\r\n\r\n")
+        if not keep:
+            self._transport.close()
+
+    async def _end(self, end: End) -> None:
+        if end.how == "stall":
+            await asyncio.get_running_loop().create_future()  # until the connection is lost
+        elif end.how == "close":
+            self._transport.close()
+        else:
+            self._transport.set_write_buffer_limits(0)
+            await self._writable.wait()  # what came before is to arrive
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()

@@ -1,0 +1,1 @@
+"""What the emulator keeps: credentials, rate limits, files, skills, batches, the organization."""

@@ -1,0 +1,73 @@
+"""Where the emulator keeps things of one kind: by workspace and id, in the order they came in."""
+
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+from claude_lite.emulator.reading.problems import Problem
+
+
+class Kept(Protocol):
+    """What can be kept."""
+
+    @property
+    def id(self) -> str:
+        """The id; within a workspace it names one thing."""
+        ...
+
+
+T = TypeVar("T", bound=Kept)
+
+
+class Shelf(Generic[T]):
+    """Things of one kind. Safe to share between threads."""
+
+    def __init__(self, what: str) -> None:
+        """*what* they are called where one is missing."""
+        self._what = what
+        self._things: dict[str, dict[str, T]] = {}
+        self._serials = count(1)
+        self._lock = threading.Lock()
+
+    def serial(self) -> int:
+        """Return a number that is higher than all before."""
+        return next(self._serials)
+
+    def put(self, workspace_id: str, thing: T) -> T:
+        """Keep a thing, unless there is one with its id; return the one that is kept."""
+        with self._lock:
+            return self._things.setdefault(workspace_id, {}).setdefault(thing.id, thing)
+
+    def get(self, workspace_id: str, id_: str) -> T:
+        """Return a thing; a `Problem` (404) if there is none."""
+        with self._lock:
+            thing = self._things.get(workspace_id, {}).get(id_)
+        if thing is None:
+            raise self.missing(id_)
+        return thing
+
+    def change(self, workspace_id: str, id_: str, how: Callable[[T], T]) -> T:
+        """Put what *how* makes of a thing in its place; a `Problem` (404) if there is none."""
+        with self._lock:
+            things = self._things.get(workspace_id, {})
+            if id_ not in things:
+                raise self.missing(id_)
+            things[id_] = changed = how(things[id_])
+        return changed
+
+    def remove(self, workspace_id: str, id_: str) -> None:
+        """Forget a thing; a `Problem` (404) if there is none."""
+        with self._lock:
+            thing = self._things.get(workspace_id, {}).pop(id_, None)
+        if thing is None:
+            raise self.missing(id_)
+
+    def newest_first(self, workspace_id: str) -> list[T]:
+        """List what is in a workspace."""
+        with self._lock:
+            return list(self._things.get(workspace_id, {}).values())[::-1]
+
+    def missing(self, id_: str) -> Problem:
+        """Say that there is no such thing."""
+        return Problem(404, f"{self._what} not found: {id_}")
