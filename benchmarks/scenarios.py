@@ -145,7 +145,7 @@ def _start() -> Iterator[Row]:
         ("asyncio, ssl, json", ("asyncio", "ssl", "json"), None),
         ("claude_lite", ("claude_lite",), 3.0),
         ("claude_lite + aiohttp", ("claude_lite", "claude_lite_transports.aiohttp"), None),
-        ("claude_lite + asyncio", ("claude_lite", "claude_lite_transports._asyncio_pool"), None),
+        ("claude_lite + asyncio", ("claude_lite", "claude_lite_transports.asyncio.pool"), None),
         ("aiohttp", ("aiohttp",), None),
         ("anthropic", ("anthropic",), None),
         ("openai", ("openai",), None),

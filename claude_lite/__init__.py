@@ -80,7 +80,7 @@ if not TYPE_CHECKING:  # pragma: no branch  # a checker sees them imported above
         """Load the events when one is first asked for."""
         if name not in _events:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from claude_lite import events  # noqa: PLC0415  # as said
+        from claude_lite import events  # as said
 
         return getattr(events, name)
 

@@ -208,8 +208,8 @@ async def _shown(client: AsyncClient, args: argparse.Namespace, figures: Figures
 
 async def _show(figures: Figures) -> None:
     """Show the figures as they come: a few times a second, to cost next to nothing."""
-    from rich.console import Console  # noqa: PLC0415  # dear, and only for terminals
-    from rich.live import Live  # noqa: PLC0415  # likewise
+    from rich.console import Console  # dear, and only for terminals
+    from rich.live import Live  # likewise
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
         while True:
@@ -229,7 +229,7 @@ def _line(figures: Figures) -> str:
 
 
 def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> None:
-    from rich.console import Console  # noqa: PLC0415  # dear, and only needed here
+    from rich.console import Console  # dear, and only needed here
 
     found = figures.to_dict()
     Console().print(_table(found))
@@ -256,7 +256,7 @@ def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> 
 
 
 def _table(found: dict[str, Any]) -> "Table":
-    from rich.table import Table  # noqa: PLC0415  # see above
+    from rich.table import Table  # see above
 
     table = Table(show_header=False)
     table.add_column()

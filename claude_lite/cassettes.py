@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from claude_lite.errors import UsageError
 
 if TYPE_CHECKING:
-    from claude_lite_transports._redaction import Redactor
-    from claude_lite_transports.cassette import Interaction
+    from claude_lite_transports.recording.cassette import Interaction
+    from claude_lite_transports.recording.redaction import Redactor
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -80,8 +80,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from claude_lite_transports._listing import listed  # noqa: PLC0415  # see the docstring
-    from claude_lite_transports.cassette import load  # noqa: PLC0415
+    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.listing import listed  # see the docstring
 
     for path in args.files:
         items = load(_existing(path))
@@ -101,9 +101,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _redact(args: argparse.Namespace) -> int:
-    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415  # see the docstring
-    from claude_lite_transports._review import cleaned, refuse_secrets  # noqa: PLC0415
-    from claude_lite_transports.cassette import dump, load, write  # noqa: PLC0415
+    from claude_lite_transports.recording.cassette import dump, load, write
+    from claude_lite_transports.recording.redaction import Redactor  # see the docstring
+    from claude_lite_transports.recording.review import cleaned, refuse_secrets
 
     for name in args.env:
         if not os.environ.get(name):
@@ -129,11 +129,11 @@ def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from claude_lite_transports import har, vcr  # noqa: PLC0415  # see the docstring
-    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415
-    from claude_lite_transports._review import refuse_secrets  # noqa: PLC0415
-    from claude_lite_transports.cassette import dump, write  # noqa: PLC0415
-    from claude_lite_transports.foreign import BASE_URL  # noqa: PLC0415
+    from claude_lite_transports.recording import har, vcr  # see the docstring
+    from claude_lite_transports.recording.cassette import dump, write
+    from claude_lite_transports.recording.foreign import BASE_URL
+    from claude_lite_transports.recording.redaction import Redactor
+    from claude_lite_transports.recording.review import refuse_secrets
 
     redactor = Redactor()
     items = _read(_existing(args.source), redactor)
@@ -156,8 +156,8 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     """Read a recording of any kind."""
-    from claude_lite_transports import har, vcr  # noqa: PLC0415  # see the docstring
-    from claude_lite_transports.cassette import load  # noqa: PLC0415
+    from claude_lite_transports.recording import har, vcr  # see the docstring
+    from claude_lite_transports.recording.cassette import load
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -176,9 +176,9 @@ def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
 
 def findings(path: Path) -> "Iterator[tuple[bool, str]]":
     """Yield what is wrong (True) or odd (False) about a recording, in words."""
-    from claude_lite_transports._redaction import Redactor  # noqa: PLC0415  # see the docstring
-    from claude_lite_transports._review import repeats_in, secrets_in  # noqa: PLC0415
-    from claude_lite_transports.cassette import load  # noqa: PLC0415
+    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.redaction import Redactor  # see the docstring
+    from claude_lite_transports.recording.review import repeats_in, secrets_in
 
     try:
         items = load(path)

@@ -229,13 +229,13 @@ def _port(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from claude_lite.cli_run import run  # noqa: PLC0415  # it brings asyncio along
+    from claude_lite.cli_run import run  # it brings asyncio along
 
     return run(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from claude_lite.bench import run  # noqa: PLC0415  # it brings asyncio along
+    from claude_lite.bench import run  # it brings asyncio along
 
     return run(args)
 
@@ -278,7 +278,7 @@ def _message(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from claude_lite.emulator.serving import server  # noqa: PLC0415  # it brings asyncio along
+    from claude_lite.emulator.serving import server  # it brings asyncio along
 
     def announce(url: str) -> None:
         show("The emulator is up; end it with Ctrl-C. To use it:\n")

@@ -19,7 +19,7 @@ def client(args: "argparse.Namespace") -> Client:
     """The client, for a command without an event loop."""
     if not needs_emulator(args):
         return Client()
-    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+    from claude_lite_transports.emulator import (  # only where it is asked for
         EmulatorTransport,
     )
 
@@ -30,7 +30,7 @@ def async_client(args: "argparse.Namespace") -> AsyncClient:
     """The client, for a command with an event loop."""
     if not needs_emulator(args):
         return AsyncClient()
-    from claude_lite_transports.emulator import (  # noqa: PLC0415  # only where it is asked for
+    from claude_lite_transports.emulator import (  # only where it is asked for
         AsyncEmulatorTransport,
     )
 
@@ -47,7 +47,7 @@ def needs_emulator(args: "argparse.Namespace") -> bool:
 
 def emulator(seed: int | None, faults: "Path | None" = None, **options: Any) -> "Emulator":
     """Set an emulator up; *faults* is a file. Raises `UsageError`."""
-    from claude_lite.emulator import Emulator  # noqa: PLC0415  # only where it is asked for
+    from claude_lite.emulator import Emulator  # only where it is asked for
 
     rules = None
     if faults is not None:

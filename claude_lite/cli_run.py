@@ -151,8 +151,8 @@ def _total(path: Path, results: ResultsFile) -> int | None:
 
 def _log_to(file: BinaryIO, stack: ExitStack) -> None:
     """Let structlog write JSON lines to *file*, until the stack unwinds."""
-    import orjson  # noqa: PLC0415  # as below
-    import structlog  # noqa: PLC0415  # dear, and only for those who log
+    import orjson  # as below
+    import structlog  # dear, and only for those who log
 
     structlog.configure(
         processors=[
@@ -168,12 +168,12 @@ def _log_to(file: BinaryIO, stack: ExitStack) -> None:
 
 def _name_in_logs(item: Item) -> None:
     """Let what this task logs from now on say which request it is about."""
-    import structlog  # noqa: PLC0415  # imported already, where this is called
+    import structlog  # imported already, where this is called
 
     structlog.contextvars.bind_contextvars(custom_id=item.custom_id)
 
 
 def _summarise(tally: Tally, skipped: int) -> None:
-    from rich.console import Console  # noqa: PLC0415  # dear, and only needed here
+    from rich.console import Console  # dear, and only needed here
 
     Console().print(summary(tally, skipped))

@@ -47,7 +47,7 @@ GROUPS = {
 
 def _namespaces() -> Any:
     """The module of namespaces, with all operations: loaded when one is first asked for."""
-    from claude_lite import namespaces  # noqa: PLC0415  # as said
+    from claude_lite import namespaces  # as said
 
     return namespaces
 
@@ -62,7 +62,7 @@ class Messages(Namespace[C_co]):
     @property
     def batches(self) -> "namespaces.Batches[C_co]":
         """Message batches."""
-        from claude_lite.namespaces import Batches  # noqa: PLC0415  # with all operations
+        from claude_lite.namespaces import Batches  # with all operations
 
         return Batches(self.client)
 
@@ -121,7 +121,7 @@ class _Client(Generic[T]):
     def _stream_exchange(
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> "StreamExchange[E, R]":
-        from claude_lite.stream_exchange import StreamExchange  # noqa: PLC0415  # only for streams
+        from claude_lite.stream_exchange import StreamExchange  # only for streams
 
         if not isinstance(operation, StreamOperation):
             raise UsageError(
@@ -190,7 +190,7 @@ class Client(_Client[Transport]):
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
-        from claude_lite.streams import MessageStream, Stream  # noqa: PLC0415  # only for streams
+        from claude_lite.streams import MessageStream, Stream  # only for streams
 
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
@@ -225,7 +225,7 @@ class Client(_Client[Transport]):
         *overwrite*, or if it cannot be written. A name that the API gave is not a path: see
         `claude_lite.files.path_within`.
         """
-        from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
+        from claude_lite.arrival import Arrival  # only for downloads
 
         with Arrival(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
             for piece in stream:
@@ -300,7 +300,7 @@ class AsyncClient(_Client[AsyncTransport]):
         With *collect* nothing is given before all has come, so that a stream that breaks can
         start over at any point.
         """
-        from claude_lite.async_streams import (  # noqa: PLC0415  # only for streams
+        from claude_lite.async_streams import (  # only for streams
             AsyncMessageStream,
             AsyncStream,
         )
@@ -336,7 +336,7 @@ class AsyncClient(_Client[AsyncTransport]):
 
         Pieces are small, and written at once.
         """
-        from claude_lite.arrival import Arrival  # noqa: PLC0415  # only for downloads
+        from claude_lite.arrival import Arrival  # only for downloads
 
         with Arrival(path, overwrite=overwrite) as arrival:
             async with self.stream(operation) as stream:

@@ -175,7 +175,7 @@ def unstructure(value: Any) -> Any:
 @functools.cache
 def converter() -> "OrjsonConverter":
     """The one converter, for those who build upon it; made at first use."""
-    from cattrs.preconf.orjson import make_converter  # noqa: PLC0415  # dear, and seldom needed
+    from cattrs.preconf.orjson import make_converter  # dear, and seldom needed
 
     made = make_converter(detailed_validation=False)
     made.register_structure_hook_factory(_is_model, hook_for)

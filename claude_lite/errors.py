@@ -189,7 +189,7 @@ class ClaudeError(Exception):
     @property
     def rate_limits(self) -> "RateLimits":
         """The rate limits that were in force, as far as the response told them."""
-        from claude_lite.rate_limits import rate_limits  # noqa: PLC0415  # seldom asked for
+        from claude_lite.rate_limits import rate_limits  # seldom asked for
 
         return rate_limits(self._detail("rate_limits", dict) or {})
 

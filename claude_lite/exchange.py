@@ -200,7 +200,7 @@ class Exchange(Generic[R]):
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
-        from claude_lite.redirects import follow  # noqa: PLC0415  # seldom needed
+        from claude_lite.redirects import follow  # seldom needed
 
         try:
             self._request = follow(cast("Request", self._request), response, self._redirects)

@@ -56,7 +56,7 @@ def _heed_forks() -> None:
     imported may want, this would wait for ever; if asyncio's executor registered meanwhile, its
     lock would be released without having been acquired. So they are to register before.
     """
-    import concurrent.futures.thread  # noqa: F401, PLC0415  # dear; it brings logging
+    import concurrent.futures.thread  # noqa: F401  # dear; it brings logging
 
     os.register_at_fork(
         before=_before_fork, after_in_parent=_loading.release, after_in_child=_loading.release
@@ -94,7 +94,7 @@ class Link(Generic[T]):
         return getattr(self.get(), "monotonic", time.monotonic)
 
     def _load(self, name: str) -> T:
-        from importlib.metadata import entry_points  # noqa: PLC0415  # a third of our import time
+        from importlib.metadata import entry_points  # a third of our import time
 
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
         entry = (self._asynchronous and found.get(f"{name}-async")) or found.get(name)

@@ -149,7 +149,7 @@ def listener(observe: Observer | None) -> Report | None:
 def _structlog_report() -> Report | None:
     if "structlog" not in sys.modules:
         return None
-    import structlog  # noqa: PLC0415  # as said; another thread may be at it still
+    import structlog  # as said; another thread may be at it still
 
     if not structlog.is_configured():
         return None
@@ -179,7 +179,7 @@ def _hears(logger: Any, level: int) -> bool:
 def _standard_report() -> Report | None:
     if "logging" not in sys.modules:
         return None
-    import logging  # noqa: PLC0415  # as above
+    import logging  # as above
 
     logger = _logger()
     heard = logger.handlers or (logger.propagate and logging.root.handlers)
@@ -188,7 +188,7 @@ def _standard_report() -> Report | None:
 
 @functools.cache
 def _logger() -> "Logger":
-    import logging  # noqa: PLC0415  # as above
+    import logging  # as above
 
     return logging.getLogger("claude_lite")
 

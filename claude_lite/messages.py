@@ -89,7 +89,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
 
     def decoder(self, head: Response, config: Config) -> "MessageDecoder":
         """What the body of the response is fed to."""
-        from claude_lite.streaming import MessageDecoder  # noqa: PLC0415  # only for streams
+        from claude_lite.streaming import MessageDecoder  # only for streams
 
         return MessageDecoder(head, config.max_event, config.limits)
 

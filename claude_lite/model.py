@@ -167,7 +167,7 @@ class Result(Model):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """The result whose `to_dict` is *data*, from a queue, say; raises `UsageError`."""
-        from claude_lite.codec import structure  # noqa: PLC0415  # it builds on this
+        from claude_lite.codec import structure  # it builds on this
 
         try:
             return structure(deepcopy(dict(data)), cls)

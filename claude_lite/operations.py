@@ -227,7 +227,7 @@ class Operation(Generic[R]):
         name = values.pop("operation", None)
         cls = _by_name().get(str(name))
         if cls is None:
-            import claude_lite.namespaces  # noqa: F401, PLC0415  # all there are; seldom needed
+            import claude_lite.namespaces  # noqa: F401  # all there are; seldom needed
 
             cls = _by_name().get(str(name))
         if cls is None:

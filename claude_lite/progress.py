@@ -62,17 +62,17 @@ class Live:
     """A bar and a line that change in place, by rich."""
 
     def __init__(self, tally: Tally, total: int | None, out: TextIO) -> None:
-        from rich import live  # noqa: PLC0415  # dear, and only for terminals
-        from rich.console import Console  # noqa: PLC0415  # likewise
+        from rich import live  # dear, and only for terminals
+        from rich.console import Console  # likewise
 
         self._tally = tally
         self._total = total
         self._live = live.Live(get_renderable=self._picture, console=Console(file=out))
 
     def _picture(self) -> "RenderableType":
-        from rich.console import Group  # noqa: PLC0415  # see above
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415  # likewise
-        from rich.text import Text  # noqa: PLC0415  # likewise
+        from rich.console import Group  # see above
+        from rich.progress_bar import ProgressBar  # likewise
+        from rich.text import Text  # likewise
 
         done = self._tally.done
         line = Text(progress(self._tally, self._total), no_wrap=True, overflow="ellipsis")
@@ -112,7 +112,7 @@ def progress(tally: Tally, total: int | None) -> str:
 
 def summary(tally: Tally, skipped: int = 0) -> "Table":
     """The table that a run ends with; *skipped* requests had been answered before."""
-    from rich.table import Table  # noqa: PLC0415  # dear, and only needed here
+    from rich.table import Table  # dear, and only needed here
 
     table = Table(show_header=False)
     table.add_column()

@@ -68,7 +68,7 @@ def _seconds_until(date: str, now: str | None) -> float:
 
 
 def _timestamp(date: str) -> float:
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # dear, and seldom needed
+    from email.utils import parsedate_to_datetime  # dear, and seldom needed
 
     try:
         moment = parsedate_to_datetime(date)

@@ -111,7 +111,7 @@ class RetryPolicy:
 
 def _state(failure: "Failure", course: "Course") -> "RetryCallState":
     """What tenacity's strategies look at."""
-    from tenacity import Future, RetryCallState, Retrying  # noqa: PLC0415  # dear; seldom needed
+    from tenacity import Future, RetryCallState, Retrying  # dear; seldom needed
 
     state = RetryCallState(Retrying(), None, (failure,), {})
     state.start_time, state.outcome_timestamp = course.started, course.now
@@ -122,7 +122,7 @@ def _state(failure: "Failure", course: "Course") -> "RetryCallState":
 
 
 def _full_jitter() -> "Callable[[RetryCallState], float]":
-    from tenacity import wait_random_exponential  # noqa: PLC0415  # as above
+    from tenacity import wait_random_exponential  # as above
 
     return wait_random_exponential(multiplier=0.5, max=8)
 

@@ -34,7 +34,7 @@ def query_string(query: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str, safe: str) -> str:
-    from urllib.parse import quote  # noqa: PLC0415  # the calls made most have nothing to quote
+    from urllib.parse import quote  # the calls made most have nothing to quote
 
     try:
         return quote(text, safe=safe)

@@ -45,7 +45,7 @@ class AsyncTokens:
 
         Whoever runs out of time while minting stops doing so, and the next in line mints.
         """
-        import asyncio  # noqa: PLC0415  # only callers with a provider need it
+        import asyncio  # only callers with a provider need it
 
         loop = asyncio.get_running_loop()
         lock = self._locks.get(loop)

@@ -161,7 +161,7 @@ def skill_parts(files: object, most: int) -> list[Part]:
 
 
 def _unpacked_size(path: Path) -> int:
-    from zipfile import BadZipFile, ZipFile  # noqa: PLC0415  # dear, and only for skills
+    from zipfile import BadZipFile, ZipFile  # dear, and only for skills
 
     try:
         with ZipFile(path) as archive:

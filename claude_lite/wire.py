@@ -151,7 +151,7 @@ class Response:
     @property
     def rate_limits(self) -> "RateLimits":
         """The rate limits that were in force."""
-        from claude_lite.rate_limits import rate_limits  # noqa: PLC0415  # seldom asked for
+        from claude_lite.rate_limits import rate_limits  # seldom asked for
 
         return rate_limits(self.headers)
 

@@ -8,8 +8,8 @@ from scripted import Script, ask
 
 from claude_lite.errors import ConnectionFailed, StreamInterrupted
 from claude_lite.wire import MaskedStr, Request, Response
-from claude_lite_transports.cassette import load
 from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.recording.cassette import load
 
 STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").iterdir())
 URL = "https://api.anthropic.com/v1/messages"

@@ -44,7 +44,7 @@ def check(what, truth):
 
 def tour_anthropic(url):
     """Go through the API with the `anthropic` SDK."""
-    import anthropic  # noqa: PLC0415  # only this tour needs it
+    import anthropic  # only this tour needs it
 
     options = {"base_url": url, "max_retries": 0, "_strict_response_validation": True}
     with anthropic.Anthropic(api_key=KEY, **options) as client:
@@ -64,7 +64,7 @@ def tour_anthropic(url):
 
 
 def _messages(space):
-    from pydantic import BaseModel  # noqa: PLC0415  # comes with the SDK
+    from pydantic import BaseModel  # comes with the SDK
 
     class Weather(BaseModel):
         city: str
@@ -176,7 +176,7 @@ def _skills(space):
 
 def _betas(client):
     """Use what only the beta namespace has."""
-    from anthropic import beta_tool  # noqa: PLC0415  # only this tour needs it
+    from anthropic import beta_tool  # only this tour needs it
 
     @beta_tool
     def look(city: str) -> str:
@@ -264,7 +264,7 @@ async def _asynchronously(anthropic, options):
 
 def tour_openai(url):
     """Go through the chat completions with the `openai` SDK."""
-    import openai  # noqa: PLC0415  # only this tour needs it
+    import openai  # only this tour needs it
 
     options = {"base_url": f"{url}/v1", "max_retries": 0, "_strict_response_validation": True}
     function = {"name": TOOL["name"], "parameters": TOOL["input_schema"]}

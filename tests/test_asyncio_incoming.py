@@ -14,7 +14,7 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request
-from claude_lite_transports._asyncio_incoming import _MAX_NAMES, Incoming, _names
+from claude_lite_transports.asyncio.incoming import _MAX_NAMES, Incoming, _names
 
 MAX_FIELDS, MAX_HEAD = DEFAULT_LIMITS.max_headers, DEFAULT_LIMITS.max_head
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -34,10 +34,10 @@ from claude_lite.testing.cases import fails, get, post
 from claude_lite.testing.hiding import exposed
 from claude_lite.testing.loopback import LoopbackServer, Peer, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
-from claude_lite_transports._asyncio_opening import Opening
-from claude_lite_transports._asyncio_reach import _alternating
-from claude_lite_transports._dial import Route
 from claude_lite_transports.asyncio import AsyncioTransport
+from claude_lite_transports.asyncio.opening import Opening
+from claude_lite_transports.asyncio.reach import _alternating
+from claude_lite_transports.shared.dial import Route
 
 try:
     import uvloop

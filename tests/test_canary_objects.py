@@ -53,14 +53,14 @@ from claude_lite.testing.loopback import LoopbackServer, reply, replying
 from claude_lite.tokens import Tokens
 from claude_lite.webhooks import Webhooks
 from claude_lite.wire import Limits, MaskedStr, Response, Sleep
-from claude_lite_transports._redaction import Redactor
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
-from claude_lite_transports.cassette import load
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.faulty import AsyncFaultTransport, FaultTransport
-from claude_lite_transports.har import to_har
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
+from claude_lite_transports.recording.cassette import load
+from claude_lite_transports.recording.har import to_har
+from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
 
 PROMPT = "canary-prompt-Zx82"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite.errors import ClaudeError, ConnectTimedOut, TransportError, UsageError
-from claude_lite_transports.cassette import (
+from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
     InteractionsUnused,

@@ -11,7 +11,7 @@ from claude_lite.cassettes import add_commands
 from claude_lite.cli import main
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
-from claude_lite_transports.cassette import SecretInCassette, load
+from claude_lite_transports.recording.cassette import SecretInCassette, load
 
 LIVE = "sk-ant-api03-AbCdEfGhIjKl"
 

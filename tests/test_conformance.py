@@ -26,9 +26,9 @@ from claude_lite.errors import (
 from claude_lite.testing import ASYNC_CASES, CASES, check_async_transport, check_transport
 from claude_lite.testing.conformance import _InThreads
 from claude_lite.wire import Head, Request, Response
-from claude_lite_transports._idle import Idle
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
+from claude_lite_transports.urllib.idle import Idle
 
 direct = partial(UrllibTransport, proxies={})  # whatever the environment says
 by_name = {case.name: case for case in ASYNC_CASES}

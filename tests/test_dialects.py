@@ -334,9 +334,9 @@ def signature(request, service, date):
 )
 def test_signatures_are_those_of_aws(cls, service, operation):
     """They are equal to what the published rules, and botocore's signer, give for the date."""
-    from botocore.auth import SigV4Auth  # noqa: PLC0415  # an extra
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415  # as above
-    from botocore.credentials import Credentials  # noqa: PLC0415  # as above
+    from botocore.auth import SigV4Auth  # an extra
+    from botocore.awsrequest import AWSRequest  # as above
+    from botocore.credentials import Credentials  # as above
 
     more = {"workspace_id": "w"} if cls is ClaudeOnAWS else {}
     request = sent(cls(region="us-east-1", keys=KEYS, **more), operation)
@@ -357,7 +357,7 @@ def test_botocore_finds_keys(monkeypatch, tmp_path):
     """Without keys and tokens it is asked: the environment first, then files by profile."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKFROMENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    from claude_lite.dialects import sigv4  # noqa: PLC0415  # its cache is cleared
+    from claude_lite.dialects import sigv4  # its cache is cleared
 
     sigv4._session.cache_clear()
     assert "Credential=AKFROMENV/" in sent(Bedrock(region="r"), CREATE).headers["authorization"]

@@ -13,10 +13,10 @@ from scripted import ask
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import dump, write
-from claude_lite_transports.har import from_har, to_har
 from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.recording.cassette import dump, write
+from claude_lite_transports.recording.har import from_har, to_har
+from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
 
 VALIDATE = """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from claude_lite.errors import ConnectionLost, StreamInterrupted, UnexpectedResponse, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, MaskedStr, Request
-from claude_lite_transports._http1 import SMALL, Reply, opening
+from claude_lite_transports.shared.http1 import SMALL, Reply, opening
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 REPLIES = {

@@ -58,9 +58,9 @@ LAZY = {
 BEYOND = {
     "emulator": {"emulator", "faults"},  # it is the emulator's
     "faulty": {"faults"},  # it acts out fault scripts around another transport
-    "foreign": {"encoding"},  # recordings of other tools may hold compressed bodies
-    "har": {"config"},  # a HAR file names its creator's version
-    "_listing": {"sse"},  # recorded streams are listed event by event
+    "recording.foreign": {"encoding"},  # recordings of other tools may hold compressed bodies
+    "recording.har": {"config"},  # a HAR file names its creator's version
+    "recording.listing": {"sse"},  # recorded streams are listed event by event
     "pytest_plugin": {"testing"},  # it is for tests
 }
 

@@ -18,8 +18,8 @@ from aiohttp.client_proto import ResponseHandler
 from claude_lite import AsyncClient, UsageError
 from claude_lite.testing.cases import get
 from claude_lite.testing.loopback import LoopbackServer, reply
-from claude_lite_transports._aiohttp_reply import Reply
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.aiohttp.reply import Reply
 
 try:
     from claude_lite_transports.asyncio import AsyncioTransport

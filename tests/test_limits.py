@@ -18,9 +18,9 @@ from claude_lite.responses import KEPT, parse_json, values_in
 from claude_lite.testing import message, message_stream
 from claude_lite.testing.loopback import LoopbackServer, reply
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
-from claude_lite_transports._http1 import Reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.shared.http1 import Reply
 from claude_lite_transports.urllib import UrllibTransport
 
 try:

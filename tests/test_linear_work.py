@@ -10,8 +10,8 @@ from claude_lite.streaming import MessageDecoder
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.uploads import FormBody, Part
 from claude_lite.wire import Limits, Request, Response
-from claude_lite_transports import _http1
-from claude_lite_transports._http1 import Reply
+from claude_lite_transports.shared import http1 as _http1
+from claude_lite_transports.shared.http1 import Reply
 
 NO_LIMITS = Limits(max_response=None, max_head=None, max_headers=None)
 HEAD = Response(200, {})
@@ -220,7 +220,7 @@ def test_building_a_form(tmp_path):
 
 def test_millions_of_tiny_chunks_are_not_kept_apart():
     """A body of one-byte chunks takes its own size, not that of an object for each of them."""
-    incoming = pytest.importorskip("claude_lite_transports._asyncio_incoming")
+    incoming = pytest.importorskip("claude_lite_transports.asyncio.incoming")
     request = Request("POST", "", {}, limits=Limits(max_response=10_000_000))
     reply = incoming.Incoming(request, whole=True)
     tiny = b"2\r\nxy\r\n" * 5000

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite.wire import Request
-from claude_lite_transports._matching import describe, match_key
-from claude_lite_transports._multipart import split_parts
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import (
+from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
     dump,
     write,
 )
-from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.recording.matching import describe, match_key
+from claude_lite_transports.recording.multipart import split_parts
+from claude_lite_transports.recording.redaction import Redactor
 
 URL = "https://api.anthropic.com/v1/messages"
 

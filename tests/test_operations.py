@@ -582,8 +582,8 @@ def test_raw_methods_are_methods(method):
 
 def test_operations_of_ones_own():
     """A `Route` and the fields are all that a new operation takes."""
-    from claude_lite.models import TokenCount  # noqa: PLC0415  # as an application would
-    from claude_lite.operations import header, local, operation  # noqa: PLC0415
+    from claude_lite.models import TokenCount  # as an application would
+    from claude_lite.operations import header, local, operation
 
     @operation
     class Thing(Operation[TokenCount]):
@@ -605,11 +605,11 @@ def test_operations_of_ones_own():
 
 def test_operations_that_lack_their_own_part():
     """What a base leaves to its subclasses is an error where they do not say it, and no None."""
-    from claude_lite.operations import (  # noqa: PLC0415  # as an application would
+    from claude_lite.operations import (  # as an application would
         StreamOperation,
         UploadOperation,
     )
-    from claude_lite.pages import ListOperation, Page  # noqa: PLC0415  # likewise
+    from claude_lite.pages import ListOperation, Page  # likewise
 
     with pytest.raises(NotImplementedError):
         StreamOperation().decoder(Response(200, {}), CONFIG)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from claude_lite.errors import ConnectionLost
 from claude_lite.wire import MaskedStr, Request, Response
-from claude_lite_transports._redaction import Redactor
 from claude_lite_transports.recording import (
     AsyncRecordingTransport,
     RecordingTransport,
     SecretInCassette,
 )
+from claude_lite_transports.recording.redaction import Redactor
 
 URL = "https://api.anthropic.com/v1/messages"
 CANARY = 'canary/+"key é-0123456789'

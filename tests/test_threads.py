@@ -11,8 +11,8 @@ from driving import KEY
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, ClaudeError, Client, never
-from claude_lite_transports._dial import Route
-from claude_lite_transports._idle import Idle
+from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.urllib.idle import Idle
 
 ASYNC = ["aiohttp", "asyncio"]
 

@@ -14,9 +14,9 @@ from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
 from claude_lite.testing.cases import get, post
 from claude_lite.testing.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
-from claude_lite_transports._aiohttp_connection import Handler
-from claude_lite_transports._read_buffer import ReadBuffer
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.aiohttp.connection import Handler
+from claude_lite_transports.shared.read_buffer import ReadBuffer
 from claude_lite_transports.urllib import UrllibTransport
 
 try:

@@ -13,10 +13,10 @@ from scripted import ask
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request, Response
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import dump, write
 from claude_lite_transports.recording import CassetteMiss, RecordingTransport
-from claude_lite_transports.vcr import dump_json, dump_yaml, from_vcr, load_yaml, to_vcr
+from claude_lite_transports.recording.cassette import dump, write
+from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.vcr import dump_json, dump_yaml, from_vcr, load_yaml, to_vcr
 
 MATCH = ["method", "scheme", "host", "port", "path", "query", "body"]
 

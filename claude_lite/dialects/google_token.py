@@ -21,8 +21,8 @@ _refreshing: Final[dict[int, Lock]] = {}  # by process: a fork may find its pare
 def token(credentials: Any) -> MaskedStr:
     """A token that is valid; raises `CredentialMissing`, or `ConnectionFailed`."""
     try:
-        from google.auth import exceptions  # noqa: PLC0415  # an extra
-        from google.auth.transport.requests import Request  # noqa: PLC0415  # as above
+        from google.auth import exceptions  # an extra
+        from google.auth.transport.requests import Request  # as above
     except ImportError:
         raise missing("vertex", "google-auth (with requests)") from None
     try:
@@ -39,6 +39,6 @@ def token(credentials: Any) -> MaskedStr:
 
 @functools.cache
 def _default() -> Any:
-    from google.auth import default  # noqa: PLC0415  # an extra
+    from google.auth import default  # an extra
 
     return default(scopes=SCOPES)[0]

@@ -56,9 +56,9 @@ def signed(
     the calling thread.
     """
     try:
-        from botocore.auth import SigV4Auth  # noqa: PLC0415  # an extra
-        from botocore.awsrequest import AWSRequest  # noqa: PLC0415  # as above
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415  # as above
+        from botocore.auth import SigV4Auth  # an extra
+        from botocore.awsrequest import AWSRequest  # as above
+        from botocore.exceptions import BotoCoreError  # as above
     except ImportError:
         raise missing("bedrock", "botocore") from None
     body = request.body if isinstance(request.body, bytes) else b""
@@ -87,7 +87,7 @@ def _digest(request: Request) -> str:
 
 def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
     """Credentials that do not change while they are used; None if there are none."""
-    from botocore.credentials import Credentials  # noqa: PLC0415  # an extra
+    from botocore.credentials import Credentials  # an extra
 
     if keys is not None:
         token = keys.session_token and keys.session_token.reveal()
@@ -99,6 +99,6 @@ def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
 @functools.cache
 def _session(profile: str | None) -> Any:
     """Where botocore gets a credential, which it refreshes in time; one a process."""
-    from botocore.session import Session  # noqa: PLC0415  # an extra
+    from botocore.session import Session  # an extra
 
     return Session(profile=profile)

@@ -19,7 +19,7 @@ from claude_lite.retry import refill_budgets
 from claude_lite.testing.virtual_clock import VirtualClock
 from claude_lite.wire import AsyncTransport, Transport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
-from claude_lite_transports.recording import (
+from claude_lite_transports.recording.transport import (
     AsyncRecordingTransport,
     Mode,
     RecordingTransport,

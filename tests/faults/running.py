@@ -55,7 +55,7 @@ def asynchronous(transport, pem):
     """Make the asynchronous transport of this name."""
     if transport == "aiohttp":
         return AiohttpTransport(trust_env=False, **({"ssl": trusting(pem)} if pem else {}))
-    from claude_lite_transports.asyncio import AsyncioTransport  # noqa: PLC0415  # see ASYNCIO
+    from claude_lite_transports.asyncio import AsyncioTransport  # see ASYNCIO
 
     return AsyncioTransport(context=trusting(pem), proxies={})
 

@@ -12,11 +12,17 @@ from fuzz_input import changed, plain
 from claude_lite.cassettes import _read
 from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.wire import Response
-from claude_lite_transports import har, vcr
-from claude_lite_transports._listing import listed
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports._review import cleaned, repeats_in, secrets_in
-from claude_lite_transports.cassette import Interaction, dump, encode_body, encode_stream, load
+from claude_lite_transports.recording import har, vcr
+from claude_lite_transports.recording.cassette import (
+    Interaction,
+    dump,
+    encode_body,
+    encode_stream,
+    load,
+)
+from claude_lite_transports.recording.listing import listed
+from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.review import cleaned, repeats_in, secrets_in
 
 
 @frozen

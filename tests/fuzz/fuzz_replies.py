@@ -13,8 +13,8 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.wire import Limits, Request
-from claude_lite_transports._asyncio_incoming import Incoming
-from claude_lite_transports._http1 import Reply
+from claude_lite_transports.asyncio.incoming import Incoming
+from claude_lite_transports.shared.http1 import Reply
 
 METHODS = ("POST", "GET", "HEAD")
 LARGEST = 10_000

@@ -37,10 +37,10 @@ def say(text):
 def fuzz_one(name, options):
     """Fuzz one target in this process, by libFuzzer, which does not come back."""
     sys.path[:0] = [str(ROOT / "transports"), str(ROOT), str(HERE), str(HERE.parent)]
-    import atheris  # noqa: PLC0415  # only this process needs it
+    import atheris  # only this process needs it
 
     with atheris.instrument_imports(include=["claude_lite", "claude_lite_transports"]):
-        from fuzz_targets import run  # noqa: PLC0415  # it has to be instrumented
+        from fuzz_targets import run  # it has to be instrumented
 
     atheris.Setup([sys.argv[0], *options], lambda data: run(name, data))
     atheris.Fuzz()

@@ -19,8 +19,8 @@ from claude_lite.errors import (
 from claude_lite.rate_limits import RateLimits
 from claude_lite.responses import error_from_response
 from claude_lite.wire import Response
-from claude_lite_transports._http1 import Reply
-from claude_lite_transports.cassette import load
+from claude_lite_transports.recording.cassette import load
+from claude_lite_transports.shared.http1 import Reply
 
 HEAD = Response(200, {"request-id": "req_1"})
 

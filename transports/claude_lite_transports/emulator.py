@@ -19,7 +19,7 @@ from attrs import evolve
 from claude_lite.emulator import Emulator, Reply
 from claude_lite.faults.script import End
 from claude_lite.wire import AsyncHead, Head, Request, Response, Sleep
-from claude_lite_transports._patience import LONGEST, Body, Patience
+from claude_lite_transports.shared.patience import LONGEST, Body, Patience
 
 __all__ = ["AsyncEmulatorTransport", "EmulatorTransport"]
 
@@ -185,7 +185,7 @@ class _Line:
     """What stands for a connection: a wait on it ends early when it is cut. By asyncio."""
 
     def __init__(self) -> None:
-        import asyncio  # noqa: PLC0415  # only those who run under it need it
+        import asyncio  # only those who run under it need it
 
         self._asyncio = asyncio
         self._end = asyncio.get_running_loop().create_future()
@@ -207,6 +207,6 @@ class _Line:
 
 
 async def _asyncio_sleep(seconds: float) -> None:
-    import asyncio  # noqa: PLC0415  # only those who run under it need it
+    import asyncio  # only those who run under it need it
 
     await asyncio.sleep(seconds)

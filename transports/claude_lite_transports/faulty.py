@@ -28,7 +28,7 @@ from claude_lite.wire import (
     Sleep,
     Transport,
 )
-from claude_lite_transports._patience import LONGEST, Body, Patience
+from claude_lite_transports.shared.patience import LONGEST, Body, Patience
 
 __all__ = ["AsyncFaultTransport", "FaultTransport"]
 

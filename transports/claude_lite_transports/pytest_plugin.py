@@ -99,8 +99,8 @@ def claude_cassette(
     passes. It is an error if something recorded is not asked for, or something asked for is
     not recorded.
     """
-    from claude_lite.errors import UsageError  # noqa: PLC0415  # see the module's docstring
-    from claude_lite.testing.fixtures import ClaudeCassette  # noqa: PLC0415  # likewise
+    from claude_lite.errors import UsageError  # see the module's docstring
+    from claude_lite.testing.fixtures import ClaudeCassette  # likewise
 
     option = request.config.getoption
     settings = dict(claude_cassette_config)
@@ -126,7 +126,7 @@ def claude_cassette(
 @pytest.fixture
 def claude_emulator(request: pytest.FixtureRequest) -> "Iterator[ClaudeEmulator]":
     """An emulator of the API with its clients, in virtual time, and on a port if need be."""
-    from claude_lite.testing.fixtures import ClaudeEmulator  # noqa: PLC0415  # as above
+    from claude_lite.testing.fixtures import ClaudeEmulator  # as above
 
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("claude_emulator"))):

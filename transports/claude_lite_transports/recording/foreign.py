@@ -15,9 +15,9 @@ from typing import Any, Final
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import UnexpectedResponse
 from claude_lite.wire import Request
-from claude_lite_transports._matching import describe
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import Interaction, encode_body, encode_stream
+from claude_lite_transports.recording.cassette import Interaction, encode_body, encode_stream
+from claude_lite_transports.recording.matching import describe
+from claude_lite_transports.recording.redaction import Redactor
 
 BASE_URL: Final = "https://api.anthropic.com"
 

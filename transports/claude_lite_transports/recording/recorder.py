@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final, Generic, Literal, Self, TypeVar, cast, get_args
 
 from claude_lite.errors import UsageError
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports._tape import Tape
-from claude_lite_transports.cassette import CassetteMiss, Interaction
+from claude_lite_transports.recording.cassette import CassetteMiss, Interaction
+from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.tape import Tape
 
 Mode = Literal["none", "once", "new_episodes", "all", "rewrite", "off"]
 

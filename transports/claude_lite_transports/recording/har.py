@@ -19,10 +19,8 @@ from urllib.parse import parse_qsl
 from claude_lite.config import __version__
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
-from claude_lite_transports._matching import describe
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import Interaction
-from claude_lite_transports.foreign import (
+from claude_lite_transports.recording.cassette import Interaction
+from claude_lite_transports.recording.foreign import (
     BASE_URL,
     decoded_response,
     imported,
@@ -30,6 +28,8 @@ from claude_lite_transports.foreign import (
     reason,
     request_text,
 )
+from claude_lite_transports.recording.matching import describe
+from claude_lite_transports.recording.redaction import Redactor
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN: Final = -1

@@ -30,7 +30,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, MaskedStr, Request
-from claude_lite_transports._http1 import Reply, opening
+from claude_lite_transports.shared.http1 import Reply, opening
 
 RECEIVE: Final = 64 * 1024
 
@@ -207,7 +207,7 @@ def _choose_proxy(
 ) -> MaskedStr | None:
     if proxies is None:
         # Imported here: it takes as long as all of the rest together.
-        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # see above
+        from urllib.request import getproxies, proxy_bypass  # see above
 
         proxies = {} if proxy_bypass(authority) else getproxies()
     url = proxies.get(scheme) or proxies.get("all")

@@ -14,15 +14,15 @@ from types import TracebackType
 from typing import Self
 
 from claude_lite.wire import AsyncHead, AsyncTransport, Head, Request, Response, Transport
-from claude_lite_transports._matching import describe
-from claude_lite_transports._recorder import Mode, Recorder
-from claude_lite_transports._tape import Take
-from claude_lite_transports.cassette import (
+from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
     InteractionsUnused,
     SecretInCassette,
 )
+from claude_lite_transports.recording.matching import describe
+from claude_lite_transports.recording.recorder import Mode, Recorder
+from claude_lite_transports.recording.tape import Take
 
 __all__ = [
     "AsyncRecordingTransport",

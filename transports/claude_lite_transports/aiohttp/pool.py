@@ -33,9 +33,9 @@ from claude_lite.errors import (
     ConnectTimedOut,
     UsageError,
 )
-from claude_lite_transports._aiohttp_connection import SPOKEN, Handler, is_usable, let_go
-from claude_lite_transports._aiohttp_watch import Watch
-from claude_lite_transports._read_buffer import ReadBuffer
+from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
+from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey

@@ -15,9 +15,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from claude_lite.wire import Request
-from claude_lite_transports._multipart import split_parts
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import CassetteMiss, Interaction, parse_json
+from claude_lite_transports.recording.cassette import CassetteMiss, Interaction, parse_json
+from claude_lite_transports.recording.multipart import split_parts
+from claude_lite_transports.recording.redaction import Redactor
 
 _BOUNDARY: Final = re.compile(r';\s*boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
 _ABSENT: Final = object()

@@ -13,10 +13,10 @@ from aiohttp.http import HttpProcessingError
 
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamInterrupted, TimedOut
 from claude_lite.wire import Limits, Response
-from claude_lite_transports._aiohttp_connection import let_go
-from claude_lite_transports._aiohttp_pool import because
-from claude_lite_transports._aiohttp_watch import Watch
-from claude_lite_transports._http1 import head_too_long, too_many_headers
+from claude_lite_transports.aiohttp.connection import let_go
+from claude_lite_transports.aiohttp.pool import because
+from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
     import asyncio

@@ -23,10 +23,10 @@ import aiohttp
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
-from claude_lite_transports._aiohttp_exchange import ask
-from claude_lite_transports._aiohttp_pool import Pool
-from claude_lite_transports._aiohttp_reply import Reply
-from claude_lite_transports._per_loop import PerLoop
+from claude_lite_transports.aiohttp.exchange import ask
+from claude_lite_transports.aiohttp.pool import Pool
+from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.shared.per_loop import PerLoop
 
 __all__ = ["AiohttpTransport"]
 

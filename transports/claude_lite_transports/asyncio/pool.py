@@ -15,13 +15,13 @@ from typing import Final
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
 from claude_lite.wire import Request
-from claude_lite_transports._asyncio_connection import Connection
-from claude_lite_transports._asyncio_incoming import Incoming
-from claude_lite_transports._asyncio_opening import Opening
-from claude_lite_transports._asyncio_reach import reach
-from claude_lite_transports._dial import Route, find_route, split_url
-from claude_lite_transports._http1 import SMALL
-from claude_lite_transports._read_buffer import ReadBuffer
+from claude_lite_transports.asyncio.connection import Connection
+from claude_lite_transports.asyncio.incoming import Incoming
+from claude_lite_transports.asyncio.opening import Opening
+from claude_lite_transports.asyncio.reach import reach
+from claude_lite_transports.shared.dial import Route, find_route, split_url
+from claude_lite_transports.shared.http1 import SMALL
+from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
 _HELD_UP: Final = 1.0

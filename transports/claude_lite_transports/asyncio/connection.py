@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageError
 from claude_lite.wire import BodySource
-from claude_lite_transports._asyncio_incoming import Incoming
-from claude_lite_transports._dial import Route, bare, ready
+from claude_lite_transports.asyncio.incoming import Incoming
+from claude_lite_transports.shared.dial import Route, bare, ready
 
 if TYPE_CHECKING:
-    from claude_lite_transports._asyncio_pool import Pool
+    from claude_lite_transports.asyncio.pool import Pool
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that nobody reads
 _PIECE: Final = 64 * 1024  # as much as asyncio buffers before it says that this is enough

@@ -12,9 +12,9 @@ from aiohttp.http import StreamWriter
 
 from claude_lite.errors import ConnectionLost, TimedOut, UsageError
 from claude_lite.wire import BodySource
-from claude_lite_transports._aiohttp_connection import hung_up
-from claude_lite_transports._aiohttp_pool import because
-from claude_lite_transports._aiohttp_watch import Interrupted
+from claude_lite_transports.aiohttp.connection import hung_up
+from claude_lite_transports.aiohttp.pool import because
+from claude_lite_transports.aiohttp.watch import Interrupted
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from claude_lite_transports._http1 import REFUSED
-from claude_lite_transports._read_buffer import ReadBuffer
+from claude_lite_transports.shared.http1 import REFUSED
+from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -43,12 +43,15 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         self._status = 0
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the loop the buffer that all connections share."""
         return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Take what the loop has read into the buffer."""
         self.data_received(bytes(self._read_buffer.read(nbytes)))
 
-    def data_received(self, data: bytes) -> None:  # called by uvloop itself, which lends nothing
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a reply; uvloop calls this itself, for it borrows no buffer."""
         if data and self.is_idle:
             self.abort()
         elif data and (self._waiter is not None or self._unparsed):
@@ -60,10 +63,12 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def feed_data(
         self, data: "tuple[RawResponseMessage, aiohttp.StreamReader]", size: int = 0
     ) -> None:
+        """Take a head that the parser has completed."""
         self._status = data[0].code
         super().feed_data(data, size)
 
     async def read(self) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
+        """Wait for the next head."""
         while not (self._buffer or self._eof):
             self._waiter = self._loop.create_future()
             try:
@@ -74,7 +79,8 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         return await super().read()
 
     def resume_reading(self, *args: Any, **options: Any) -> None:
-        if self._reading_paused:  # else there is nothing to resume, which aiohttp does all the same
+        """Resume reading, where reading was paused: aiohttp calls this after each read."""
+        if self._reading_paused:
             super().resume_reading(*args, **options)
 
     def _pause_transport_reading(self) -> None:
@@ -90,6 +96,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
             self.tcp.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        """Parse what has come, then end the reply that is being read."""
         self._parse()
         body = self._payload
         if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:

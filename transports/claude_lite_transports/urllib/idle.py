@@ -10,7 +10,7 @@ from contextlib import suppress
 from socket import socket
 from time import monotonic
 
-from claude_lite_transports._dial import Route, ready
+from claude_lite_transports.shared.dial import Route, ready
 
 
 class Idle:

@@ -25,14 +25,14 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.wire import Request
-from claude_lite_transports._dial import (
+from claude_lite_transports.shared.dial import (
     KEEP_ALIVE,
     Route,
     bare,
     default_context,
     is_timeout,
 )
-from claude_lite_transports._http1 import Reply, opening
+from claude_lite_transports.shared.http1 import Reply, opening
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Address = tuple[Any, ...]  # as `getaddrinfo` has them

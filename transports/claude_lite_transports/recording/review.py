@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from claude_lite.wire import SECRET_HEADERS
-from claude_lite_transports._matching import match_key
-from claude_lite_transports._redaction import MASK, Redactor
-from claude_lite_transports.cassette import (
+from claude_lite_transports.recording.cassette import (
     Interaction,
     SecretInCassette,
     encode_body,
     encode_stream,
 )
+from claude_lite_transports.recording.matching import match_key
+from claude_lite_transports.recording.redaction import MASK, Redactor
 
 
 def secrets_in(items: Sequence[Interaction], redactor: Redactor) -> Iterator[tuple[int, str]]:

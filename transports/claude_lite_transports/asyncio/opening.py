@@ -11,8 +11,8 @@ from typing import Final, NoReturn
 from attrs import evolve
 
 from claude_lite.wire import Request
-from claude_lite_transports._dial import Route
-from claude_lite_transports._http1 import opening
+from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.http1 import opening
 
 _NO_BODY: Final = b"\r\ncontent-length: 0\r\n\r\n"
 

@@ -20,9 +20,9 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Head, Limits, Request, Response
-from claude_lite_transports._dial import RECEIVE, Clocks, Route, bare, is_timeout, ready
-from claude_lite_transports._http1 import SMALL, Reply
-from claude_lite_transports._idle import Idle
+from claude_lite_transports.shared.dial import RECEIVE, Clocks, Route, bare, is_timeout, ready
+from claude_lite_transports.shared.http1 import SMALL, Reply
+from claude_lite_transports.urllib.idle import Idle
 
 # What is written at once. Over TLS a write returns only when all of it is out, and while it
 # waits no reply is noticed; one record goes out without waiting if there is room at all.

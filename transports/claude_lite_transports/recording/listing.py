@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from claude_lite.sse import SSEDecoder
-from claude_lite_transports.cassette import Interaction
+from claude_lite_transports.recording.cassette import Interaction
 
 
 def listed(items: Iterable[Interaction]) -> Iterator[str]:

@@ -27,12 +27,12 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, Request
-from claude_lite_transports._aiohttp_connection import let_go, use
-from claude_lite_transports._aiohttp_pool import Pool, because
-from claude_lite_transports._aiohttp_reply import UNLIMITED, Reply, too_large
-from claude_lite_transports._aiohttp_upload import PIECE, Upload
-from claude_lite_transports._aiohttp_watch import Interrupted, Wait
-from claude_lite_transports._http1 import head_too_long, too_many_headers
+from claude_lite_transports.aiohttp.connection import let_go, use
+from claude_lite_transports.aiohttp.pool import Pool, because
+from claude_lite_transports.aiohttp.reply import UNLIMITED, Reply, too_large
+from claude_lite_transports.aiohttp.upload import PIECE, Upload
+from claude_lite_transports.aiohttp.watch import Interrupted, Wait
+from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage

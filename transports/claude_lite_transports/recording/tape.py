@@ -19,10 +19,7 @@ from attrs import define, field
 
 from claude_lite.errors import TransportError, UnexpectedResponse
 from claude_lite.wire import Response
-from claude_lite_transports._matching import explain_miss, match_key
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports._review import refuse_secrets
-from claude_lite_transports.cassette import (
+from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
     InteractionsUnused,
@@ -33,6 +30,9 @@ from claude_lite_transports.cassette import (
     parse_json,
     write,
 )
+from claude_lite_transports.recording.matching import explain_miss, match_key
+from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.review import refuse_secrets
 
 _MOST_NAMED: Final = 3
 _HOW_TO_RECORD: Final = (

@@ -16,10 +16,10 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from claude_lite.wire import Head, MaskedStr, Request, Response
-from claude_lite_transports._attempt import Attempt
-from claude_lite_transports._dial import Route, find_route, split_url
-from claude_lite_transports._http1 import opening
-from claude_lite_transports._idle import Idle
+from claude_lite_transports.shared.dial import Route, find_route, split_url
+from claude_lite_transports.shared.http1 import opening
+from claude_lite_transports.urllib.attempt import Attempt
+from claude_lite_transports.urllib.idle import Idle
 
 
 def _mask(proxies: Mapping[str, str] | None) -> Mapping[str, str] | None:

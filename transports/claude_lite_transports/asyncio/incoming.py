@@ -23,7 +23,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Request
-from claude_lite_transports._http1 import REFUSED, head_too_long, too_many_headers
+from claude_lite_transports.shared.http1 import REFUSED, head_too_long, too_many_headers
 
 _CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101

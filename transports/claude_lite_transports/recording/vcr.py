@@ -12,9 +12,8 @@ from typing import Any
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
-from claude_lite_transports._redaction import Redactor
-from claude_lite_transports.cassette import Interaction
-from claude_lite_transports.foreign import (
+from claude_lite_transports.recording.cassette import Interaction
+from claude_lite_transports.recording.foreign import (
     BASE_URL,
     decoded_response,
     imported,
@@ -22,6 +21,7 @@ from claude_lite_transports.foreign import (
     reason,
     request_text,
 )
+from claude_lite_transports.recording.redaction import Redactor
 
 Json = dict[str, Any]
 

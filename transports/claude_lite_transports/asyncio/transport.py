@@ -20,12 +20,12 @@ from attrs import define, field
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
-from claude_lite_transports._per_loop import PerLoop
+from claude_lite_transports.shared.per_loop import PerLoop
 
 if TYPE_CHECKING:
-    from claude_lite_transports._asyncio_connection import Connection
-    from claude_lite_transports._asyncio_incoming import Incoming
-    from claude_lite_transports._asyncio_pool import Pool
+    from claude_lite_transports.asyncio.connection import Connection
+    from claude_lite_transports.asyncio.incoming import Incoming
+    from claude_lite_transports.asyncio.pool import Pool
 
 __all__ = ["AsyncioTransport"]
 
@@ -132,7 +132,7 @@ class AsyncioTransport:
 
     def __attrs_post_init__(self) -> None:
         try:
-            import httptools  # noqa: F401, PLC0415  # it is an extra: here is where it is missed
+            import httptools  # noqa: F401  # it is an extra: here is where it is missed
         except ImportError:
             raise UsageError(
                 "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
@@ -190,6 +190,6 @@ class AsyncioTransport:
         return await pool.begin(request, start, whole=whole)
 
     def _make(self) -> "Pool":
-        from claude_lite_transports._asyncio_pool import Pool  # noqa: PLC0415  # it imports httptools
+        from claude_lite_transports.asyncio.pool import Pool  # it imports httptools
 
         return Pool(asyncio.get_running_loop(), self.context, self.proxies, self.keepalive)

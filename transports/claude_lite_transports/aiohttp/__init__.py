@@ -1,0 +1,9 @@
+"""The asynchronous transport over aiohttp: aiohttp's connections, our own exchange on them.
+
+`transport.py` is what a client calls; `pool.py` and `connection.py` own the connections,
+`exchange.py`, `upload.py` and `reply.py` carry one request, `watch.py` keeps the clocks.
+"""
+
+from claude_lite_transports.aiohttp.transport import AiohttpTransport
+
+__all__ = ["AiohttpTransport"]
