@@ -14,7 +14,7 @@ from queue import Queue
 
 from driving import BLOCK, HEL, KEY, START, WHOLE, sample
 
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 
 ROOT = Path(__file__).parent.parent
 MESSAGE = json.loads(sample("responses/messages.create.json"))

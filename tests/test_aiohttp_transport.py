@@ -35,9 +35,15 @@ from claude_lite.errors import (
     TimedOut,
     UsageError,
 )
-from claude_lite.testing.cases import get, post
-from claude_lite.testing.hiding import exposed
-from claude_lite.testing.loopback import LoopbackServer, Received, chunked, reply, replying
+from claude_lite.testing.conformance.cases import get, post
+from claude_lite.testing.conformance.hiding import exposed
+from claude_lite.testing.conformance.loopback import (
+    LoopbackServer,
+    Received,
+    chunked,
+    reply,
+    replying,
+)
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.aiohttp.connection import hung_up

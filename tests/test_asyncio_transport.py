@@ -30,9 +30,9 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.testing import ASYNC_CASES
-from claude_lite.testing.cases import fails, get, post
-from claude_lite.testing.hiding import exposed
-from claude_lite.testing.loopback import LoopbackServer, Peer, chunked, reply, replying
+from claude_lite.testing.conformance.cases import fails, get, post
+from claude_lite.testing.conformance.hiding import exposed
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, chunked, reply, replying
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.asyncio.opening import Opening

@@ -16,7 +16,7 @@ from claude_lite.cli import main, parser
 from claude_lite.client import AsyncClient
 from claude_lite.emulator import Emulator
 from claude_lite.retry import never
-from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite_transports.emulator import AsyncEmulatorTransport
 
 

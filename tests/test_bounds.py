@@ -13,7 +13,7 @@ import pytest
 from claude_lite.config import Config
 from claude_lite.sse import WIDEST
 from claude_lite.testing import message
-from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite.wire import DEFAULT_LIMITS
 
 try:

@@ -26,9 +26,9 @@ from claude_lite import (
 )
 from claude_lite.config import Config
 from claude_lite.emulator import Emulator
-from claude_lite.testing.failing import closed_port
-from claude_lite.testing.hiding import exposed
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite.testing.conformance.failing import closed_port
+from claude_lite.testing.conformance.hiding import exposed
+from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.urllib import UrllibTransport

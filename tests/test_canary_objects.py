@@ -49,7 +49,7 @@ from claude_lite.progress import summary
 from claude_lite.requests_file import read
 from claude_lite.results_file import ResultsFile
 from claude_lite.testing import AsyncStubTransport, StubTransport, message, message_stream
-from claude_lite.testing.loopback import LoopbackServer, reply, replying
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.tokens import Tokens
 from claude_lite.webhooks import Webhooks
 from claude_lite.wire import Limits, MaskedStr, Response, Sleep
@@ -72,7 +72,10 @@ ASK = {
 PROXY = f"http://user:{CANARY}@127.0.0.1:9"
 FAULTS = [{"on": {"nth": [2]}, "do": {"fault": "reset"}}]
 
-SERVERS = ("claude_lite.emulator.", "claude_lite.testing.loopback")  # they are told the key
+SERVERS = (
+    "claude_lite.emulator.",
+    "claude_lite.testing.conformance.loopback",
+)  # they are told the key
 NOT_SHOWN = {
     "of the caller's code, before anything is called": {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "ByColour"),

@@ -20,7 +20,7 @@ import pytest
 from claude_lite.cli import DEFAULT_MODEL, main
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.serving import emulator_server
-from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.testing.conformance.loopback import LoopbackServer
 
 CANARY = "sk-ant-api03-canary-Zq7"
 CLI = [sys.executable, "-W", "error", "-c", "from claude_lite.cli import main; exit(main())"]

@@ -46,8 +46,8 @@ from claude_lite import (
     standard,
 )
 from claude_lite.namespaces import Batches
-from claude_lite.testing.cases import GRACE
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite.testing.conformance.cases import GRACE
+from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 

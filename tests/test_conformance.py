@@ -24,7 +24,7 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.testing import ASYNC_CASES, CASES, check_async_transport, check_transport
-from claude_lite.testing.conformance import _InThreads
+from claude_lite.testing.conformance.checking import _InThreads
 from claude_lite.wire import Head, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport

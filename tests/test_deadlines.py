@@ -10,7 +10,7 @@ import pytest
 
 from claude_lite import AsyncClient, ClaudeError, Client, Overloaded, TimedOut, standard
 from claude_lite.testing import message_stream
-from claude_lite.testing.loopback import LoopbackServer, reply
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 

@@ -16,8 +16,8 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from claude_lite import AsyncClient, UsageError
-from claude_lite.testing.cases import get
-from claude_lite.testing.loopback import LoopbackServer, reply
+from claude_lite.testing.conformance.cases import get
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.aiohttp.reply import Reply
 

@@ -21,7 +21,7 @@ from claude_lite.config import Config
 from claude_lite.files import UploadFile
 from claude_lite.operations import Operation
 from claude_lite.skills import CreateSkill
-from claude_lite.testing.loopback import LoopbackServer, reply, replying
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.wire import Request
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport

@@ -16,7 +16,7 @@ from claude_lite.errors import ResponseTooLarge, UsageError
 from claude_lite.files import DownloadFile
 from claude_lite.responses import KEPT, parse_json, values_in
 from claude_lite.testing import message, message_stream
-from claude_lite.testing.loopback import LoopbackServer, reply
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.recording import RecordingTransport

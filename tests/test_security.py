@@ -32,7 +32,7 @@ from claude_lite.batches import CreateBatch
 from claude_lite.batching import BatchJob
 from claude_lite.cli import main as command
 from claude_lite.files import DownloadFile, path_within
-from claude_lite.testing.loopback import LoopbackServer, reply, replying
+from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport

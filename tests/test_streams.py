@@ -49,7 +49,7 @@ from claude_lite import (
     standard,
 )
 from claude_lite.batches import BatchResults
-from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
-from claude_lite.testing.cases import get, post
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply
+from claude_lite.testing.conformance.cases import get, post
+from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.aiohttp.connection import Handler

@@ -31,9 +31,9 @@ from claude_lite.errors import (
     TimedOut,
     UsageError,
 )
-from claude_lite.testing.cases import get, post
-from claude_lite.testing.hiding import exposed
-from claude_lite.testing.loopback import LoopbackServer, chunked, reply, replying
+from claude_lite.testing.conformance.cases import get, post
+from claude_lite.testing.conformance.hiding import exposed
+from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply, replying
 from claude_lite.wire import Limits, MaskedStr, Request, Transport
 from claude_lite_transports.shared.dial import Route
 from claude_lite_transports.urllib import UrllibTransport

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import ClaudeError, CredentialMissing, Secret, UsageError, webhooks
-from claude_lite.testing.hiding import exposed
+from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.webhooks import (
     WebhookEvent,
     WebhookForged,

@@ -1,7 +1,7 @@
 """What helps to test code that uses claude_lite, and transports written for it."""
 
-from claude_lite.testing.cases import Case
-from claude_lite.testing.conformance import (
+from claude_lite.testing.conformance.cases import Case
+from claude_lite.testing.conformance.checking import (
     ASYNC_CASES,
     CASES,
     check_async_transport,

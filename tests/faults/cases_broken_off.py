@@ -20,7 +20,7 @@ from wires import (
     says,
 )
 
-from claude_lite.testing.loopback import Peer, Script
+from claude_lite.testing.conformance.loopback import Peer, Script
 
 group("Broken off")
 KEEP = "Keep-Alive: timeout=0, max=1"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from expectations import ANSWER, REQUEST_ID, UNEXPECTED, case, error, group
 from wires import GZIP, JSON, JSON_TYPE, SSE, SSE_TYPE, choosing, envelope, http, says
 
-from claude_lite.testing.loopback import Script
+from claude_lite.testing.conformance.loopback import Script
 
 group("Compression")
 

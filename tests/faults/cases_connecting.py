@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from expectations import ANSWER, BRIEF, TLS, TRIES, Serve, Served, case, error, group, serving
 from wires import BLOCK, JSON, ONE, SSE, SSE_TYPE, START, choosing, good, http, says
 
-from claude_lite.testing.loopback import LoopbackServer, Peer, Script
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, Script
 
 group("Connecting")
 

@@ -5,7 +5,7 @@ from time import sleep
 from expectations import BRIEF, case, group
 from wires import http, says
 
-from claude_lite.testing.loopback import Peer, Script
+from claude_lite.testing.conformance.loopback import Peer, Script
 
 group("Answers before the request is whole")
 

@@ -18,7 +18,7 @@ from wires import (
     says,
 )
 
-from claude_lite.testing.loopback import Peer, Script
+from claude_lite.testing.conformance.loopback import Peer, Script
 
 group("Heads")
 

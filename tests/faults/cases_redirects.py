@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from expectations import ANSWER, TLS, UNEXPECTED, Served, case, group
 from wires import envelope, first, good, http, says
 
-from claude_lite.testing.loopback import LoopbackServer, Peer
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer
 
 group("Redirects")
 

@@ -38,7 +38,7 @@ from wires import (
     says,
 )
 
-from claude_lite.testing.loopback import Script
+from claude_lite.testing.conformance.loopback import Script
 
 group("Streams")
 

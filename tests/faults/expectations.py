@@ -13,7 +13,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from claude_lite import standard
-from claude_lite.testing.loopback import LoopbackServer, Received, Script
+from claude_lite.testing.conformance.loopback import LoopbackServer, Received, Script
 
 TLS: Final = Path(__file__).parents[1] / "data/tls"
 KEY: Final = "sk-ant-fault-0123456789"

@@ -12,7 +12,7 @@ from official import ALSO, BACKENDS, Official, installed
 from running import TRANSPORTS
 from table import MARKER, Row, lines, measured, shown
 
-from claude_lite.testing.loopback import Received
+from claude_lite.testing.conformance.loopback import Received
 
 PAGE = Path(__file__).parents[2] / "docs/faults.md"
 BY_NAME = {case.name: case for case in CASES}

@@ -8,7 +8,7 @@ from typing import Any
 
 from expectations import REQUEST_ID, TEXT, USAGE, Serve, Served, serving
 
-from claude_lite.testing.loopback import Peer, Script, reply
+from claude_lite.testing.conformance.loopback import Peer, Script, reply
 
 # What is sent
 

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from attrs import frozen
 
-from claude_lite.testing.loopback import LoopbackServer
+from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite.wire import AsyncTransport, BodySource, Limits, Request, Response
 
 E = TypeVar("E", bound=Exception)

@@ -15,8 +15,25 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.testing.cases import LIMITS, Case, both_ways, case, fails, holds, post, read, same
-from claude_lite.testing.loopback import LoopbackServer, Peer, Script, chunked, reply, replying
+from claude_lite.testing.conformance.cases import (
+    LIMITS,
+    Case,
+    both_ways,
+    case,
+    fails,
+    holds,
+    post,
+    read,
+    same,
+)
+from claude_lite.testing.conformance.loopback import (
+    LoopbackServer,
+    Peer,
+    Script,
+    chunked,
+    reply,
+    replying,
+)
 from claude_lite.wire import AsyncTransport, Limits, Request
 
 CASES: Final[list[Case]] = []

@@ -8,8 +8,24 @@ from time import monotonic
 from typing import Final
 
 from claude_lite.errors import ClaudeError, ConnectionFailed
-from claude_lite.testing.cases import GRACE, Case, both_ways, case, get, holds, post, same
-from claude_lite.testing.loopback import LoopbackServer, Peer, Script, chunked, reply, replying
+from claude_lite.testing.conformance.cases import (
+    GRACE,
+    Case,
+    both_ways,
+    case,
+    get,
+    holds,
+    post,
+    same,
+)
+from claude_lite.testing.conformance.loopback import (
+    LoopbackServer,
+    Peer,
+    Script,
+    chunked,
+    reply,
+    replying,
+)
 from claude_lite.wire import AsyncTransport
 
 CASES: Final[list[Case]] = []

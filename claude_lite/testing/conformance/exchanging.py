@@ -4,8 +4,15 @@ import gzip
 from collections.abc import Iterator
 from typing import Final
 
-from claude_lite.testing.cases import Case, both_ways, case, get, holds, post, same
-from claude_lite.testing.loopback import LoopbackServer, Peer, Received, chunked, reply, replying
+from claude_lite.testing.conformance.cases import Case, both_ways, case, get, holds, post, same
+from claude_lite.testing.conformance.loopback import (
+    LoopbackServer,
+    Peer,
+    Received,
+    chunked,
+    reply,
+    replying,
+)
 from claude_lite.wire import AsyncTransport, Request
 
 CASES: Final[list[Case]] = []

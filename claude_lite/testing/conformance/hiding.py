@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from claude_lite.errors import ClaudeError
-from claude_lite.testing.cases import Case, both_ways, case, fails, post
-from claude_lite.testing.failing import (
+from claude_lite.testing.conformance.cases import Case, both_ways, case, fails, post
+from claude_lite.testing.conformance.failing import (
     BRIEF,
     BROKEN_CHUNKS,
     MALFORMED,
@@ -15,7 +15,7 @@ from claude_lite.testing.failing import (
     saying,
     silent,
 )
-from claude_lite.testing.loopback import LoopbackServer, Peer, chunked
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, chunked
 from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 
 CASES: Final[list[Case]] = []

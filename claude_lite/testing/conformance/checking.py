@@ -18,8 +18,8 @@ from contextlib import asynccontextmanager
 from sys import exc_info
 from typing import Final
 
-from claude_lite.testing import connecting, exchanging, failing, hiding
-from claude_lite.testing.cases import Case
+from claude_lite.testing.conformance import connecting, exchanging, failing, hiding
+from claude_lite.testing.conformance.cases import Case
 from claude_lite.wire import AsyncHead, AsyncTransport, Request, Response, Transport
 
 CASES: Final = (*exchanging.CASES, *connecting.CASES, *failing.CASES, *hiding.CASES)
