@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from claude_lite import bench
-from claude_lite.bench import Figures, measure, percentiles
-from claude_lite.cli import main, parser
+from claude_lite.cli import bench
+from claude_lite.cli.bench import Figures, measure, percentiles
+from claude_lite.cli.main import main, parser
 from claude_lite.client import AsyncClient
 from claude_lite.emulator import Emulator
 from claude_lite.retry import never

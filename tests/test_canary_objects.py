@@ -29,13 +29,16 @@ from claude_lite import (
     CreateMessage,
     StreamMessage,
     UsageError,
-    bench,
     bulk,
     never,
 )
 from claude_lite.batches import CreateBatch
 from claude_lite.batching import BatchJob
-from claude_lite.cli import main as command
+from claude_lite.bulk.requests_file import read
+from claude_lite.bulk.results_file import ResultsFile
+from claude_lite.cli import bench
+from claude_lite.cli.main import main as command
+from claude_lite.cli.progress import summary
 from claude_lite.dialects import Bedrock, BedrockMantle, ClaudeOnAWS, Foundry, Vertex
 from claude_lite.dialects.sigv4 import AWSKeys
 from claude_lite.dialects.vertex import ClaudeOnGoogleCloud
@@ -45,9 +48,6 @@ from claude_lite.exchange import Authenticate, Exchange
 from claude_lite.files import UploadFile
 from claude_lite.model import Model
 from claude_lite.operations import Operation
-from claude_lite.progress import summary
-from claude_lite.requests_file import read
-from claude_lite.results_file import ResultsFile
 from claude_lite.testing import AsyncStubTransport, StubTransport, message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.tokens import Tokens

@@ -7,8 +7,8 @@ import pytest
 from recordings import CANARY, STREAMS, record, steps
 from scripted import answer, ask
 
-from claude_lite.cassettes import add_commands
-from claude_lite.cli import main
+from claude_lite.cli.cassettes import add_commands
+from claude_lite.cli.main import main
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 from claude_lite_transports.recording.cassette import SecretInCassette, load

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from claude_lite.cli import DEFAULT_MODEL, main
+from claude_lite.cli.main import DEFAULT_MODEL, main
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.testing.conformance.loopback import LoopbackServer
 
 CANARY = "sk-ant-api03-canary-Zq7"
-CLI = [sys.executable, "-W", "error", "-c", "from claude_lite.cli import main; exit(main())"]
+CLI = [sys.executable, "-W", "error", "-c", "from claude_lite.cli.main import main; exit(main())"]
 SAMPLE = [  # every request is struck once at most
     {
         "on": {"probability": 0.1, "once_per_body": True},
@@ -672,7 +672,7 @@ def test_version(cli):
 def test_importing_it_is_cheap():
     """Neither an event loop nor a transport nor rich is loaded before it is needed."""
     code = (
-        "import sys, claude_lite.cli;"
+        "import sys, claude_lite.cli.main;"
         "print([m for m in ('asyncio', 'aiohttp', 'rich', 'structlog', 'tenacity', 'ssl',"
         " 'claude_lite.emulator') if m in sys.modules])"
     )

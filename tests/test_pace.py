@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from claude_lite.pace import Pace
+from claude_lite.bulk.pace import Pace
 
 
 class Time:

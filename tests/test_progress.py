@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from claude_lite import Overloaded, UsageError
-from claude_lite import progress as module
 from claude_lite.bulk import Outcome, Tally
-from claude_lite.progress import Live, Plain, display, progress, summary
+from claude_lite.cli import progress as module
+from claude_lite.cli.progress import Live, Plain, display, progress, summary
 
 
 class Terminal(io.StringIO):

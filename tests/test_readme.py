@@ -9,7 +9,7 @@ import structlog
 
 from claude_lite import __all__ as exported
 from claude_lite import errors
-from claude_lite.cli import parser
+from claude_lite.cli.main import parser
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
 

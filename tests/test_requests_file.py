@@ -5,8 +5,8 @@ import pytest
 
 from claude_lite import ClaudeError, CreateMessage, StreamMessage, UsageError
 from claude_lite.bulk import Item
+from claude_lite.bulk.requests_file import operation, read
 from claude_lite.config import Config
-from claude_lite.requests_file import operation, read
 
 PARAMS = {
     "model": "claude-sonnet-5-5",

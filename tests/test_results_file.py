@@ -5,8 +5,8 @@ import pytest
 
 from claude_lite import Message, Overloaded, UsageError
 from claude_lite.bulk import Outcome
+from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.codec import structure
-from claude_lite.results_file import ResultsFile
 
 
 def answer(name, line=1):

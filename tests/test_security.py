@@ -30,7 +30,7 @@ from claude_lite import (
 )
 from claude_lite.batches import CreateBatch
 from claude_lite.batching import BatchJob
-from claude_lite.cli import main as command
+from claude_lite.cli.main import main as command
 from claude_lite.files import DownloadFile, path_within
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite_transports.aiohttp import AiohttpTransport

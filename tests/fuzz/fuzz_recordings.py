@@ -9,7 +9,7 @@ import json
 from attrs import frozen
 from fuzz_input import changed, plain
 
-from claude_lite.cassettes import _read
+from claude_lite.cli.cassettes import _read
 from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.wire import Response
 from claude_lite_transports.recording import har, vcr

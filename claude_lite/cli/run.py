@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, Final, Literal
 from attrs import define
 
 from claude_lite import bulk
-from claude_lite.bulk import Item, Outcome, Tally
-from claude_lite.cli_clients import async_client
+from claude_lite.bulk.requests_file import read
+from claude_lite.bulk.results_file import ResultsFile
+from claude_lite.bulk.run import RATE_LIMITED, Item, Outcome, Tally
+from claude_lite.cli.clients import async_client
+from claude_lite.cli.progress import display, summary
+from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
 from claude_lite.client import AsyncClient
 from claude_lite.errors import UsageError
-from claude_lite.progress import display, summary
-from claude_lite.requests_file import read
-from claude_lite.results_file import ResultsFile
 from claude_lite.retry import standard
-from claude_lite.terminal import DONE, FAILED, INTERRUPTED, say
 
 _BLOCK: Final = 1 << 20
 
@@ -68,7 +68,7 @@ def _run(
                 rest,
                 finished,
                 concurrency=args.concurrency,
-                rate_limited=args.attempts or bulk.RATE_LIMITED,
+                rate_limited=args.attempts or RATE_LIMITED,
                 started=None if args.log_file is None else _name_in_logs,
                 tally=tally,
             )

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, Self
 
 import orjson
 
-from claude_lite.bulk import Outcome
+from claude_lite.bulk.run import Outcome
 from claude_lite.codec import dumps
 from claude_lite.errors import UsageError
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import fields
 
-from claude_lite.bulk import Item, Outcome
+from claude_lite.bulk.run import Item, Outcome
 from claude_lite.codec import loads
 from claude_lite.declaring import LOCAL
 from claude_lite.errors import UsageError

@@ -13,11 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from claude_lite import cassettes
-from claude_lite.cli_clients import client, emulator
+from claude_lite.cli import cassettes
+from claude_lite.cli.clients import client, emulator
+from claude_lite.cli.terminal import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    MISUSED,
+    explained,
+    is_open,
+    say,
+    show,
+)
 from claude_lite.config import __version__
 from claude_lite.errors import ClaudeError, UsageError
-from claude_lite.terminal import DONE, FAILED, INTERRUPTED, MISUSED, explained, is_open, say, show
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS: Final = 4096
@@ -229,13 +238,13 @@ def _port(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from claude_lite.cli_run import run  # it brings asyncio along
+    from claude_lite.cli.run import run  # it brings asyncio along
 
     return run(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from claude_lite.bench import run  # it brings asyncio along
+    from claude_lite.cli.bench import run  # it brings asyncio along
 
     return run(args)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
 
-from claude_lite.bulk import Tally
+from claude_lite.bulk.run import Tally
 from claude_lite.errors import visible
 
 if TYPE_CHECKING:

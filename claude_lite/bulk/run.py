@@ -5,9 +5,9 @@
 
 Requests are taken from an iterable as there is room for them, and each outcome is handed over
 as it ends: at no time is more held than what is in flight. A failure is an outcome, too, and
-stops nothing. Rate limits are met together (`claude_lite.pace`); other retries are the
-client's. This opens no file and prints nothing: `claude_lite.requests_file` reads requests,
-`claude_lite.results_file` keeps outcomes, and `claude-lite run` does both.
+stops nothing. Rate limits are met together (`claude_lite.bulk.pace`); other retries are the
+client's. This opens no file and prints nothing: `claude_lite.bulk.requests_file` reads requests,
+`claude_lite.bulk.results_file` keeps outcomes, and `claude-lite run` does both.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from attrs import Factory, define, field, frozen
 
+from claude_lite.bulk.pace import Pace
 from claude_lite.client import AsyncClient
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
 from claude_lite.models import Message
 from claude_lite.operations import Operation
-from claude_lite.pace import Pace
 from claude_lite.wire import MASK, Clock
 
 RATE_LIMITED: Final = 50  # times that one request is asked again after a rate limit

@@ -1,0 +1,1 @@
+"""The command `claude-lite`: a file per subcommand, `main.py` has the parser."""
