@@ -118,7 +118,7 @@ def _stream_by_hand(pieces: list[bytes], *, whole: bool) -> Unit:
 
 def _stream_ours(pieces: list[bytes], *, whole: bool) -> Unit:
     from claude_lite import Response
-    from claude_lite.streaming import MessageDecoder
+    from claude_lite.api.messages.decoder import MessageDecoder
 
     head = Response(200, {"content-type": "text/event-stream"})
 

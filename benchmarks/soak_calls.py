@@ -12,7 +12,7 @@ from attrs import frozen
 from benchmarks.peers import KEY
 from benchmarks.soak_cases import ANSWER, CANCELLED, Case, operation, wrong_answer, wrong_error
 from claude_lite import AsyncClient, Client, StreamMessage, standard
-from claude_lite.files import DeleteFile
+from claude_lite.api.files import DeleteFile
 
 HASTE: Final = 1.0  # seconds; enough for a connection, and eight events, on a busy machine
 PATIENCE: Final = 60.0

@@ -14,10 +14,10 @@ from attrs import frozen
 
 from benchmarks.answers import MODEL
 from claude_lite import CountTokens, CreateMessage, Operation, StreamMessage
-from claude_lite.catalog import ListModels
+from claude_lite.api.files import UploadFile
+from claude_lite.api.models import ListModels
 from claude_lite.emulator import message_hash
 from claude_lite.emulator.answers import tokens
-from claude_lite.files import UploadFile
 
 HEADER: Final = "x-soak"
 LONG: Final = 300  # tokens of a stream that is left early

@@ -12,12 +12,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
+from claude_lite.api.messages.decoder import Decoder
+from claude_lite.api.messages.events import Event
+from claude_lite.api.messages.message import Message
 from claude_lite.errors import ClaudeError
-from claude_lite.events import Event
 from claude_lite.exchange import Authenticate
-from claude_lite.models import Message
 from claude_lite.stream_exchange import StreamExchange
-from claude_lite.streaming import Decoder
 from claude_lite.streams import BaseStream, nothing, text_of
 from claude_lite.wire import AsyncTransport, Done, Sleep
 

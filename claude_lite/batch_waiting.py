@@ -8,7 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from claude_lite.batches import MessageBatch, RetrieveBatch
+from claude_lite.api.batches import MessageBatch, RetrieveBatch
 from claude_lite.errors import (
     CertificateRefused,
     ClaudeError,

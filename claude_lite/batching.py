@@ -9,16 +9,16 @@
 `run` creates the batch, waits for it, reads its results, and does so again for what expired or
 failed for a passing reason. After an error, run the same job: it goes on where it was. `wait`
 and `matched` are the steps. What decides is without I/O, in `claude_lite.batch_waiting` and
-`claude_lite.batch_jobs`; these are drivers, one a colour. Results come from the configured
+`claude_lite.api.batch_jobs`; these are drivers, one a colour. Results come from the configured
 host: the `results_url` of a batch is never followed.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final
 
-from claude_lite.batch_jobs import BatchJob, BatchReport, Pair, split
+from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split
+from claude_lite.api.batches import BatchResults
 from claude_lite.batch_waiting import wait, wait_async
-from claude_lite.batches import BatchResults
 from claude_lite.errors import StreamInterrupted
 
 if TYPE_CHECKING:

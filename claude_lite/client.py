@@ -10,15 +10,15 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, cast, overload
 
+from claude_lite.api.messages.operations import CountTokens, CreateMessage, StreamMessage
+from claude_lite.api.raw_request import RawRequest
 from claude_lite.config import Config, Options
 from claude_lite.credentials import conceal
 from claude_lite.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
 from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.exchange import Exchange
 from claude_lite.link import Link
-from claude_lite.messages import CountTokens, CreateMessage, StreamMessage
 from claude_lite.operations import Operation, StreamOperation
-from claude_lite.raw_request import RawRequest
 from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import AsyncTransport, Clock, Done, Request, Response, Sleep, Transport
 
@@ -223,7 +223,7 @@ class Client(_Client[Transport]):
 
         The file appears only once it is complete. Raises `UsageError` if *path* exists, unless
         *overwrite*, or if it cannot be written. A name that the API gave is not a path: see
-        `claude_lite.files.path_within`.
+        `claude_lite.api.files.path_within`.
         """
         from claude_lite.arrival import Arrival  # only for downloads
 

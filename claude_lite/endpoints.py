@@ -21,9 +21,9 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from claude_lite.api.messages.operations import StreamMessage
     from claude_lite.async_streams import AsyncMessageStream, AsyncStream
     from claude_lite.client import AsyncClient, Client
-    from claude_lite.messages import StreamMessage
     from claude_lite.operations import Operation, StreamOperation
     from claude_lite.pages import ListOperation
     from claude_lite.streams import MessageStream, Stream

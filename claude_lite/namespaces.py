@@ -5,7 +5,7 @@
 """
 
 from claude_lite import batching
-from claude_lite.batches import (
+from claude_lite.api.batches import (
     BatchResults,
     CancelBatch,
     CreateBatch,
@@ -13,31 +13,22 @@ from claude_lite.batches import (
     ListBatches,
     RetrieveBatch,
 )
-from claude_lite.catalog import ListModels, RetrieveModel
-from claude_lite.client import Messages
-from claude_lite.completions import (
+from claude_lite.api.completions import (
     CreateChatCompletion,
     CreateCompletion,
     StreamChatCompletion,
     StreamCompletion,
 )
-from claude_lite.endpoints import (
-    ByColour,
-    C_co,
-    Endpoint,
-    ItemsEndpoint,
-    Namespace,
-    StreamEndpoint,
-)
-from claude_lite.files import (
+from claude_lite.api.files import (
     DeleteFile,
     DownloadFile,
     ListFiles,
     RetrieveFileMetadata,
     UploadFile,
 )
-from claude_lite.messages import BetaCountTokens
-from claude_lite.organization import (
+from claude_lite.api.messages.operations import BetaCountTokens
+from claude_lite.api.models import ListModels, RetrieveModel
+from claude_lite.api.organization import (
     CreateInvite,
     DeleteInvite,
     ListAPIKeys,
@@ -51,8 +42,8 @@ from claude_lite.organization import (
     UpdateAPIKey,
     UpdateUser,
 )
-from claude_lite.reports import ClaudeCodeUsageReport, CostReport, MessagesUsageReport
-from claude_lite.skills import (
+from claude_lite.api.reports import ClaudeCodeUsageReport, CostReport, MessagesUsageReport
+from claude_lite.api.skills import (
     CreateSkill,
     CreateSkillVersion,
     DeleteSkill,
@@ -63,7 +54,7 @@ from claude_lite.skills import (
     RetrieveSkill,
     RetrieveSkillVersion,
 )
-from claude_lite.workspaces import (
+from claude_lite.api.workspaces import (
     AddWorkspaceMember,
     ArchiveWorkspace,
     CreateWorkspace,
@@ -74,6 +65,15 @@ from claude_lite.workspaces import (
     RetrieveWorkspaceMember,
     UpdateWorkspace,
     UpdateWorkspaceMember,
+)
+from claude_lite.client import Messages
+from claude_lite.endpoints import (
+    ByColour,
+    C_co,
+    Endpoint,
+    ItemsEndpoint,
+    Namespace,
+    StreamEndpoint,
 )
 
 

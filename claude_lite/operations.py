@@ -47,7 +47,7 @@ from claude_lite.targets import path_segment, with_query
 from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Limits, Request, Response
 
 if TYPE_CHECKING:
-    from claude_lite.streaming import Decoder
+    from claude_lite.api.messages.decoder import Decoder
     from claude_lite.uploads import FormBody
 
 __all__ = [

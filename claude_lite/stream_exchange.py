@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
+from claude_lite.api.messages.decoder import Decoder
 from claude_lite.config import Config
 from claude_lite.encoding import ContentDecoder
 from claude_lite.errors import ClaudeError, TimedOut
@@ -18,7 +19,6 @@ from claude_lite.operations import Operation, StreamOperation
 from claude_lite.responses import ERROR_BODY, check_kept, most_values, placed, unexpected
 from claude_lite.retry import Failure, budget_for
 from claude_lite.scrubbing import scrub
-from claude_lite.streaming import Decoder
 from claude_lite.wire import Clock, Done, Request, Response
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
+from claude_lite.api.messages.decoder import Decoder
+from claude_lite.api.messages.events import Event
+from claude_lite.api.messages.message import Message
 from claude_lite.errors import ClaudeError, StreamInterrupted, UsageError
-from claude_lite.events import Event
 from claude_lite.exchange import Authenticate
-from claude_lite.models import Message
 from claude_lite.stream_exchange import StreamExchange
-from claude_lite.streaming import Decoder
 from claude_lite.wire import Done, Response, Sleep, Transport
 
 E = TypeVar("E")

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from claude_lite import AsyncClient, ClaudeError, Client, StreamMessage, never
-from claude_lite.batches import BatchResults
-from claude_lite.completions import StreamChatCompletion
-from claude_lite.files import DownloadFile
+from claude_lite.api.batches import BatchResults
+from claude_lite.api.completions import StreamChatCompletion
+from claude_lite.api.files import DownloadFile
 
 ASK = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
 OPERATIONS = {

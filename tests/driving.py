@@ -25,8 +25,8 @@ from claude_lite import (
     StreamMessage,
     TimedOut,
 )
-from claude_lite.batches import CreateBatch
-from claude_lite.catalog import RetrieveModel
+from claude_lite.api.batches import CreateBatch
+from claude_lite.api.models import RetrieveModel
 from claude_lite.config import Config
 from claude_lite.errors import ClaudeError
 from claude_lite.exchange import Authenticate, Exchange

@@ -10,14 +10,14 @@ import pytest
 from driving import Clock, answer, both_colours, client, do, each, refusal
 
 from claude_lite import AsyncClient, Client, CreateMessage, Response, never
-from claude_lite.batch_waiting import PATIENCE, Waiting
-from claude_lite.batches import (
+from claude_lite.api.batches import (
     BatchEntry,
     BatchResults,
     CreateBatch,
     MessageBatch,
     RetrieveBatch,
 )
+from claude_lite.batch_waiting import PATIENCE, Waiting
 from claude_lite.batching import BatchJob, BatchReport, split
 from claude_lite.codec import dumps, structure
 from claude_lite.config import Config

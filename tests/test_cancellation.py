@@ -33,12 +33,12 @@ from claude_lite import (
     TimedOut,
     never,
 )
-from claude_lite.batches import CreateBatch
+from claude_lite.api.batches import CreateBatch
+from claude_lite.api.files import DownloadFile
 from claude_lite.batching import BatchJob
 from claude_lite.bulk import Item, run
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving.http1 import RequestReader, head
-from claude_lite.files import DownloadFile
 from claude_lite.retry import budget_for
 from claude_lite.wire import Request
 from claude_lite_transports.aiohttp import AiohttpTransport

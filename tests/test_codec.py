@@ -20,7 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import claude_lite
-from claude_lite import content, events, models
+from claude_lite.api.messages import content, events
+from claude_lite.api.messages import message as models
+from claude_lite.api.messages.content import Citation, ContentBlock, ToolUseBlock
+from claude_lite.api.messages.events import Delta, Event
+from claude_lite.api.messages.message import Message, TokenCount, Usage
 from claude_lite.codec import (
     MAX_DEPTH,
     SHORT,
@@ -32,11 +36,8 @@ from claude_lite.codec import (
     structure,
     unstructure,
 )
-from claude_lite.content import Citation, ContentBlock, ToolUseBlock
 from claude_lite.errors import UsageError
-from claude_lite.events import Delta, Event
 from claude_lite.model import Model, model
-from claude_lite.models import Message, TokenCount, Usage
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
@@ -653,7 +654,7 @@ def test_arrays_are_sequences():
 PROGRAM = """
 import sys
 from claude_lite.codec import dumps, structure
-from claude_lite.models import Message
+from claude_lite.api.messages.message import Message
 value = {"z": 1, "a": {"y": 2, "b": [3, {"x": "\u00e9", "c": None}]}, "m": %r, "n": [1.5, 1e16]}
 blocks = [structure(%r, Message), ("t", 2.0)]
 for extra in ({}, {"n": 10**30}):

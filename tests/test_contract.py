@@ -14,17 +14,17 @@ from attrs import NOTHING, fields
 from driving import KEY, answer, both, both_colours, client, do, each
 
 from claude_lite import AsyncClient, Client, CreateMessage, Message, Response, StreamMessage
-from claude_lite.batches import BatchEntry, ListBatches
-from claude_lite.completions import StreamCompletion
+from claude_lite.api.batches import BatchEntry, ListBatches
+from claude_lite.api.completions import StreamCompletion
+from claude_lite.api.files import ListFiles
+from claude_lite.api.reports import CostReport
+from claude_lite.api.skills import ListSkills
 from claude_lite.config import Config
 from claude_lite.declaring import LOCAL
 from claude_lite.emulator import Emulator
-from claude_lite.files import ListFiles
 from claude_lite.model import Result
 from claude_lite.operations import Operation
 from claude_lite.pages import ListOperation, Page
-from claude_lite.reports import CostReport
-from claude_lite.skills import ListSkills
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
 API = Path(__file__).parent / "data" / "api"
@@ -610,7 +610,7 @@ def test_the_table_of_methods_is_whole():
     expected = []
     for name, one in CORE.items():
         cls = class_of(name)
-        module = cls.__module__.removeprefix("claude_lite.")
+        module = cls.__module__.removeprefix("claude_lite.api.").removesuffix(".operations")
         expected.append((name, name, cls.__name__, module, one["method"], one["path"]))
     assert rows == expected
 

@@ -14,8 +14,10 @@ from driving import HELLO, WHOLE
 from test_eventstream import chunk, failure
 
 from claude_lite import AsyncClient, Client, CountTokens, CreateMessage, StreamMessage
-from claude_lite.batches import CreateBatch
-from claude_lite.catalog import ListModels
+from claude_lite.api.batches import CreateBatch
+from claude_lite.api.files import UploadFile
+from claude_lite.api.models import ListModels
+from claude_lite.api.raw_request import RawRequest
 from claude_lite.config import Config
 from claude_lite.dialects import (
     AWSKeys,
@@ -35,8 +37,6 @@ from claude_lite.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.files import UploadFile
-from claude_lite.raw_request import RawRequest
 from claude_lite.testing import AsyncStubTransport, StubTransport
 from claude_lite.wire import Response
 

@@ -7,10 +7,10 @@ import pytest
 from emulated import API, OPERATIONS, Api
 
 from claude_lite import AsyncClient, AuthenticationFailed, Client, NotFound, PermissionDenied
+from claude_lite.api.organization import ListUsers
+from claude_lite.api.workspaces import ListWorkspaces
 from claude_lite.emulator import Emulator
-from claude_lite.organization import ListUsers
 from claude_lite.wire import Request
-from claude_lite.workspaces import ListWorkspaces
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
 NEWEST = {"anthropic-version": "2026-10-21"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import Client
-from claude_lite.batches import BatchResults, CreateBatch, RetrieveBatch
+from claude_lite.api.batches import BatchResults, CreateBatch, RetrieveBatch
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.reading.blobs import Blob
 from claude_lite.emulator.reading.json_array import split

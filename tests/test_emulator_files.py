@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import AsyncClient, Client
+from claude_lite.api.files import DeleteFile, DownloadFile, ListFiles, UploadFile
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.reading.blobs import PIECE, Blob, Spool
 from claude_lite.emulator.reading.forms import read_form
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.emulator.serving.http1 import HELD, RequestReader
-from claude_lite.files import DeleteFile, DownloadFile, ListFiles, UploadFile
 from claude_lite.wire import Request
 
 LEGACY = ["files-api-2025-04-14"]

@@ -8,9 +8,9 @@ import pytest
 from emulated import Api, message
 
 from claude_lite import Client
+from claude_lite.api.reports import MessagesUsageReport
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.state.usage import REMEMBERED, Usage
-from claude_lite.reports import MessagesUsageReport
 from claude_lite_transports.emulator import EmulatorTransport
 
 DAY = 86400

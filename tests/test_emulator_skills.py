@@ -7,9 +7,9 @@ import pytest
 from emulated import API, Api, form, message
 
 from claude_lite import Client
+from claude_lite.api.skills import CreateSkill, DownloadSkillVersion
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
-from claude_lite.skills import CreateSkill, DownloadSkillVersion
 
 LEGACY = ["skills-2025-10-02"]
 MANIFEST = b"---\nname: my-skill\ndescription: Does things.\n---\n# How\n"

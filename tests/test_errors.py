@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import claude_lite
 from claude_lite import errors
+from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.errors import (
     APIError,
     AuthenticationFailed,
@@ -36,7 +37,6 @@ from claude_lite.errors import (
 )
 from claude_lite.rate_limits import rate_limits
 from claude_lite.responses import error_from_response
-from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
 
 API = Path(__file__).parent / "data/api"

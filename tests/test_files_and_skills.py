@@ -14,6 +14,8 @@ import pytest
 from driving import answer, both_colours, client, do
 
 from claude_lite import AsyncClient, Client, Response, never
+from claude_lite.api.files import DownloadFile, UploadFile
+from claude_lite.api.skills import CreateSkill, CreateSkillVersion, DownloadSkillVersion
 from claude_lite.arrival import Arrival
 from claude_lite.config import Config
 from claude_lite.emulator import Emulator
@@ -23,8 +25,6 @@ from claude_lite.errors import (
     StreamInterrupted,
     UsageError,
 )
-from claude_lite.files import DownloadFile, UploadFile
-from claude_lite.skills import CreateSkill, CreateSkillVersion, DownloadSkillVersion
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
 MEGABYTES = 1024 * 1024
@@ -420,7 +420,7 @@ TRANSFER = """
 import asyncio, json, sys
 from pathlib import Path
 from claude_lite import AsyncClient, Client
-from claude_lite.files import DeleteFile, DownloadFile, ListFiles, UploadFile
+from claude_lite.api.files import DeleteFile, DownloadFile, ListFiles, UploadFile
 
 def high_water():
     for line in Path("/proc/self/status").read_text().splitlines():

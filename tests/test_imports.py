@@ -18,15 +18,19 @@ TRANSPORTS = Path(claude_lite_transports.__file__).parent
 
 # Each module imports only from modules that stand before it.
 ORDER = [
-    *("rate_limits", "wire", "errors", "encoding", "model", "content", "models", "events"),
-    *("codec", "responses", "redirects", "scrubbing", "sse", "draft", "streaming"),
+    *("rate_limits", "wire", "errors", "encoding", "model"),
+    *("api.__init__", "api.messages.__init__"),
+    *("api.messages.content", "api.messages.message", "api.messages.events"),
+    *("codec", "responses", "redirects", "scrubbing", "sse"),
+    *("api.messages.draft", "api.messages.decoder"),
     *("logs", "retry", "credentials", "elsewhere", "config"),
-    *("uploads", "targets", "declaring", "operations", "raw_request", "messages"),
+    *("uploads", "targets", "declaring", "operations"),
+    *("api.raw_request", "api.messages.operations"),
     *("exchange", "stream_exchange"),
     *("tokens", "link", "streams", "async_streams", "arrival", "endpoints", "client", "__init__"),
-    *("bodies", "pages", "batches", "batch_waiting", "batch_jobs", "batching"),
-    *("catalog", "completions", "files", "organization", "workspaces", "reports", "skills"),
-    "namespaces",
+    *("bodies", "pages", "api.batches", "batch_waiting", "api.batch_jobs", "batching"),
+    *("api.models", "api.completions", "api.files", "api.organization", "api.workspaces"),
+    *("api.reports", "api.skills", "namespaces"),
 ]
 
 NO_IO = {"asyncio", "socket", "ssl", "http", "urllib.request", "aiohttp", "select", "subprocess"}
@@ -43,12 +47,12 @@ LAZY = {
     "exchange": {"claude_lite.redirects"},
     "codec": {"cattrs.preconf.orjson"},
     "link": {"concurrent.futures.thread", "importlib.metadata"},
-    "messages": {"claude_lite.streaming"},
+    "api.messages.operations": {"claude_lite.api.messages.decoder"},
     "client": {
         *("claude_lite.arrival", "claude_lite.namespaces"),
         *("claude_lite.stream_exchange", "claude_lite.streams", "claude_lite.async_streams"),
     },
-    "__init__": {"claude_lite.events"},
+    "__init__": {"claude_lite.api.messages"},
     "responses": {"email.utils"},
     "uploads": {"zipfile"},
     "operations": {"claude_lite.namespaces"},
@@ -146,7 +150,10 @@ print(*sys.modules)
 """
     loaded = set(fresh(code))
     assert not {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata"} & loaded
-    assert not {"claude_lite.namespaces", "claude_lite.streams", "claude_lite.events"} & loaded
+    assert (
+        not {"claude_lite.namespaces", "claude_lite.streams", "claude_lite.api.messages.events"}
+        & loaded
+    )
 
 
 def test_events_are_loaded_when_asked_for():
@@ -155,9 +162,9 @@ def test_events_are_loaded_when_asked_for():
 import sys, claude_lite
 from claude_lite import codec
 names = dir(claude_lite)
-assert "claude_lite.events" not in sys.modules
+assert "claude_lite.api.messages.events" not in sys.modules
 from claude_lite import TextDelta
-from claude_lite.events import TextDelta as same, __all__ as events
+from claude_lite.api.messages.events import TextDelta as same, __all__ as events
 assert TextDelta is same
 assert sorted(claude_lite._events) == sorted(events)
 assert set(claude_lite.__all__) <= set(names) and len(set(names)) == len(names)
@@ -174,7 +181,7 @@ def test_the_order_names_all_of_the_core():
         "import sys, claude_lite.namespaces, claude_lite.async_streams; print(*sys.modules)"
     )
     core = {name.removeprefix("claude_lite.") for name in loaded if name.startswith("claude_lite.")}
-    assert core <= set(ORDER)
+    assert core - {"api", "api.messages"} <= set(ORDER)
 
 
 @pytest.mark.parametrize("name", ORDER)

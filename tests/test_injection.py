@@ -17,10 +17,10 @@ from driving import do
 from test_contract import CORE, arguments, class_of, is_form, skill
 
 from claude_lite import Client, RawRequest, UsageError
+from claude_lite.api.files import UploadFile
+from claude_lite.api.skills import CreateSkill
 from claude_lite.config import Config
-from claude_lite.files import UploadFile
 from claude_lite.operations import Operation
-from claude_lite.skills import CreateSkill
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.wire import Request
 from claude_lite_transports.aiohttp import AiohttpTransport

@@ -9,11 +9,11 @@ import pytest
 from attrs import evolve
 
 from claude_lite import AsyncClient, ClaudeError, Client, StreamMessage, never
-from claude_lite.batches import BatchResults
-from claude_lite.completions import ChatDecoder, StreamChatCompletion
+from claude_lite.api.batches import BatchResults
+from claude_lite.api.completions import ChatDecoder, StreamChatCompletion
+from claude_lite.api.files import DownloadFile
 from claude_lite.config import Config
 from claude_lite.errors import ResponseTooLarge, UsageError
-from claude_lite.files import DownloadFile
 from claude_lite.responses import KEPT, parse_json, values_in
 from claude_lite.testing import message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply

@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from claude_lite.completions import ChatCompletion, ChatDecoder
-from claude_lite.streaming import MessageDecoder
+from claude_lite.api.completions import ChatCompletion, ChatDecoder
+from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.uploads import FormBody, Part
 from claude_lite.wire import Limits, Request, Response

@@ -13,13 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import claude_lite
-from claude_lite import content, events, models
+from claude_lite.api.messages import content, events
+from claude_lite.api.messages import message as models
+from claude_lite.api.messages.content import (
+    ContentBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
+from claude_lite.api.messages.events import MessageStopEvent
+from claude_lite.api.messages.message import CacheCreation, Message, StopDetails, Usage
 from claude_lite.codec import dumps, loads, structure
-from claude_lite.content import ContentBlock, TextBlock, ThinkingBlock, ToolUseBlock, UnknownBlock
 from claude_lite.errors import UsageError
-from claude_lite.events import MessageStopEvent
 from claude_lite.model import Model
-from claude_lite.models import CacheCreation, Message, StopDetails, Usage
 from claude_lite.wire import Response
 
 RESPONSES = Path(__file__).parent / "data/api/samples/responses"

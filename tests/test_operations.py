@@ -28,9 +28,9 @@ from claude_lite import (
     UnexpectedResponse,
     UsageError,
 )
+from claude_lite.api.messages.operations import BetaCountTokens
 from claude_lite.config import Config
 from claude_lite.declaring import MEGABYTE
-from claude_lite.messages import BetaCountTokens
 from claude_lite.operations import Route, operation
 from claude_lite.targets import path_segment, query_string
 
@@ -582,7 +582,7 @@ def test_raw_methods_are_methods(method):
 
 def test_operations_of_ones_own():
     """A `Route` and the fields are all that a new operation takes."""
-    from claude_lite.models import TokenCount  # as an application would
+    from claude_lite.api.messages.message import TokenCount  # as an application would
     from claude_lite.operations import header, local, operation
 
     @operation

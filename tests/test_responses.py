@@ -13,8 +13,8 @@ from attrs import asdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.messages import CreateMessage
 from claude_lite.rate_limits import RateLimit, RateLimits, rate_limits
 from claude_lite.responses import (
     LONG,

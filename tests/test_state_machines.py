@@ -39,6 +39,7 @@ from hypothesis.stateful import (
 )
 from test_sse import reference
 
+from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.errors import (
     ClaudeError,
     ConnectionFailed,
@@ -58,7 +59,6 @@ from claude_lite.redirects import MAX_REDIRECTS
 from claude_lite.retry import budget_for, defer, never, standard
 from claude_lite.sse import SSEDecoder
 from claude_lite.stream_exchange import StreamExchange
-from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Done, Request, Response, Sleep
 
 RUN = settings(deadline=None, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow])

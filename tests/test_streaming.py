@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_lite.api.messages.content import TextBlock, ToolUseBlock, UnknownBlock
+from claude_lite.api.messages.decoder import MessageDecoder
+from claude_lite.api.messages.events import (
+    ContentBlockStartEvent,
+    Event,
+    PingEvent,
+    UnknownDelta,
+    UnknownEvent,
+)
+from claude_lite.api.messages.message import Message
 from claude_lite.codec import dumps, loads, structure
-from claude_lite.content import TextBlock, ToolUseBlock, UnknownBlock
 from claude_lite.errors import (
     ClaudeError,
     ConnectionLost,
@@ -21,9 +30,6 @@ from claude_lite.errors import (
     StreamTruncated,
     UnexpectedResponse,
 )
-from claude_lite.events import ContentBlockStartEvent, Event, PingEvent, UnknownDelta, UnknownEvent
-from claude_lite.models import Message
-from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
 
 SAMPLES = Path(__file__).parent / "data/api/samples"

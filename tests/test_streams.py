@@ -48,7 +48,7 @@ from claude_lite import (
     defer,
     standard,
 )
-from claude_lite.batches import BatchResults
+from claude_lite.api.batches import BatchResults
 from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport

@@ -10,9 +10,9 @@ import standardwebhooks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_lite import ClaudeError, CredentialMissing, Secret, UsageError, webhooks
-from claude_lite.testing.conformance.hiding import exposed
-from claude_lite.webhooks import (
+from claude_lite import ClaudeError, CredentialMissing, Secret, UsageError
+from claude_lite.api import webhooks
+from claude_lite.api.webhooks import (
     WebhookEvent,
     WebhookForged,
     WebhookOutOfTime,
@@ -21,6 +21,7 @@ from claude_lite.webhooks import (
     WebhookUnreadable,
     WebhookUnsigned,
 )
+from claude_lite.testing.conformance.hiding import exposed
 
 NOW = 1790000000
 SECRET = "whsec_Y2xhdWRlX2xpdGUgdGVzdCBrZXkgMDAwIGZvciB3cyE="

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from attrs import Factory, define, field, frozen
 
+from claude_lite.api.messages.message import Message
 from claude_lite.bulk.pace import Pace
 from claude_lite.client import AsyncClient
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
-from claude_lite.models import Message
 from claude_lite.operations import Operation
 from claude_lite.wire import MASK, Clock
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Factory, define, field
 
+from claude_lite.api.messages.events import ContentBlockDeltaEvent
+from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.cli.clients import async_client, needs_emulator
 from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
 from claude_lite.client import AsyncClient
 from claude_lite.config import __version__
 from claude_lite.errors import ClaudeError, UsageError
-from claude_lite.events import ContentBlockDeltaEvent
-from claude_lite.messages import CreateMessage, StreamMessage
 from claude_lite.retry import never
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from attrs import frozen
 from expectations import ANSWER, BRIEF, KEY, TLS
 
 from claude_lite import AsyncClient, Client, never
-from claude_lite.models import Message
+from claude_lite.api.messages.message import Message
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 

@@ -13,8 +13,9 @@ from fuzz_input import changed, cut, plain
 
 import claude_lite.namespaces  # noqa: F401  # all operations there are
 from claude_lite import retry
+from claude_lite.api.completions import StreamCompletion
+from claude_lite.api.raw_request import RawRequest
 from claude_lite.codec import dumps, loads, structure, unstructure
-from claude_lite.completions import StreamCompletion
 from claude_lite.config import Config
 from claude_lite.dialects.bedrock import Bedrock
 from claude_lite.errors import APIError, ClaudeError, UnexpectedResponse, UsageError
@@ -22,7 +23,6 @@ from claude_lite.model import Model
 from claude_lite.operations import Operation, StreamOperation, UploadOperation
 from claude_lite.pages import ListOperation
 from claude_lite.rate_limits import RateLimits
-from claude_lite.raw_request import RawRequest
 from claude_lite.responses import error_from_response, retry_after, should_retry
 from claude_lite.wire import Response
 

@@ -14,15 +14,15 @@ from contextlib import suppress
 from fuzz_input import changed, cut, plain
 from test_sse import reference
 
-from claude_lite.batches import BatchEntry, ErroredResult
+from claude_lite.api.batches import BatchEntry, ErroredResult
+from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
+from claude_lite.api.messages.decoder import MessageDecoder
+from claude_lite.api.messages.message import Message
 from claude_lite.bodies import LinesDecoder
 from claude_lite.codec import loads, structure, unstructure
-from claude_lite.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
 from claude_lite.dialects.eventstream import EventStreamDecoder
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.models import Message
 from claude_lite.sse import SSEDecoder
-from claude_lite.streaming import MessageDecoder
 from claude_lite.wire import Response
 
 HEAD = Response(200, {"request-id": "req_1", "anthropic-organization-id": "org_1"})

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_lite.batches import BatchEntry
+from claude_lite.api.batches import BatchEntry
+from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
+from claude_lite.api.models import ListModels
 from claude_lite.bodies import LinesDecoder
-from claude_lite.catalog import ListModels
-from claude_lite.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
 from claude_lite.errors import (
     ClaudeError,
     ConnectionLost,

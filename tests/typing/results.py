@@ -14,12 +14,12 @@ from claude_lite import (
     StreamMessage,
     TokenCount,
 )
+from claude_lite.api.batches import BatchEntry, BatchResults, CreateBatch, MessageBatch
+from claude_lite.api.messages.content import ContentBlock, TextBlock
+from claude_lite.api.messages.events import Event
+from claude_lite.api.messages.message import Usage
+from claude_lite.api.models import ListModels, ModelInfo, RetrieveModel
 from claude_lite.async_streams import AsyncMessageStream, AsyncStream
-from claude_lite.batches import BatchEntry, BatchResults, CreateBatch, MessageBatch
-from claude_lite.catalog import ListModels, ModelInfo, RetrieveModel
-from claude_lite.content import ContentBlock, TextBlock
-from claude_lite.events import Event
-from claude_lite.models import Usage
 from claude_lite.pages import Page
 from claude_lite.streams import MessageStream, Stream
 

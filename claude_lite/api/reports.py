@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
+from claude_lite.api.organization import ROOT
 from claude_lite.model import Model, model
 from claude_lite.operations import Route, operation
-from claude_lite.organization import ROOT
 from claude_lite.pages import CursorPaged
 
 

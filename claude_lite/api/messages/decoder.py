@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import orjson
 
-from claude_lite.codec import hook_for
-from claude_lite.draft import APPENDED, FOLDED, MISSHAPEN, PRELUDE, Draft
-from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
-from claude_lite.events import (
+from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, PRELUDE, Draft
+from claude_lite.api.messages.events import (
     ContentBlockDeltaEvent,
     Delta,
     Event,
@@ -21,8 +19,10 @@ from claude_lite.events import (
     TextDelta,
     ThinkingDelta,
 )
+from claude_lite.api.messages.message import Message
+from claude_lite.codec import hook_for
+from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.model import set_values
-from claude_lite.models import Message
 from claude_lite.responses import error_from_envelope, parse_json, unexpected
 from claude_lite.sse import WIDEST, SSEDecoder
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response

@@ -5,9 +5,9 @@ Their order and meaning: https://docs.claude.com/en/api/messages-streaming
 
 from typing import Any
 
-from claude_lite.content import Citation, ContentBlock
+from claude_lite.api.messages.content import Citation, ContentBlock
+from claude_lite.api.messages.message import Message
 from claude_lite.model import Model, model
-from claude_lite.models import Message
 
 __all__ = [
     "CitationsDelta",

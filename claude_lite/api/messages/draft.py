@@ -7,10 +7,15 @@ Meaning of deltas: https://docs.claude.com/en/api/messages-streaming
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from claude_lite.api.messages.content import (
+    ContentBlock,
+    MCPToolUseBlock,
+    ServerToolUseBlock,
+    ToolUseBlock,
+)
+from claude_lite.api.messages.message import Message
 from claude_lite.codec import hook_for
-from claude_lite.content import ContentBlock, MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock
 from claude_lite.errors import ClaudeError, ResponseTooLarge
-from claude_lite.models import Message
 from claude_lite.responses import parse_json, unexpected, values_in
 from claude_lite.sse import in_memory
 from claude_lite.wire import Limits, Response

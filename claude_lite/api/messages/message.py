@@ -1,12 +1,12 @@
 """What the API answers: messages with their usage, and counts of tokens.
 
-The content blocks are in `claude_lite.content`, the events of streams in `claude_lite.events`.
+The content blocks are in `content.py`, the events of streams in `events.py`, both beside this.
 Field meanings: https://docs.claude.com/en/api/messages
 """
 
 from typing import Any
 
-from claude_lite.content import ContentBlock, TextBlock, ToolUseBlock
+from claude_lite.api.messages.content import ContentBlock, TextBlock, ToolUseBlock
 from claude_lite.model import Model, Result, model, plain
 
 __all__ = [

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from claude_lite.api.messages.message import Message, TokenCount
 from claude_lite.config import Config
 from claude_lite.model import Model
-from claude_lite.models import Message, TokenCount
 from claude_lite.operations import (
     JSON,
     Route,
@@ -18,8 +18,8 @@ from claude_lite.operations import (
 from claude_lite.wire import Response
 
 if TYPE_CHECKING:
-    from claude_lite.events import Event  # noqa: F401  # its name is quoted below
-    from claude_lite.streaming import MessageDecoder
+    from claude_lite.api.messages.decoder import MessageDecoder
+    from claude_lite.api.messages.events import Event  # noqa: F401  # its name is quoted below
 
 R = TypeVar("R")
 
@@ -89,7 +89,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
 
     def decoder(self, head: Response, config: Config) -> "MessageDecoder":
         """What the body of the response is fed to."""
-        from claude_lite.streaming import MessageDecoder  # only for streams
+        from claude_lite.api.messages.decoder import MessageDecoder  # only for streams
 
         return MessageDecoder(head, config.max_event, config.limits)
 

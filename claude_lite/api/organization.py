@@ -1,7 +1,7 @@
 """The Admin API: https://docs.claude.com/en/api/admin-api. It takes an admin key.
 
-The organization, its invites, users and API keys. Workspaces are in `claude_lite.workspaces`,
-reports in `claude_lite.reports`. Models read the shapes of both API versions.
+The organization, its invites, users and API keys. Workspaces are in `claude_lite.api.workspaces`,
+reports in `claude_lite.api.reports`. Models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence

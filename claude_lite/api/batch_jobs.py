@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.batch_waiting import is_passing
-from claude_lite.batches import (
+from claude_lite.api.batches import (
     MAX_REQUESTS,
     BatchEntry,
     BatchResult,
@@ -17,6 +16,7 @@ from claude_lite.batches import (
     ErroredResult,
     plain,
 )
+from claude_lite.batch_waiting import is_passing
 from claude_lite.codec import dumps
 from claude_lite.operations import JSON, too_large
 

@@ -6,9 +6,9 @@ Models read the shapes of both API versions.
 from collections.abc import Sequence
 from typing import Any
 
+from claude_lite.api.organization import ROOT, Deleted
 from claude_lite.model import Result, model
 from claude_lite.operations import JSON, Operation, Route, operation
-from claude_lite.organization import ROOT, Deleted
 from claude_lite.pages import IdPaged
 
 

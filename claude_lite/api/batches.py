@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from attrs import field
 
+from claude_lite.api.messages.message import Message
+from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.bodies import LinesDecoder
 from claude_lite.config import Config
 from claude_lite.declaring import MEGABYTE
 from claude_lite.errors import APIError, RequestTooLarge, UsageError
-from claude_lite.messages import CreateMessage
 from claude_lite.model import Model, Result, model
-from claude_lite.models import Message
 from claude_lite.operations import (
     JSON,
     Route,
