@@ -42,7 +42,7 @@ def roundtrip_ours(size: int) -> Unit:
 
     def unit() -> None:
         operation = CreateMessage(**QUESTION)
-        operation.build(config)
+        operation.build(config.target)
         assert operation.parse(Response(200, headers, body)).content
 
     return unit
@@ -51,11 +51,11 @@ def roundtrip_ours(size: int) -> Unit:
 def exchange_ours() -> Unit:
     """One exchange of an operation that costs nothing: what retries, deadline and logging do."""
     from claude_lite import AsyncClient, CreateMessage, Response
-    from claude_lite.exchange import Exchange
+    from claude_lite.core.exchange import Exchange
 
     config = AsyncClient(api_key=KEY).config
     response = Response(200, {"content-type": "application/json", "request-id": "req_1"}, b"{}")
-    request = CreateMessage(**QUESTION).build(config)
+    request = CreateMessage(**QUESTION).build(config.target)
     message = CreateMessage(**QUESTION).parse(
         Response(200, response.headers, answers.message(1200))
     )

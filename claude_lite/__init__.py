@@ -1,88 +1,108 @@
 """A small, fast Claude API client: sans-I/O core, pluggable transports, calls that queue.
 
-`AsyncClient` and `Client` make calls; `CreateMessage` and its kin are calls as values; the
-leaves of `ClaudeError` are what can go wrong; `standard`, `never` and `defer` are retry
-policies. Transports live in the package `claude_lite_transports`. Importing this loads none
-of them, and makes no I/O. What only streams need is loaded with the first one.
+`AsyncClient` and `Client` make calls; `CreateMessage` and the other operations are calls as
+values; the classes below `ClaudeError` are what can go wrong; `standard`, `never` and `defer` are
+retry policies. Every public name is importable from here. A name is loaded when it is first asked
+for: importing the package loads no transport and makes no I/O.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from claude_lite.api.messages.content import *  # noqa: F403  # all of them, by their __all__
-from claude_lite.api.messages.content import __all__ as _content
-from claude_lite.api.messages.message import *  # noqa: F403  # likewise
-from claude_lite.api.messages.message import __all__ as _models
-from claude_lite.api.messages.operations import CountTokens, CreateMessage, StreamMessage
-from claude_lite.api.raw_request import RawRequest
-from claude_lite.client import AsyncClient, Client
-from claude_lite.config import __version__
-from claude_lite.credentials import Secret
-from claude_lite.errors import *  # noqa: F403  # likewise
-from claude_lite.errors import __all__ as _errors
-from claude_lite.model import Model, Result
-from claude_lite.operations import Operation
-from claude_lite.retry import RetryPolicy, defer, never, standard
-from claude_lite.wire import AsyncTransport, Request, Response, Transport
+import claude_lite.api  # noqa: F401  # it tells the registry where operations are
 
 if TYPE_CHECKING:
-    from claude_lite.api.messages.events import *  # noqa: F403  # likewise
+    from claude_lite.api.batch_jobs import *
+    from claude_lite.api.batches import *
+    from claude_lite.api.completions import *
+    from claude_lite.api.files import *
+    from claude_lite.api.messages.content import *
+    from claude_lite.api.messages.events import *
+    from claude_lite.api.messages.message import *
+    from claude_lite.api.messages.operations import *
+    from claude_lite.api.models import *
+    from claude_lite.api.organization import *
+    from claude_lite.api.raw_request import *
+    from claude_lite.api.reports import *
+    from claude_lite.api.skills import *
+    from claude_lite.api.webhooks import *
+    from claude_lite.api.workspaces import *
+    from claude_lite.client.aio import *
+    from claude_lite.client.clients import *
+    from claude_lite.client.sync import *
+    from claude_lite.core.bodies import *
+    from claude_lite.core.config import *
+    from claude_lite.core.credentials import *
+    from claude_lite.core.model import *
+    from claude_lite.core.operation import *
+    from claude_lite.core.pages import *
+    from claude_lite.core.retry import *
+    from claude_lite.core.structure import *
+    from claude_lite.core.targets import *
+    from claude_lite.core.uploads import *
+    from claude_lite.errors import *
+    from claude_lite.wire import *
 
-_events = (
-    "CitationsDelta",
-    "CompactionDelta",
-    "ContentBlockDeltaEvent",
-    "ContentBlockStartEvent",
-    "ContentBlockStopEvent",
-    "Delta",
-    "Event",
-    "InputJSONDelta",
-    "MessageDeltaEvent",
-    "MessageStartEvent",
-    "MessageStopEvent",
-    "PingEvent",
-    "SignatureDelta",
-    "TextDelta",
-    "ThinkingDelta",
-    "UnknownDelta",
-    "UnknownEvent",
+_WHERE = (
+    "client.clients",
+    "client.sync",
+    "client.aio",
+    "errors",
+    "wire",
+    "core.credentials",
+    "core.retry",
+    "core.config",
+    "core.targets",
+    "core.operation",
+    "core.pages",
+    "core.bodies",
+    "core.model",
+    "core.structure",
+    "api.messages.operations",
+    "api.messages.message",
+    "api.messages.content",
+    "api.raw_request",
+    "api.messages.events",
+    "api.batches",
+    "api.batch_jobs",
+    "api.files",
+    "api.models",
+    "api.skills",
+    "api.completions",
+    "core.uploads",
+    "api.organization",
+    "api.workspaces",
+    "api.reports",
+    "api.webhooks",
 )
-"""All that there is in `claude_lite.api.messages.events`."""
+"""The modules that declare the public names, in the order in which they are asked."""
 
-__all__ = [  # noqa: PLE0604  # strings all
-    "AsyncClient",
-    "AsyncTransport",
-    "Client",
-    "CountTokens",
-    "CreateMessage",
-    "Model",
-    "Operation",
-    "RawRequest",
-    "Request",
-    "Response",
-    "Result",
-    "RetryPolicy",
-    "Secret",
-    "StreamMessage",
-    "Transport",
-    "__version__",
-    "defer",
-    "never",
-    "standard",
-    *_content,
-    *_errors,
-    *_events,
-    *_models,
-]
+_FOLDERS = ("bulk", "client", "core", "dialects", "emulator", "errors", "faults", "testing", "wire")
 
-if not TYPE_CHECKING:  # pragma: no branch  # a checker sees them imported above
+
+def _public() -> dict[str, str]:
+    """All public names, and the modules that declare them; this imports them all."""
+    return {
+        name: where for where in _WHERE for name in import_module(f"claude_lite.{where}").__all__
+    }
+
+
+if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported above
 
     def __getattr__(name: str) -> Any:
-        """Load the events when one is first asked for."""
-        if name not in _events:
+        """Load a public name, and keep it."""
+        if name == "__all__":
+            return sorted(_public())
+        if name in _FOLDERS:
+            return import_module(f"claude_lite.{name}")
+        if name.startswith("_") and name != "__version__":  # tools ask for names like __wrapped__
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from claude_lite.api.messages import events  # as said
-
-        return getattr(events, name)
+        for where in _WHERE:
+            module = import_module(f"claude_lite.{where}")
+            if name in module.__all__:
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *_FOLDERS, *_public()})

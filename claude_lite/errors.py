@@ -36,10 +36,9 @@ Source: https://docs.claude.com/en/api/errors
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
-if TYPE_CHECKING:
-    from claude_lite.rate_limits import RateLimits
+from claude_lite.wire import RateLimits, rate_limits
 
 __all__ = [
     "APIError",
@@ -187,10 +186,8 @@ class ClaudeError(Exception):
         return self._detail("workspace_id", str)
 
     @property
-    def rate_limits(self) -> "RateLimits":
+    def rate_limits(self) -> RateLimits:
         """The rate limits that were in force, as far as the response told them."""
-        from claude_lite.rate_limits import rate_limits  # seldom asked for
-
         return rate_limits(self._detail("rate_limits", dict) or {})
 
     @property

@@ -7,13 +7,26 @@ leaves of `claude_lite.errors.TransportError`. Neither side imports the other.
 
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import orjson
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
-if TYPE_CHECKING:
-    from claude_lite.rate_limits import RateLimits
+__all__ = [
+    "AsyncTransport",
+    "BodySource",
+    "Clock",
+    "Dialect",
+    "Done",
+    "Limits",
+    "RateLimit",
+    "RateLimits",
+    "Request",
+    "Response",
+    "Sleep",
+    "Transport",
+]
 
 R = TypeVar("R")
 
@@ -62,7 +75,8 @@ class BodySource(Protocol):
         ...
 
 
-def _repr_headers(headers: Mapping[str, str]) -> str:
+def repr_headers(headers: Mapping[str, str]) -> str:
+    """Show headers with the values of the secret ones masked."""
     return repr({k: MASK if k.lower() in SECRET_HEADERS else v for k, v in headers.items()})
 
 
@@ -84,7 +98,8 @@ class Limits:
     the trailers included, and `max_headers` the number of headers in a head.
 
     By the core: `max_depth` and `max_values`, the levels and the number of values of one JSON
-    text. Past any of the last five the error is `claude_lite.errors.ResponseTooLarge`.
+    text; `max_event`, one event or line of a stream. Past any of the last six the error is
+    `claude_lite.errors.ResponseTooLarge`.
     """
 
     connect: float | None = 10.0
@@ -95,6 +110,14 @@ class Limits:
     max_headers: int | None = 256
     max_depth: int | None = 250
     max_values: int | None = 120_000
+    max_event: int | None = 40 * 1024 * 1024
+
+    @property
+    def max_whole(self) -> int | None:
+        """What the pieces of a stream may come to, where they are put together."""
+        if self.max_event is None or self.max_response is None:
+            return None
+        return max(self.max_event, self.max_response)
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -110,7 +133,7 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(repr=_repr_headers)
+    headers: Mapping[str, str] = field(repr=repr_headers)
     body: "bytes | BodySource" = field(default=b"", repr=_repr_body)
     limits: Limits = DEFAULT_LIMITS
 
@@ -122,6 +145,61 @@ class Request:
         return request
 
 
+@frozen
+class RateLimit:
+    """One limit: `limit` and `remaining` in its unit, `reset` when it will be full again."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: datetime | None = None
+
+
+@frozen
+class RateLimits:
+    """The rate limits in force, by kind; a kind that the response does not name is None.
+
+    Tokens are counted a minute; `remaining` is rounded to thousands by the API.
+    """
+
+    requests: RateLimit | None = None
+    tokens: RateLimit | None = None
+    input_tokens: RateLimit | None = None
+    output_tokens: RateLimit | None = None
+    priority_input_tokens: RateLimit | None = None
+    priority_output_tokens: RateLimit | None = None
+    fast_input_tokens: RateLimit | None = None
+    fast_output_tokens: RateLimit | None = None
+
+
+def rate_limits(headers: Mapping[str, str]) -> RateLimits:
+    """Read the `anthropic-ratelimit-*`, `-priority-*` and `-fast-*` headers."""
+    found: dict[str, RateLimit] = {}
+    for name in (attribute.name for attribute in fields(RateLimits)):
+        prefix = "anthropic-" + name.replace("_", "-")
+        if not name.startswith(("priority", "fast")):
+            prefix = prefix.replace("anthropic-", "anthropic-ratelimit-")
+        values = [headers.get(f"{prefix}-{what}") for what in ("limit", "remaining", "reset")]
+        if values != [None, None, None]:
+            limit, remaining, reset = values
+            found[name] = RateLimit(_number(limit), _number(remaining), _time(reset))
+    return RateLimits(**found)
+
+
+def _number(value: str | None) -> int | None:
+    try:
+        return int(value or "")
+    except (ValueError, TypeError):  # of an error's plain data it may be anything
+        return None
+
+
+def _time(value: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value or "")
+    except (ValueError, TypeError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 @frozen(slots=False)
 class Response:
     """An HTTP response, of any status. Header names are lower-case.
@@ -130,7 +208,7 @@ class Response:
     """
 
     status: int
-    headers: Mapping[str, str] = field(repr=_repr_headers)
+    headers: Mapping[str, str] = field(repr=repr_headers)
     body: bytes = field(default=b"", repr=_repr_body)
 
     @property
@@ -149,16 +227,14 @@ class Response:
         return self.headers.get("anthropic-workspace-id")
 
     @property
-    def rate_limits(self) -> "RateLimits":
+    def rate_limits(self) -> RateLimits:
         """The rate limits that were in force."""
-        from claude_lite.rate_limits import rate_limits  # seldom asked for
-
         return rate_limits(self.headers)
 
     def json(self) -> Any:
         """Parse the body as JSON; raises `ValueError` if it is not.
 
-        Integers past 64 bits come as floats; `claude_lite.codec.loads` keeps every digit.
+        Integers past 64 bits come as floats; `claude_lite.core.json_text.loads` keeps every digit.
         """
         return orjson.loads(self.body)
 

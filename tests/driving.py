@@ -27,11 +27,11 @@ from claude_lite import (
 )
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.models import RetrieveModel
-from claude_lite.config import Config
+from claude_lite.core.config import Config
+from claude_lite.core.exchange import Authenticate, Exchange
+from claude_lite.core.operation import Route, StreamOperation, operation
+from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
-from claude_lite.exchange import Authenticate, Exchange
-from claude_lite.operations import Route, StreamOperation, operation
-from claude_lite.stream_exchange import StreamExchange
 from claude_lite.wire import Done, Request, Sleep
 
 API = Path(__file__).parent / "data" / "api"

@@ -6,9 +6,9 @@ from pathlib import Path
 import orjson
 from jsonschema import Draft202012Validator
 
+from claude_lite.core.targets import query_string
+from claude_lite.core.uploads import FormBody, Part
 from claude_lite.emulator import Emulator
-from claude_lite.targets import query_string
-from claude_lite.uploads import FormBody, Part
 from claude_lite.wire import Request
 
 API = Path(__file__).parent / "data" / "api"

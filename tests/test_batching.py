@@ -17,10 +17,11 @@ from claude_lite.api.batches import (
     MessageBatch,
     RetrieveBatch,
 )
-from claude_lite.batch_waiting import PATIENCE, Waiting
-from claude_lite.batching import BatchJob, BatchReport, split
-from claude_lite.codec import dumps, structure
-from claude_lite.config import Config
+from claude_lite.client.batching import PATIENCE, BatchJob, BatchReport, Waiting, split
+from claude_lite.core.config import Config
+from claude_lite.core.json_text import dumps
+from claude_lite.core.operation import Operation
+from claude_lite.core.structure import structure
 from claude_lite.emulator import Emulator
 from claude_lite.errors import (
     ConnectionLost,
@@ -34,7 +35,6 @@ from claude_lite.errors import (
     TimedOut,
     UsageError,
 )
-from claude_lite.operations import Operation
 from claude_lite.testing import VirtualClock
 from claude_lite.wire import Done, Sleep
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
@@ -481,7 +481,7 @@ def test_requests_are_split_by_the_bytes_that_are_sent(extra):
     size = 1000
     given = requests(*("x" * (i * 37 % 300) + "ü" for i in range(50)))
     batches = list(split(given, size=size, extra_body=extra))
-    bodies = [one.build(Config(api_key="canary")).body for one in batches]
+    bodies = [one.build(Config(api_key="canary").target).body for one in batches]
     assert max(map(len, bodies)) <= size
     for body, following in zip(bodies, batches[1:], strict=False):
         assert len(body) + len(dumps(following.requests[0])) + 1 > size - 1
@@ -542,14 +542,14 @@ def test_each_request_of_a_batch_has_a_name_of_its_own(ids):
     """Results could not be told apart otherwise, and so nothing is sent."""
     create = CreateBatch(requests=[{"custom_id": one, "params": params()} for one in ids])
     with pytest.raises(UsageError, match="occurs once"):
-        create.build(Config(api_key="canary"))
+        create.build(Config(api_key="canary").target)
 
 
 def test_a_batch_of_too_many_requests_is_not_sent():
     """The API's limit is checked before the ids, or anything, is looked at."""
     create = CreateBatch(requests=[{}] * 100_001)
     with pytest.raises(RequestTooLarge, match="100001 requests, and the API takes 100000"):
-        create.build(Config(api_key="canary"))
+        create.build(Config(api_key="canary").target)
 
 
 # Many

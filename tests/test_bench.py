@@ -14,8 +14,8 @@ from claude_lite.cli import bench
 from claude_lite.cli.bench import Figures, measure, percentiles
 from claude_lite.cli.main import main, parser
 from claude_lite.client import AsyncClient
+from claude_lite.core.retry import never
 from claude_lite.emulator import Emulator
-from claude_lite.retry import never
 from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite_transports.emulator import AsyncEmulatorTransport
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_lite.config import Config
-from claude_lite.sse import WIDEST
+from claude_lite.core.config import Config
+from claude_lite.core.limits import WIDEST
 from claude_lite.testing import message
 from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite.wire import DEFAULT_LIMITS

@@ -24,7 +24,7 @@ from claude_lite import (
     never,
     standard,
 )
-from claude_lite.config import Config
+from claude_lite.core.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.testing.conformance.failing import closed_port
 from claude_lite.testing.conformance.hiding import exposed
@@ -83,7 +83,7 @@ def test_nothing_that_can_be_stored_or_shown_has_the_key(options):
     for colour in ("sync", "async"):
         made = client(colour, stream()[0], **options)
         named = (Client if colour == "sync" else AsyncClient)(**options)
-        request = operation.build(made.config)
+        request = operation.build(made.config.target)
         for thing in (made, named, made.config, request, request.headers, operation):
             silent(repr(thing))
             silent(str(thing))
@@ -105,7 +105,7 @@ def test_results_do_not_have_the_key():
 
 def test_secrets_are_strings_to_a_transport_only():
     """The header's value is the key for who sends it, and masked for who shows it."""
-    request = CreateMessage(**PARAMS).build(Config(api_key=CANARY))
+    request = CreateMessage(**PARAMS).build(Config(api_key=CANARY).target)
     value = request.headers["x-api-key"]
     assert value == CANARY
     silent(repr(value) + repr([value]) + repr({"a": value}))

@@ -35,23 +35,23 @@ from claude_lite import (
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import UploadFile
 from claude_lite.api.webhooks import Webhooks
-from claude_lite.batching import BatchJob
 from claude_lite.bulk.requests_file import read
 from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.cli import bench
 from claude_lite.cli.main import main as command
 from claude_lite.cli.progress import summary
+from claude_lite.client.batching import BatchJob
+from claude_lite.client.endpoints import Namespace
+from claude_lite.client.tokens import Tokens
+from claude_lite.core.exchange import Authenticate, Exchange
+from claude_lite.core.model import Model
+from claude_lite.core.operation import Operation
 from claude_lite.dialects import Bedrock, BedrockMantle, ClaudeOnAWS, Foundry, Vertex
 from claude_lite.dialects.sigv4 import AWSKeys
 from claude_lite.dialects.vertex import ClaudeOnGoogleCloud
 from claude_lite.emulator import Emulator
-from claude_lite.endpoints import Namespace
-from claude_lite.exchange import Authenticate, Exchange
-from claude_lite.model import Model
-from claude_lite.operations import Operation
 from claude_lite.testing import AsyncStubTransport, StubTransport, message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
-from claude_lite.tokens import Tokens
 from claude_lite.wire import Limits, MaskedStr, Response, Sleep
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
@@ -78,7 +78,7 @@ SERVERS = (
 )  # they are told the key
 NOT_SHOWN = {
     "of the caller's code, before anything is called": {
-        *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "ByColour"),
+        *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "EitherWay"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
     },
     "of decoders, whose input is a response": {
@@ -198,14 +198,14 @@ def values(held, folder):
     """Make what holds a credential, or is made of what does, without a call."""
     client = Client(api_key=CANARY)
     operation = CreateMessage(**ASK)
-    request = operation.build(client.config)
+    request = operation.build(client.config.target)
     tokens = Tokens(provided)
     tokens.get(None)
     keys = AWSKeys("an-id", CANARY)  # botocore logs ids and session tokens; see SECURITY.md
     held.append(AWSKeys(CANARY, CANARY, CANARY))
     upload = UploadFile(file=b"abc")
     held += [
-        *(client.config, request, operation, upload.form(), upload.build(client.config)),
+        *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
         *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxies={"https": PROXY}), AsyncioTransport(proxies={"https": PROXY})),
@@ -223,7 +223,7 @@ def values(held, folder):
     ):
         options = {} if getattr(dialect, "keys", None) else {"auth_token": CANARY}
         made = Client(dialect=dialect, **options)
-        built = dialect.adapt(operation.build(made.config))
+        built = dialect.adapt(operation.build(made.config.target))
         held += [dialect, made, built, dialect.sign(built)]
     (folder / "requests.jsonl").write_text(json.dumps({"custom_id": "a", "params": ASK}))
     held += load(folder / "a.json")
@@ -351,7 +351,7 @@ def test_what_was_written_is_silent(seen):
 def test_a_prompt_is_not_in_errors_or_reprs(seen):
     """A request's repr has the body as a size, and no error of a call has it in its text."""
     client = Client(StubTransport(Response(400, {}, b"{}")), api_key=CANARY, retry=never())
-    request = CreateMessage(**ASK).build(client.config)
+    request = CreateMessage(**ASK).build(client.config.target)
     assert PROMPT in request.body.decode()
     with pytest.raises(ClaudeError) as caught:
         client.messages.create(**ASK)

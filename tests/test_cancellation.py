@@ -35,11 +35,11 @@ from claude_lite import (
 )
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import DownloadFile
-from claude_lite.batching import BatchJob
 from claude_lite.bulk import Item, run
+from claude_lite.client.batching import BatchJob
+from claude_lite.core.retry import budget_for
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving.http1 import RequestReader, head
-from claude_lite.retry import budget_for
 from claude_lite.wire import Request
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport

@@ -45,7 +45,7 @@ from claude_lite import (
     never,
     standard,
 )
-from claude_lite.namespaces import Batches
+from claude_lite.client.batching import Batches
 from claude_lite.testing.conformance.cases import GRACE
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
@@ -66,7 +66,7 @@ def test_send_runs_an_operation(colour):
     message = run(made.send, OPERATION)
     assert isinstance(message, Message)
     (request,) = made.transport.requests
-    assert request == OPERATION.build(made.config)
+    assert request == OPERATION.build(made.config.target)
 
 
 @both_colours
@@ -475,7 +475,9 @@ def test_results_give_their_response():
     assert message.response.organization_id == "org"
     raw = made.send(RawRequest(method="POST", path="/v1/messages", json=HELLO))
     assert OPERATION.parse(raw) == message
-    assert CountTokens(model="m", messages=[]).build(made.config).url.endswith("count_tokens")
+    assert (
+        CountTokens(model="m", messages=[]).build(made.config.target).url.endswith("count_tokens")
+    )
 
 
 def test_names_of_other_clients_are_explained():

@@ -25,19 +25,10 @@ from claude_lite.api.messages import message as models
 from claude_lite.api.messages.content import Citation, ContentBlock, ToolUseBlock
 from claude_lite.api.messages.events import Delta, Event
 from claude_lite.api.messages.message import Message, TokenCount, Usage
-from claude_lite.codec import (
-    MAX_DEPTH,
-    SHORT,
-    StructureError,
-    converter,
-    dumps,
-    hook_for,
-    loads,
-    structure,
-    unstructure,
-)
+from claude_lite.core.json_text import MAX_DEPTH, SHORT, dumps, loads
+from claude_lite.core.model import Model, model
+from claude_lite.core.structure import StructureError, converter, hook_for, structure, unstructure
 from claude_lite.errors import UsageError
-from claude_lite.model import Model, model
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
@@ -653,7 +644,8 @@ def test_arrays_are_sequences():
 
 PROGRAM = """
 import sys
-from claude_lite.codec import dumps, structure
+from claude_lite.core.json_text import dumps
+from claude_lite.core.structure import structure
 from claude_lite.api.messages.message import Message
 value = {"z": 1, "a": {"y": 2, "b": [3, {"x": "\u00e9", "c": None}]}, "m": %r, "n": [1.5, 1e16]}
 blocks = [structure(%r, Message), ("t", 2.0)]

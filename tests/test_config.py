@@ -12,8 +12,9 @@ from attrs import fields
 from driving import KEY, UNARY, answer, client, drive
 
 from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageError, never
-from claude_lite.config import DEFAULT_BASE_URL, Config, Options
-from claude_lite.credentials import secret_words
+from claude_lite.core.config import Config, Options
+from claude_lite.core.credentials import secret_words
+from claude_lite.core.targets import DEFAULT_BASE_URL
 from claude_lite.wire import MASK
 
 ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
@@ -34,7 +35,7 @@ def key_from_environment():
 
 def credential(**options):
     """Give the header that carries the credential."""
-    headers = Config(**options).bare_headers
+    headers = Config(**options).target.headers
     return {k: str(v) for k, v in headers.items() if k in ("x-api-key", "authorization")}
 
 
@@ -89,7 +90,7 @@ def test_no_credential_is_an_error_of_the_first_call(cls):
     """A client without a credential can be made; its first call says what is missing."""
     made = cls()
     with pytest.raises(CredentialMissing, match="ANTHROPIC_API_KEY"):
-        UNARY["create"].build(made.config)
+        UNARY["create"].build(made.config.target)
     run = drive(UNARY["create"], answer(), made_with=made.config)
     assert isinstance(run.error, CredentialMissing)
     assert run.requests == []
@@ -99,9 +100,9 @@ def test_a_credential_may_come_later(environment):
     """A credential that was missing is looked for again at the next call."""
     config = Config()
     with pytest.raises(CredentialMissing):
-        UNARY["create"].build(config)
+        UNARY["create"].build(config.target)
     environment.setenv("ANTHROPIC_API_KEY", KEY)
-    assert UNARY["create"].build(config).headers["x-api-key"] == KEY
+    assert UNARY["create"].build(config.target).headers["x-api-key"] == KEY
 
 
 @pytest.mark.parametrize("option", ["api_key", "auth_token"])
@@ -140,7 +141,7 @@ def test_the_base_url_comes_from_the_environment(environment):
 )
 def test_a_prefix_of_the_path_is_kept(base_url, url):
     """The operation's path is put behind that of the base URL."""
-    assert UNARY["create"].build(Config(base_url=base_url, api_key=KEY)).url == url
+    assert UNARY["create"].build(Config(base_url=base_url, api_key=KEY).target).url == url
 
 
 @pytest.mark.parametrize(
@@ -211,13 +212,13 @@ def test_limits_of_an_attempt():
     config = Config(connect_timeout=1, timeout=2, deadline=3, max_response=4)
     limits = config.limits
     assert (limits.connect, limits.read, limits.total, limits.max_response) == (1, 2, 3, 4)
-    assert UNARY["get"].build(config.with_options(api_key=KEY)).limits == limits
+    assert UNARY["get"].build(config.with_options(api_key=KEY).target).limits == limits
 
 
 def test_headers_of_the_client_are_sent():
     """The client's headers go with each request, by lower-case names, above the defaults."""
     config = Config(api_key=KEY, headers={"X-Team": "blue", "User-Agent": "mine", "X-Number": 7})
-    headers = UNARY["create"].build(config).headers
+    headers = UNARY["create"].build(config.target).headers
     assert (headers["x-team"], headers["user-agent"], headers["x-number"]) == ("blue", "mine", "7")
 
 
@@ -245,7 +246,7 @@ def test_headers_cannot_break_out(headers):
 def test_betas_and_version_cannot_break_out(options):
     """Betas and the version are headers as well, and are refused likewise, at the first call."""
     with pytest.raises(UsageError, match="line break"):
-        UNARY["create"].build(Config(api_key=KEY, **options))
+        UNARY["create"].build(Config(api_key=KEY, **options).target)
 
 
 def test_with_options_changes_what_it_is_told():
@@ -281,13 +282,13 @@ def test_with_options_swaps_the_credential():
 
 def credential_names(made):
     """Name the headers that carry the credential of a client."""
-    return {"x-api-key", "authorization"} & made.config.bare_headers.keys()
+    return {"x-api-key", "authorization"} & made.config.target.headers.keys()
 
 
 def test_headers_are_made_once():
     """All requests of a client share one map of headers."""
     config = Config(api_key=KEY)
-    first, second = UNARY["create"].build(config), UNARY["count"].build(config)
+    first, second = UNARY["create"].build(config.target), UNARY["count"].build(config.target)
     assert first.headers is second.headers
 
 
@@ -316,15 +317,17 @@ def test_a_pickled_client_finds_its_key_again(cls, environment):
     copied = pickle.loads(data)  # noqa: S301  # our own
     assert (copied.config.timeout, copied.config.headers) == (9, {"x-team": "blue"})
     with pytest.raises(CredentialMissing, match="never pickled"):
-        UNARY["create"].build(copied.config)
+        UNARY["create"].build(copied.config.target)
     environment.setenv("ANTHROPIC_API_KEY", "key-of-the-environment")
-    assert UNARY["create"].build(copied.config).headers["x-api-key"] == "key-of-the-environment"
+    assert (
+        UNARY["create"].build(copied.config.target).headers["x-api-key"] == "key-of-the-environment"
+    )
 
 
 def test_a_pickled_client_keeps_its_provider():
     """The function that a credential comes from is pickled by name, and asked again."""
     made = pickle.loads(pickle.dumps(Client(api_key=key_from_environment)))  # noqa: S301  # our own
-    assert UNARY["create"].build(made.config).headers["x-api-key"] == KEY
+    assert UNARY["create"].build(made.config.target).headers["x-api-key"] == KEY
     made = pickle.loads(pickle.dumps(Client(auth_token=key_from_environment)))  # noqa: S301  # as above
     assert made.config.token_provider is key_from_environment
 
@@ -333,7 +336,7 @@ def test_a_pickled_client_keeps_its_provider():
 def test_a_copy_in_this_process_keeps_its_key(copier):
     """Copies, unlike pickles, stay in the process, and with them the secret."""
     made = Client(api_key=KEY, headers={"cookie": "session=0123456789"})
-    headers = UNARY["create"].build(copier(made).config).headers
+    headers = UNARY["create"].build(copier(made).config.target).headers
     assert (headers["x-api-key"], headers["cookie"]) == (KEY, "session=0123456789")
     assert copier(Secret(KEY)).reveal() == KEY
     assert copier(made.config) is made.config

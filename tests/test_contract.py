@@ -19,12 +19,11 @@ from claude_lite.api.completions import StreamCompletion
 from claude_lite.api.files import ListFiles
 from claude_lite.api.reports import CostReport
 from claude_lite.api.skills import ListSkills
-from claude_lite.config import Config
-from claude_lite.declaring import LOCAL
+from claude_lite.core.config import Config
+from claude_lite.core.operation import LOCAL, Operation
+from claude_lite.core.pages import ListOperation, Page
+from claude_lite.core.structure import Result
 from claude_lite.emulator import Emulator
-from claude_lite.model import Result
-from claude_lite.operations import Operation
-from claude_lite.pages import ListOperation, Page
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
 API = Path(__file__).parent / "data" / "api"
@@ -290,8 +289,8 @@ def test_to_stream_is_an_operation_with_the_same_fields(colour, create, stream, 
     made = client(colour, response_of(create))
     operation = class_of(stream)(**path, **query, **headers, **body)
     assert isinstance(operation, StreamMessage | StreamCompletion)
-    request = operation.build(made.config)
-    other = class_of(create)(**headers, **body).build(made.config)
+    request = operation.build(made.config.target)
+    other = class_of(create)(**headers, **body).build(made.config.target)
     assert json.loads(request.body) == {**body, "stream": True}
     assert (request.url, dict(request.headers)) == (other.url, dict(other.headers))
 
@@ -305,7 +304,7 @@ def test_request_samples_are_what_is_sent(one, tmp_path):
     path = {part["name"]: "id_1" for part in table["path_params"]}
     if one.get("format") == "multipart":
         wanted = form_of([text], f"multipart/form-data; boundary={one['boundary']}")
-        request = cls(**form_fields(wanted, tmp_path)).build(config)
+        request = cls(**form_fields(wanted, tmp_path)).build(config.target)
         found = form_of(request.body, request.headers["content-type"])
         assert [(n, f, p.strip()) for n, f, _, p in found] == [
             (n, f, p.strip()) for n, f, _, p in wanted
@@ -315,7 +314,7 @@ def test_request_samples_are_what_is_sent(one, tmp_path):
     given = dict(body)
     if given.pop("stream", False):
         cls = STREAMED[cls]
-    assert json.loads(cls(**path, **given).build(config).body) == body
+    assert json.loads(cls(**path, **given).build(config.target).body) == body
 
 
 def form_fields(parts, folder):
@@ -438,7 +437,7 @@ def test_what_is_unknown_breaks_nothing_and_is_kept(file):
         assert result.to_dict() == data
         if isinstance(result, Message):
             following = CreateMessage(model="m", max_tokens=1, messages=[result])
-            sent = json.loads(following.build(Config(api_key=KEY)).body)
+            sent = json.loads(following.build(Config(api_key=KEY).target).body)
             assert sent["messages"][0]["content"] == data["content"]
         count += 1
     assert count >= 2

@@ -18,7 +18,7 @@ from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import UploadFile
 from claude_lite.api.models import ListModels
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.config import Config
+from claude_lite.core.config import Config
 from claude_lite.dialects import (
     AWSKeys,
     Bedrock,
@@ -97,7 +97,7 @@ class Google:
 def sent(dialect, operation, **options):
     """Build, adapt and sign: what goes to the transport."""
     config = Config(dialect=dialect, **options)
-    return dialect.sign(dialect.adapt(operation.build(config)))
+    return dialect.sign(dialect.adapt(operation.build(config.target)))
 
 
 def headers(request):
@@ -234,7 +234,7 @@ def test_limits_of_platforms():
 def test_other_urls_are_refused():
     """A request that was built for another host is not rewritten."""
     with pytest.raises(UsageError):
-        Bedrock(region="r").adapt(CREATE.build(Config()))
+        Bedrock(region="r").adapt(CREATE.build(Config().target))
 
 
 @pytest.mark.parametrize("model", ["", ".", "..", 7])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lite.encoding import PIECE, SLICE, ContentDecoder
+from claude_lite.core.encoding import PIECE, SLICE, ContentDecoder
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 MEGABYTE = 1 << 20

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import claude_lite
 from claude_lite import errors
 from claude_lite.api.messages.decoder import MessageDecoder
+from claude_lite.core.responses import error_from_response
 from claude_lite.errors import (
     APIError,
     AuthenticationFailed,
@@ -35,9 +36,7 @@ from claude_lite.errors import (
     UsageError,
     class_for,
 )
-from claude_lite.rate_limits import rate_limits
-from claude_lite.responses import error_from_response
-from claude_lite.wire import Response
+from claude_lite.wire import Response, rate_limits
 
 API = Path(__file__).parent / "data/api"
 CLASSES = [getattr(errors, name) for name in errors.__all__]

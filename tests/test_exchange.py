@@ -46,8 +46,8 @@ from claude_lite import (
     UsageError,
     standard,
 )
-from claude_lite.exchange import Authenticate, Exchange
-from claude_lite.stream_exchange import StreamExchange
+from claude_lite.core.exchange import Authenticate, Exchange
+from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.wire import MASK, Done, Sleep
 
 

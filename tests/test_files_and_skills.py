@@ -16,8 +16,8 @@ from driving import answer, both_colours, client, do
 from claude_lite import AsyncClient, Client, Response, never
 from claude_lite.api.files import DownloadFile, UploadFile
 from claude_lite.api.skills import CreateSkill, CreateSkillVersion, DownloadSkillVersion
-from claude_lite.arrival import Arrival
-from claude_lite.config import Config
+from claude_lite.client.arrival import Arrival
+from claude_lite.core.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.errors import (
     NotFound,
@@ -41,7 +41,7 @@ def emulated(colour, emulator=None):
 
 def sent(operation):
     """Give the body that would be sent, as text."""
-    return b"".join(operation.build(Config(api_key="canary")).body).decode()
+    return b"".join(operation.build(Config(api_key="canary").target).body).decode()
 
 
 def sparse(path, size):
@@ -116,19 +116,19 @@ def test_a_name_that_the_api_refuses_is_refused(name):
     """Before anything is sent."""
     operation = UploadFile(file=b"a", filename=name or "/")
     with pytest.raises(UsageError):
-        operation.build(Config(api_key="canary"))
+        operation.build(Config(api_key="canary").target)
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path):
     """It names the file."""
     with pytest.raises(UsageError, match=r"nothing\.txt"):
-        UploadFile(file=tmp_path / "nothing.txt").build(Config(api_key="canary"))
+        UploadFile(file=tmp_path / "nothing.txt").build(Config(api_key="canary").target)
 
 
 def test_an_open_file_cannot_be_uploaded():
     """A retry could not read it again."""
     with pytest.raises(UsageError, match="path or bytes"):
-        UploadFile(file=io.BytesIO(b"a")).build(Config(api_key="canary"))
+        UploadFile(file=io.BytesIO(b"a")).build(Config(api_key="canary").target)
 
 
 @both_colours
@@ -151,7 +151,7 @@ def test_a_file_that_goes_before_it_is_sent_is_an_error(tmp_path):
     """The error names it, as where it had never been."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"as it was")
-    body = UploadFile(file=path).build(Config(api_key="canary")).body
+    body = UploadFile(file=path).build(Config(api_key="canary").target).body
     path.unlink()
     with pytest.raises(UsageError, match=r"a\.txt cannot be read"):
         list(body)
@@ -345,10 +345,10 @@ def test_a_zip_counts_as_it_unpacks(tmp_path):
         archive.writestr("my-skill/SKILL.md", MANIFEST)
         archive.writestr("my-skill/data.bin", bytes(31 * MEGABYTES))
     with pytest.raises(RequestTooLarge, match="unpacked"):
-        CreateSkill(files=path).build(Config(api_key="canary"))
+        CreateSkill(files=path).build(Config(api_key="canary").target)
     path.write_bytes(b"no archive")
     with pytest.raises(UsageError, match=r"no \.zip"):
-        CreateSkillVersion(skill_id="skill_1", files=path).build(Config(api_key="canary"))
+        CreateSkillVersion(skill_id="skill_1", files=path).build(Config(api_key="canary").target)
 
 
 @both_colours
@@ -392,7 +392,7 @@ def test_a_link_that_leads_elsewhere_is_refused(target, skill, tmp_path):
     (outside / "secret").write_text("secret")
     (skill / "link").symlink_to(outside / target)
     with pytest.raises(UsageError, match="link"):
-        CreateSkill(files=skill).build(Config(api_key="canary"))
+        CreateSkill(files=skill).build(Config(api_key="canary").target)
 
 
 def test_a_link_within_the_folder_is_followed(skill):
@@ -404,13 +404,13 @@ def test_a_link_within_the_folder_is_followed(skill):
 def test_a_folder_without_skill_md_is_no_skill(tmp_path):
     """It is refused before anything is sent."""
     with pytest.raises(UsageError, match=r"SKILL\.md"):
-        CreateSkill(files=tmp_path).build(Config(api_key="canary"))
+        CreateSkill(files=tmp_path).build(Config(api_key="canary").target)
 
 
 def test_a_skill_is_a_path():
     """Files in memory are refused: their names would be lost."""
     with pytest.raises(UsageError, match="has to be the path of a folder or "):
-        CreateSkill(files=[b"content"]).build(Config(api_key="canary"))
+        CreateSkill(files=[b"content"]).build(Config(api_key="canary").target)
 
 
 # Large files

@@ -19,8 +19,8 @@ from test_contract import CORE, arguments, class_of, is_form, skill
 from claude_lite import Client, RawRequest, UsageError
 from claude_lite.api.files import UploadFile
 from claude_lite.api.skills import CreateSkill
-from claude_lite.config import Config
-from claude_lite.operations import Operation
+from claude_lite.core.config import Config
+from claude_lite.core.operation import Operation
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.wire import Request
 from claude_lite_transports.aiohttp import AiohttpTransport
@@ -113,7 +113,7 @@ def built(name, config, folder):
         for value in HOSTILE:
             try:
                 fields = given(one, kind, place, value, harmless)
-                yield kind, place, value, class_of(name)(**fields).build(config)
+                yield kind, place, value, class_of(name)(**fields).build(config.target)
             except UsageError:
                 continue
 
@@ -139,7 +139,7 @@ def test_a_hostile_value_stays_in_its_place(name, skill):
     one, config = CORE[name], Config(api_key=KEY)
     path, _, _, body = arguments(one, skill)
     required = {part["name"]: "x" for part in one["query_params"] if part["required"]}
-    plain = class_of(name)(**path, **required, **body).build(config)
+    plain = class_of(name)(**path, **required, **body).build(config.target)
     names = set(plain.headers) | {part["name"] for part in one["header_params"]}
     taken = 0
     for kind, place, value, request in built(name, config, skill):
@@ -267,7 +267,7 @@ def test_a_raw_path_stays_on_its_host(value):
     config = Config(api_key=KEY)
     for path in (value, f"/{value}", f"/v1/{value}", f"/v1/models/{value}/x"):
         try:
-            url = RawRequest(method="GET", path=path).build(config).url
+            url = RawRequest(method="GET", path=path).build(config.target).url
         except UsageError:
             continue
         split = urlsplit(url)

@@ -12,9 +12,9 @@ from claude_lite import AsyncClient, ClaudeError, Client, StreamMessage, never
 from claude_lite.api.batches import BatchResults
 from claude_lite.api.completions import ChatDecoder, StreamChatCompletion
 from claude_lite.api.files import DownloadFile
-from claude_lite.config import Config
+from claude_lite.core.config import Config
+from claude_lite.core.limits import KEPT, parse_json, values_in
 from claude_lite.errors import ResponseTooLarge, UsageError
-from claude_lite.responses import KEPT, parse_json, values_in
 from claude_lite.testing import message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
@@ -368,7 +368,7 @@ def test_pieces_of_a_chat_are_bounded():
     """A decoder that keeps the pieces of a stream keeps a number of them."""
     limits = evolve(DEFAULT_LIMITS, max_values=1000)
     config = Config(max_values=1000)
-    decoder = StreamChatCompletion(model="m", messages=[]).decoder(Response(200, {}), config)
+    decoder = StreamChatCompletion(model="m", messages=[]).decoder(Response(200, {}), config.limits)
     assert isinstance(decoder, ChatDecoder)
     piece = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
     count = 0
@@ -471,5 +471,5 @@ def test_message_stream_without_limits():
             UrllibTransport(proxies={}), api_key="k", base_url=server.url(""), **options
         )
         assert client.send(StreamMessage(**ASK)).text == "Hello " * 100
-        assert client.config.limits == Limits(10.0, 600.0, 3600.0, *[None] * 5)
+        assert client.config.limits == Limits(10.0, 600.0, 3600.0, *[None] * 6)
         assert Request("GET", "", {}).limits == Limits()

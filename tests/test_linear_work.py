@@ -7,8 +7,8 @@ import pytest
 
 from claude_lite.api.completions import ChatCompletion, ChatDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
+from claude_lite.core.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
-from claude_lite.uploads import FormBody, Part
 from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports.shared import http1 as _http1
 from claude_lite_transports.shared.http1 import Reply

@@ -44,11 +44,11 @@ from claude_lite import (
     StreamInterrupted,
     TimedOut,
     defer,
-    logs,
     never,
     standard,
 )
-from claude_lite.exchange import Exchange
+from claude_lite.core import logs
+from claude_lite.core.exchange import Exchange
 from claude_lite.wire import MASK
 
 KEYS = {

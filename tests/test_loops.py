@@ -14,9 +14,9 @@ from programs import EchoServer, ask, python
 from trio_transport import TrioTransport
 
 from claude_lite import AsyncClient, Client, NotFound, TimedOut, UsageError
+from claude_lite.client.tokens import AsyncTokens
 from claude_lite.emulator import Emulator
 from claude_lite.testing import ASYNC_CASES
-from claude_lite.tokens import AsyncTokens
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport
 

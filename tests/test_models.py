@@ -24,9 +24,10 @@ from claude_lite.api.messages.content import (
 )
 from claude_lite.api.messages.events import MessageStopEvent
 from claude_lite.api.messages.message import CacheCreation, Message, StopDetails, Usage
-from claude_lite.codec import dumps, loads, structure
+from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.model import Model
+from claude_lite.core.structure import structure
 from claude_lite.errors import UsageError
-from claude_lite.model import Model
 from claude_lite.wire import Response
 
 RESPONSES = Path(__file__).parent / "data/api/samples/responses"

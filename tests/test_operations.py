@@ -29,10 +29,9 @@ from claude_lite import (
     UsageError,
 )
 from claude_lite.api.messages.operations import BetaCountTokens
-from claude_lite.config import Config
-from claude_lite.declaring import MEGABYTE
-from claude_lite.operations import Route, operation
-from claude_lite.targets import path_segment, query_string
+from claude_lite.core.config import Config
+from claude_lite.core.operation import MEGABYTE, Route, operation
+from claude_lite.core.targets import path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
 FACTS = {op["id"]: op for op in json.loads((API / "operations.json").read_text())["operations"]}
@@ -66,7 +65,7 @@ each_value = pytest.mark.parametrize("operation", VALUES.values(), ids=VALUES)
 
 def body(operation, made=CONFIG):
     """Read the JSON body of the request for an operation."""
-    return json.loads(operation.build(made).body)
+    return json.loads(operation.build(made.target).body)
 
 
 @each_value
@@ -96,7 +95,7 @@ def test_operations_survive_queues(operation):
         assert type(other) is type(operation)
         assert other == operation
         assert hash(other) == hash(operation)
-        assert other.build(CONFIG) == operation.build(CONFIG)
+        assert other.build(CONFIG.target) == operation.build(CONFIG.target)
 
 
 def test_equality_is_that_of_the_json():
@@ -195,7 +194,7 @@ def test_batches_as_the_api_has_them():
 def test_method_path_and_headers(operation, name):
     """Method, path, content-type, accept, version and credential are those of the API."""
     facts = FACTS[name]
-    request = operation.build(CONFIG)
+    request = operation.build(CONFIG.target)
     assert request.method == facts["method"]
     assert request.url == "https://api.anthropic.com" + facts["path"].replace("{model_id}", "m")
     assert request.headers.get("content-type") == (facts["request"] or {}).get("content_type")
@@ -223,12 +222,12 @@ def test_every_field_of_the_api_is_one(name):
 def test_the_newer_version_is_one_argument_away():
     """`api_version` is sent as it is given."""
     made = CONFIG.with_options(api_version="2026-10-21")
-    assert UNARY["create"].build(made).headers["anthropic-version"] == "2026-10-21"
+    assert UNARY["create"].build(made.target).headers["anthropic-version"] == "2026-10-21"
 
 
 def test_a_token_is_a_bearer():
     """A token is sent as `authorization: Bearer`, and then no `x-api-key`."""
-    headers = UNARY["create"].build(Config(auth_token="token-0123")).headers
+    headers = UNARY["create"].build(Config(auth_token="token-0123").target).headers
     assert headers["authorization"] == "Bearer token-0123"
     assert "x-api-key" not in headers
 
@@ -236,18 +235,18 @@ def test_a_token_is_a_bearer():
 def test_betas_are_joined_by_commas():
     """The client's betas come first, then the call's, then the operation's own; each once."""
     made = CONFIG.with_options(betas=["a", "b"])
-    assert UNARY["create"].build(made).headers["anthropic-beta"] == "a,b"
+    assert UNARY["create"].build(made.target).headers["anthropic-beta"] == "a,b"
     operation = BetaCountTokens(model="m", messages=[], betas=["c", "a"])
     expected = "a,b,c,token-counting-2024-11-01"
-    assert operation.build(made).headers["anthropic-beta"] == expected
+    assert operation.build(made.target).headers["anthropic-beta"] == expected
     operation = CountTokens(model="m", messages=[], betas=["c"])
-    assert operation.build(CONFIG).headers["anthropic-beta"] == "c"
+    assert operation.build(CONFIG.target).headers["anthropic-beta"] == "c"
 
 
 def test_fields_that_are_headers():
     """Workspace and user profile travel as headers, not in the body."""
     operation = CreateMessage(**HELLO, workspace_id="wrkspc_1", user_profile_id="up_1")
-    request = operation.build(CONFIG)
+    request = operation.build(CONFIG.target)
     assert request.headers["anthropic-workspace-id"] == "wrkspc_1"
     assert request.headers["anthropic-user-profile-id"] == "up_1"
     assert json.loads(request.body) == HELLO
@@ -261,7 +260,7 @@ def test_extras_are_merged():
         extra_query={"beta": True, "none": None},
         extra_headers={"X-Team": "blue", "anthropic-version": "2026-10-21"},
     )
-    request = operation.build(CONFIG)
+    request = operation.build(CONFIG.target)
     assert json.loads(request.body) == HELLO | {"max_tokens": 5, "new": None}
     assert request.url.endswith("/v1/messages?beta=true")
     assert request.headers["x-team"] == "blue"
@@ -271,7 +270,7 @@ def test_extras_are_merged():
 def test_an_empty_query_is_none():
     """Where nothing is left of a query there is no question mark."""
     operation = CreateMessage(**HELLO, extra_query={"a": None, "b": []})
-    assert operation.build(CONFIG).url.endswith("/v1/messages")
+    assert operation.build(CONFIG.target).url.endswith("/v1/messages")
 
 
 @pytest.mark.parametrize(
@@ -357,7 +356,12 @@ def test_ids_that_lead_elsewhere_are_refused(id_):
 def test_other_ids_are_encoded(id_, encoded):
     """What an id may hold is percent-encoded as UTF-8, but for what a path may hold."""
     assert path_segment("id", id_) == encoded
-    assert UNARY["get"].replace(model_id=id_).build(CONFIG).url.endswith(f"/v1/models/{encoded}")
+    assert (
+        UNARY["get"]
+        .replace(model_id=id_)
+        .build(CONFIG.target)
+        .url.endswith(f"/v1/models/{encoded}")
+    )
 
 
 @given(st.text(min_size=1, max_size=20))
@@ -395,7 +399,7 @@ def test_half_a_surrogate_pair_is_refused():
     """Text that is not Unicode is a `UsageError`, in the query and in the body."""
     for options in ({"extra_query": {"q": "\ud800"}}, {"system": "\ud800"}):
         with pytest.raises(UsageError):
-            CreateMessage(**HELLO, **options).build(CONFIG)
+            CreateMessage(**HELLO, **options).build(CONFIG.target)
 
 
 def test_bodies_are_compact_utf8():
@@ -404,7 +408,7 @@ def test_bodies_are_compact_utf8():
         model="m", max_tokens=1, messages=[{"role": "user", "content": "ü日"}]
     )
     expected = '{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"ü日"}]}'
-    assert operation.build(CONFIG).body == expected.encode()
+    assert operation.build(CONFIG.target).body == expected.encode()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object(), {3: 4}, b"x"])
@@ -421,7 +425,7 @@ def test_bodies_do_not_depend_on_the_order_of_the_call():
     backwards = dict(reversed(fields.items()))
     assert list(backwards) != list(fields)
     one, two = CreateMessage(**fields), CreateMessage(**backwards)
-    assert one.build(CONFIG).body == two.build(CONFIG).body
+    assert one.build(CONFIG.target).body == two.build(CONFIG.target).body
     assert repr(one) == repr(two)
 
 
@@ -446,7 +450,7 @@ def test_bodies_are_the_same_in_every_process():
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from test_operations import CONFIG, VALUES\n"
-        "for operation in VALUES.values(): print(operation.build(CONFIG).body)"
+        "for operation in VALUES.values(): print(operation.build(CONFIG.target).body)"
     )
     outputs = {
         subprocess.run(  # noqa: S603  # this interpreter
@@ -458,7 +462,7 @@ def test_bodies_are_the_same_in_every_process():
         ).stdout
         for seed in ("1", "2")
     }
-    expected = "".join(f"{operation.build(CONFIG).body}\n" for operation in VALUES.values())
+    expected = "".join(f"{operation.build(CONFIG.target).body}\n" for operation in VALUES.values())
     assert outputs == {expected.encode()}
 
 
@@ -468,9 +472,9 @@ def test_too_much_is_not_sent(cls):
     params = {name: value for name, value in HELLO.items() if name != "max_tokens"}
     if cls is not CountTokens:
         params["max_tokens"] = 1
-    empty = len(cls(**params, system="").build(CONFIG).body)
+    empty = len(cls(**params, system="").build(CONFIG.target).body)
     fits = cls(**params, system="x" * (32 * MEGABYTE - empty))
-    assert len(fits.build(CONFIG).body) == 32 * MEGABYTE
+    assert len(fits.build(CONFIG.target).body) == 32 * MEGABYTE
     run = drive(fits.replace(system=fits.system + "x"), answer())
     assert type(run.error) is RequestTooLarge
     assert (run.error.status, run.error.type, run.requests) == (None, "request_too_large", [])
@@ -515,7 +519,7 @@ def test_raw_requests_reach_any_endpoint():
         extra_body={"y": 2},
         extra_headers={"x-team": "blue"},
     )
-    request = operation.build(CONFIG)
+    request = operation.build(CONFIG.target)
     assert request.method == "PATCH"
     assert request.url == "https://api.anthropic.com/v1/new/thing?a=1&b[]=2&c=true"
     assert json.loads(request.body) == {"x": 1, "y": 2}
@@ -527,7 +531,7 @@ def test_raw_requests_reach_any_endpoint():
 
 def test_raw_requests_without_a_body():
     """Without `json` there is no body, and no content-type."""
-    request = RawRequest(method="GET", path="/v1/models").build(CONFIG)
+    request = RawRequest(method="GET", path="/v1/models").build(CONFIG.target)
     assert (request.body, request.headers.get("content-type")) == (b"", None)
 
 
@@ -583,7 +587,7 @@ def test_raw_methods_are_methods(method):
 def test_operations_of_ones_own():
     """A `Route` and the fields are all that a new operation takes."""
     from claude_lite.api.messages.message import TokenCount  # as an application would
-    from claude_lite.operations import header, local, operation
+    from claude_lite.core.operation import header, local, operation
 
     @operation
     class Thing(Operation[TokenCount]):
@@ -597,7 +601,7 @@ def test_operations_of_ones_own():
         note: str | None = local()
 
     thing = Thing(thing_id="a", size=1, team="blue", note="mine")
-    request = thing.build(config(base_url=own_host()))
+    request = thing.build(config(base_url=own_host()).target)
     assert request.url.endswith("/v1/things/a")
     assert (request.body, request.headers["x-team"]) == (b'{"size":1}', "blue")
     assert Operation.from_dict(thing.to_dict()) == thing
@@ -605,16 +609,14 @@ def test_operations_of_ones_own():
 
 def test_operations_that_lack_their_own_part():
     """What a base leaves to its subclasses is an error where they do not say it, and no None."""
-    from claude_lite.operations import (  # as an application would
-        StreamOperation,
-        UploadOperation,
-    )
-    from claude_lite.pages import ListOperation, Page  # likewise
+    from claude_lite.core.operation import StreamOperation
+    from claude_lite.core.pages import ListOperation, Page  # likewise
+    from claude_lite.core.uploads import UploadOperation
 
     with pytest.raises(NotImplementedError):
-        StreamOperation().decoder(Response(200, {}), CONFIG)
+        StreamOperation().decoder(Response(200, {}), CONFIG.limits)
     with pytest.raises(NotImplementedError):
-        UploadOperation().build(CONFIG)
+        UploadOperation().build(CONFIG.target)
     with pytest.raises(NotImplementedError):
         ListOperation().after(Page(data=[]))
 
@@ -635,9 +637,9 @@ class Report(Operation[str]):
 
 def test_defaults_of_ones_own_are_sent():
     """A default that is not None is sent, in its place, unless another value is given."""
-    assert Report().build(CONFIG).body == b'{"kind":"short","limit":20}'
-    assert Report(limit=3).build(CONFIG).body == b'{"kind":"short","limit":3}'
-    assert Report(limit=None).build(CONFIG).body == b'{"kind":"short"}'
+    assert Report().build(CONFIG.target).body == b'{"kind":"short","limit":20}'
+    assert Report(limit=3).build(CONFIG.target).body == b'{"kind":"short","limit":3}'
+    assert Report(limit=None).build(CONFIG.target).body == b'{"kind":"short"}'
     assert Report.from_dict(Report(limit=3).to_dict()) == Report(limit=3)
 
 
@@ -664,7 +666,7 @@ def test_fields_go_by_name():
 
 def test_one_beta_is_not_its_letters():
     """A flag given as text is that flag."""
-    request = CreateMessage(**HELLO, betas="one-2026-01-01").build(CONFIG)
+    request = CreateMessage(**HELLO, betas="one-2026-01-01").build(CONFIG.target)
     assert request.headers["anthropic-beta"] == "one-2026-01-01"
 
 

@@ -13,7 +13,7 @@ from driving import HELLO, KEY, answer, client
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, Client, CreateMessage, NotFound
-from claude_lite.link import LATE, Link
+from claude_lite.client.link import LATE, Link
 
 ASYNC = ["aiohttp", "asyncio"]
 SAY = {
@@ -148,7 +148,7 @@ HOLDERS = {
         call = lambda: token(Credentials())
     """,
     "a retry that is being counted": """
-        from claude_lite.retry import budget_for
+        from claude_lite.core.retry import budget_for
         client = Client(api_key=KEY, base_url=URL)
 
         def hold():
@@ -163,7 +163,7 @@ HOLDERS = {
                 hold()
     """,
     "a transport that is being loaded": """
-        from claude_lite.link import _loading
+        from claude_lite.client.link import _loading
         client = Client(api_key=KEY, base_url=URL)
 
         def call():

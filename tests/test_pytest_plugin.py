@@ -56,7 +56,7 @@ def run(pytester):
             pytester.makepyfile(test_it=HELLO + dedent(source))
         if files:
             pytester.makepyfile(**files)
-        loaded = [f"-p{name}" for name in ("claude_lite_transports.pytest_plugin", *plugins)]
+        loaded = [f"-p{name}" for name in ("claude_lite.testing.pytest_plugin", *plugins)]
         run = pytester.runpytest_subprocess if plugins else pytester.runpytest_inprocess
         return run(*loaded, "-Werror", *args)
 
@@ -64,24 +64,25 @@ def run(pytester):
 
 
 def test_a_run_that_does_not_use_it_pays_nothing(pytester):
-    """Loading the plugin imports nothing but itself, and running other tests nothing more."""
+    """Loading the plugin imports nothing but faces, and running other tests nothing more."""
     code = (
         "import sys, pytest; before = set(sys.modules);"
-        "import claude_lite_transports.pytest_plugin; print(sorted(set(sys.modules) - before))"
+        "import claude_lite.testing.pytest_plugin; print(sorted(set(sys.modules) - before))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  # ours
-    expected = ["claude_lite_transports", "claude_lite_transports.pytest_plugin"]
+    faces = ["", ".api", ".core", ".core.registry", ".testing", ".testing.pytest_plugin"]
+    expected = [f"claude_lite{name}" for name in faces]
     assert [name for name in eval(out.stdout) if "hashlib" not in name] == expected  # noqa: S307  # a list of names
     pytester.makepyfile(
         """
         import sys
 
         def test_other():
-            heavy = {"claude_lite", "orjson", "attrs", "cattrs", "aiohttp", "asyncio"}
+            heavy = {"claude_lite.errors", "orjson", "attrs", "cattrs", "aiohttp", "asyncio"}
             assert not heavy & set(sys.modules)
         """
     )
-    plugin = "-pclaude_lite_transports.pytest_plugin"
+    plugin = "-pclaude_lite.testing.pytest_plugin"
     pytester.runpytest_subprocess(plugin).assert_outcomes(passed=1)
 
 
@@ -91,7 +92,7 @@ def test_it_is_installed(pytester, monkeypatch):
         patch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
         told = pytester.runpytest_subprocess("--fixtures", "-v").stdout.str()
     assert all(f"claude_{name} " in told for name in ("cassette", "cassette_config", "emulator"))
-    plugin = "-pclaude_lite_transports.pytest_plugin"
+    plugin = "-pclaude_lite.testing.pytest_plugin"
     told = pytester.runpytest_inprocess(plugin, "--markers").stdout.str()
     assert "@pytest.mark.claude_cassette(" in told
     assert "@pytest.mark.claude_emulator(" in told

@@ -6,7 +6,7 @@ import pytest
 from claude_lite import ClaudeError, CreateMessage, StreamMessage, UsageError
 from claude_lite.bulk import Item
 from claude_lite.bulk.requests_file import operation, read
-from claude_lite.config import Config
+from claude_lite.core.config import Config
 
 PARAMS = {
     "model": "claude-sonnet-5-5",
@@ -23,7 +23,7 @@ def line(custom_id="a", params=PARAMS, **more):
 
 def sent(op):
     """Give the body that an operation sends."""
-    return orjson.loads(op.build(CONFIG).body)
+    return orjson.loads(op.build(CONFIG.target).body)
 
 
 def complaint(text):
@@ -51,7 +51,7 @@ def test_every_field_arrives_whether_it_is_known_or_not():
 def test_names_of_this_library_are_not_special_in_params(name):
     """A param cannot change how the request is made: it is sent, for the API to refuse."""
     params = {**PARAMS, name: {"x-api-key": "other"}}
-    request = operation(params).build(CONFIG)
+    request = operation(params).build(CONFIG.target)
     assert orjson.loads(request.body) == params
     assert request.headers["x-api-key"] == "canary"
 
@@ -153,7 +153,7 @@ def test_large_integers_keep_their_digits():
     """A number past 64 bits arrives as it was written."""
     text = line().replace(b'"max_tokens":64', b'"max_tokens":64,"seed":123456789012345678901234')
     (item,) = read([text])
-    assert b'"seed":123456789012345678901234' in item.operation.build(CONFIG).body
+    assert b'"seed":123456789012345678901234' in item.operation.build(CONFIG.target).body
 
 
 def test_a_bad_lines_error_can_be_rebuilt():

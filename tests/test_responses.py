@@ -14,19 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_lite.api.messages.operations import CreateMessage
-from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.rate_limits import RateLimit, RateLimits, rate_limits
-from claude_lite.responses import (
-    LONG,
+from claude_lite.core.limits import LONG, parse_json
+from claude_lite.core.responses import (
     LONGEST_WAIT,
     decoded,
     error_from_response,
-    parse_json,
     retry_after,
     should_retry,
     unexpected,
 )
-from claude_lite.wire import Limits, Response
+from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
+from claude_lite.wire import Limits, RateLimit, RateLimits, Response, rate_limits
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 DATE = "Mon, 02 Nov 2026 09:15:00 GMT"

@@ -6,7 +6,7 @@ import pytest
 from claude_lite import Message, Overloaded, UsageError
 from claude_lite.bulk import Outcome
 from claude_lite.bulk.results_file import ResultsFile
-from claude_lite.codec import structure
+from claude_lite.core.structure import structure
 
 
 def answer(name, line=1):

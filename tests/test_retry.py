@@ -48,7 +48,7 @@ from claude_lite import (
     never,
     standard,
 )
-from claude_lite.retry import REWARD, RetryBudget, budget_for, refill_budgets
+from claude_lite.core.retry import REWARD, RetryBudget, budget_for, refill_budgets
 
 SPENT = json.loads(sample("errors/rate_limit_error.enforced_spend_limit_reached.json"))
 HTML = Response(200, {"content-type": "text/html"}, b"<html>hello</html>")

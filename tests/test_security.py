@@ -30,8 +30,8 @@ from claude_lite import (
 )
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import DownloadFile, path_within
-from claude_lite.batching import BatchJob
 from claude_lite.cli.main import main as command
+from claude_lite.client.batching import BatchJob
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport

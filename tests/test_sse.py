@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_lite.core.sse import BOM, SSEDecoder
 from claude_lite.errors import ResponseTooLarge
-from claude_lite.sse import BOM, SSEDecoder
 
 STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").glob("*.sse"))
 MEGABYTE = 1 << 20

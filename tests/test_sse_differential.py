@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_sse import reference
 
-from claude_lite.sse import BOM, SSEDecoder
+from claude_lite.core.sse import BOM, SSEDecoder
 
 httpx_sse = pytest.importorskip("httpx_sse")
 sseclient = pytest.importorskip("sseclient")

@@ -40,6 +40,10 @@ from hypothesis.stateful import (
 from test_sse import reference
 
 from claude_lite.api.messages.decoder import MessageDecoder
+from claude_lite.core.exchange import MAX_REDIRECTS, Authenticate, Exchange
+from claude_lite.core.retry import budget_for, defer, never, standard
+from claude_lite.core.sse import SSEDecoder
+from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import (
     ClaudeError,
     ConnectionFailed,
@@ -54,11 +58,6 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.exchange import Authenticate, Exchange
-from claude_lite.redirects import MAX_REDIRECTS
-from claude_lite.retry import budget_for, defer, never, standard
-from claude_lite.sse import SSEDecoder
-from claude_lite.stream_exchange import StreamExchange
 from claude_lite.wire import Done, Request, Response, Sleep
 
 RUN = settings(deadline=None, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow])

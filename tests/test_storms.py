@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from claude_lite import AsyncClient, Client, Overloaded, standard
-from claude_lite.retry import budget_for
+from claude_lite.core.retry import budget_for
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport

@@ -21,7 +21,8 @@ from claude_lite.api.messages.events import (
     UnknownEvent,
 )
 from claude_lite.api.messages.message import Message
-from claude_lite.codec import dumps, loads, structure
+from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.structure import structure
 from claude_lite.errors import (
     ClaudeError,
     ConnectionLost,

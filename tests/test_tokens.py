@@ -8,8 +8,8 @@ import pytest
 from driving import HELLO, answer, both, both_colours, client, do, refusal, stream
 
 from claude_lite import AuthenticationFailed, UsageError, never
-from claude_lite.link import MOST_PROVIDERS
-from claude_lite.tokens import AsyncTokens, Tokens
+from claude_lite.client.link import MOST_PROVIDERS
+from claude_lite.client.tokens import AsyncTokens, Tokens
 
 MANY = 50
 

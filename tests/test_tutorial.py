@@ -12,7 +12,7 @@ pytest_plugins = ["pytester"]
 
 PAGE = Path(__file__).parent.parent / "docs/testing.md"
 FILE = re.compile(r'^```python title="([\w.]+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-PLUGIN = "-pclaude_lite_transports.pytest_plugin"
+PLUGIN = "-pclaude_lite.testing.pytest_plugin"
 
 
 @pytest.fixture

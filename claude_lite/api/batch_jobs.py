@@ -16,9 +16,11 @@ from claude_lite.api.batches import (
     ErroredResult,
     plain,
 )
-from claude_lite.batch_waiting import is_passing
-from claude_lite.codec import dumps
-from claude_lite.operations import JSON, too_large
+from claude_lite.core.json_text import dumps
+from claude_lite.core.operation import JSON, too_large
+from claude_lite.core.retry import is_passing
+
+__all__ = ["BatchJob", "BatchReport", "split"]
 
 Pair = tuple[JSON, BatchResult]
 """A request, and what became of it."""

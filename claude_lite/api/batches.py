@@ -1,7 +1,7 @@
 """Message batches: up to 100,000 messages in one call, answered within 24 hours.
 
 https://docs.claude.com/en/api/creating-message-batches
-What makes them usable (splitting, waiting, matching, asking again) is in `claude_lite.batching`.
+What makes them usable (splitting, waiting, matching) is in `claude_lite.client.batching`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,22 +11,42 @@ from attrs import field
 
 from claude_lite.api.messages.message import Message
 from claude_lite.api.messages.operations import CreateMessage
-from claude_lite.bodies import LinesDecoder
-from claude_lite.config import Config
-from claude_lite.declaring import MEGABYTE
-from claude_lite.errors import APIError, RequestTooLarge, UsageError
-from claude_lite.model import Model, Result, model
-from claude_lite.operations import (
+from claude_lite.core.bodies import LinesDecoder
+from claude_lite.core.model import Model, model
+from claude_lite.core.operation import (
     JSON,
+    MEGABYTE,
     Route,
     StreamOperation,
     WorkspaceOperation,
     header,
     operation,
 )
-from claude_lite.pages import IdPaged, Page
-from claude_lite.responses import error_from_envelope
-from claude_lite.wire import Request, Response
+from claude_lite.core.pages import IdPaged, Page
+from claude_lite.core.responses import error_from_envelope
+from claude_lite.core.structure import Result
+from claude_lite.core.targets import Target
+from claude_lite.errors import APIError, RequestTooLarge, UsageError
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
+
+__all__ = [
+    "BatchEntry",
+    "BatchRequestCounts",
+    "BatchResult",
+    "BatchResults",
+    "CancelBatch",
+    "CanceledResult",
+    "CreateBatch",
+    "DeleteBatch",
+    "DeletedMessageBatch",
+    "ErroredResult",
+    "ExpiredResult",
+    "ListBatches",
+    "MessageBatch",
+    "RetrieveBatch",
+    "SucceededResult",
+    "UnknownResult",
+]
 
 MAX_REQUESTS: Final = 100_000
 
@@ -159,7 +179,7 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
     requests: Sequence[JSON] = field(converter=_all_plain)
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
-    def build(self, config: Config) -> Request:
+    def build(self, target: Target) -> Request:
         """The request for this operation, checked."""
         if len(self.requests) > MAX_REQUESTS:
             raise RequestTooLarge(
@@ -173,7 +193,7 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
             if not isinstance(custom_id, str) or custom_id in seen:
                 raise UsageError(f"custom_id has to be text that occurs once, not {custom_id!r}")
             seen.add(custom_id)
-        return super().build(config)
+        return super().build(target)
 
 
 @operation
@@ -236,6 +256,6 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
 
     message_batch_id: str
 
-    def decoder(self, head: Response, config: Config) -> LinesDecoder[BatchEntry]:
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> LinesDecoder[BatchEntry]:
         """What the body of the response is fed to."""
-        return LinesDecoder(head, BatchEntry, config.max_event, config.limits)
+        return LinesDecoder(head, BatchEntry, limits.max_event, limits)

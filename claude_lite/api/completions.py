@@ -8,14 +8,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.codec import StructureError, hook_for
-from claude_lite.config import Config
+from claude_lite.core.limits import check_kept, parse_json, values_in
+from claude_lite.core.model import model
+from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
+from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.sse import SSEDecoder
+from claude_lite.core.structure import Result, StructureError, hook_for
 from claude_lite.errors import ClaudeError, StreamTruncated
-from claude_lite.model import Result, model
-from claude_lite.operations import JSON, Operation, Route, StreamOperation, operation
-from claude_lite.responses import check_kept, error_from_envelope, parse_json, unexpected, values_in
-from claude_lite.sse import SSEDecoder
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
+
+__all__ = [
+    "ChatCompletion",
+    "Completion",
+    "CreateChatCompletion",
+    "CreateCompletion",
+    "StreamChatCompletion",
+    "StreamCompletion",
+]
 
 
 @model
@@ -227,9 +236,9 @@ class StreamCompletion(_CompletionParams, StreamOperation[Completion, Completion
         """The JSON object that is sent."""
         return {**super().body(), "stream": True}
 
-    def decoder(self, head: Response, config: Config) -> CompletionDecoder:
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> CompletionDecoder:
         """What the body of the response is fed to."""
-        return CompletionDecoder(head, Completion, config.max_event, config.limits)
+        return CompletionDecoder(head, Completion, limits.max_event, limits)
 
 
 @operation
@@ -267,6 +276,6 @@ class StreamChatCompletion(_ChatParams, StreamOperation[ChatCompletion, ChatComp
         """The JSON object that is sent."""
         return {**super().body(), "stream": True}
 
-    def decoder(self, head: Response, config: Config) -> ChatDecoder:
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> ChatDecoder:
         """What the body of the response is fed to."""
-        return ChatDecoder(head, ChatCompletion, config.max_event, config.limits)
+        return ChatDecoder(head, ChatCompletion, limits.max_event, limits)

@@ -6,22 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from claude_lite.bodies import BytesDecoder
-from claude_lite.config import Config
-from claude_lite.declaring import MEGABYTE
-from claude_lite.errors import UsageError
-from claude_lite.model import Result, model
-from claude_lite.operations import (
+from claude_lite.core.bodies import BytesDecoder
+from claude_lite.core.model import model
+from claude_lite.core.operation import (
+    MEGABYTE,
     Route,
     StreamOperation,
-    UploadOperation,
     WorkspaceOperation,
     local,
     operation,
 )
-from claude_lite.pages import CursorPaged, IdPaged, ListOperation, Page
-from claude_lite.uploads import FORBIDDEN, MAX_NAME, FormBody, file_part
-from claude_lite.wire import Response
+from claude_lite.core.pages import CursorPaged, IdPaged, ListOperation, Page
+from claude_lite.core.structure import Result
+from claude_lite.core.uploads import FORBIDDEN, MAX_NAME, FormBody, UploadOperation, file_part
+from claude_lite.errors import UsageError
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
+
+__all__ = [
+    "DeleteFile",
+    "DeletedFile",
+    "DownloadFile",
+    "FileMetadata",
+    "ListFiles",
+    "RetrieveFileMetadata",
+    "UploadFile",
+    "path_within",
+]
 
 MAX_FILE: Final = 500 * MEGABYTE
 
@@ -120,9 +130,9 @@ class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
 
     file_id: str
 
-    def decoder(self, head: Response, config: Config) -> BytesDecoder:
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, config.max_whole)
+        return BytesDecoder(head, limits.max_whole)
 
 
 @operation

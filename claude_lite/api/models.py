@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.model import Result, model
-from claude_lite.operations import Route, WorkspaceOperation, operation
-from claude_lite.pages import IdPaged, Page
+from claude_lite.core.model import model
+from claude_lite.core.operation import Route, WorkspaceOperation, operation
+from claude_lite.core.pages import IdPaged, Page
+from claude_lite.core.structure import Result
+
+__all__ = ["ListModels", "ModelInfo", "RetrieveModel"]
 
 
 @model

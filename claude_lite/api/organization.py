@@ -7,9 +7,30 @@ reports in `claude_lite.api.reports`. Models read the shapes of both API version
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.model import Result, model
-from claude_lite.operations import Operation, Route, operation
-from claude_lite.pages import IdPaged
+from claude_lite.core.model import model
+from claude_lite.core.operation import Operation, Route, operation
+from claude_lite.core.pages import IdPaged
+from claude_lite.core.structure import Result
+
+__all__ = [
+    "APIKey",
+    "CreateInvite",
+    "DeleteInvite",
+    "Deleted",
+    "Invite",
+    "ListAPIKeys",
+    "ListInvites",
+    "ListUsers",
+    "Organization",
+    "RemoveUser",
+    "RetrieveAPIKey",
+    "RetrieveInvite",
+    "RetrieveOrganization",
+    "RetrieveUser",
+    "UpdateAPIKey",
+    "UpdateUser",
+    "User",
+]
 
 ROOT = "/v1/organizations"
 

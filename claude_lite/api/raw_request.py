@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from claude_lite.codec import dumps
-from claude_lite.config import Config
-from claude_lite.declaring import JSON, Route, operation
+from claude_lite.core.json_text import dumps
+from claude_lite.core.operation import JSON, Operation, Route, operation
+from claude_lite.core.retry import Resend
+from claude_lite.core.targets import Target, with_query
 from claude_lite.errors import UsageError
-from claude_lite.operations import Operation
-from claude_lite.retry import Resend
-from claude_lite.targets import with_query
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
+
+__all__ = ["RawRequest"]
 
 
 @operation
@@ -29,7 +29,7 @@ class RawRequest(Operation[Response]):
         """As it was asked for; by default a GET is safe to repeat, and nothing else."""
         return self.resend or ("safe" if self.method.upper() in {"GET", "HEAD"} else "never")
 
-    def build(self, config: Config) -> Request:
+    def build(self, target: Target) -> Request:
         """The request as it was asked for."""
         encoded = all("!" <= c <= "~" and c not in "#\\" for c in self.path)
         if not self.path.startswith("/") or not encoded:
@@ -38,14 +38,14 @@ class RawRequest(Operation[Response]):
             raise UsageError(f"path must not lead elsewhere: {self.path!r}")
         if not (self.method.isascii() and self.method.isalpha()):
             raise UsageError(f"method has to be one of HTTP's, not {self.method!r}")
-        target = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
+        path = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
         json = self.json
         if self.extra_body is not None:
             json = {**(json or {}), **self.extra_body}
-        headers = config.bare_headers if json is None else config.json_headers
-        headers = {**headers, **self.headers(config)}
+        headers = target.headers if json is None else target.json_headers
+        headers = {**headers, **self.headers(target)}
         body = b"" if json is None else dumps(json)
-        return Request(self.method.upper(), config.base_url + target, headers, body, config.limits)
+        return Request(self.method.upper(), target.base_url + path, headers, body, target.limits)
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Response:  # noqa: ARG002  # nothing is parsed
         """The response itself."""

@@ -8,9 +8,20 @@ from datetime import date, datetime
 from typing import Any
 
 from claude_lite.api.organization import ROOT
-from claude_lite.model import Model, model
-from claude_lite.operations import Route, operation
-from claude_lite.pages import CursorPaged
+from claude_lite.core.model import Model, model
+from claude_lite.core.operation import Route, operation
+from claude_lite.core.pages import CursorPaged
+
+__all__ = [
+    "ClaudeCodeUsage",
+    "ClaudeCodeUsageReport",
+    "Cost",
+    "CostBucket",
+    "CostReport",
+    "MessagesUsage",
+    "MessagesUsageBucket",
+    "MessagesUsageReport",
+]
 
 
 @model

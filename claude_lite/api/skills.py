@@ -8,20 +8,35 @@ attributes, too.
 import os
 from typing import Any, Final
 
-from claude_lite.bodies import BytesDecoder
-from claude_lite.config import Config
-from claude_lite.declaring import MEGABYTE
-from claude_lite.model import Result, model
-from claude_lite.operations import (
+from claude_lite.core.bodies import BytesDecoder
+from claude_lite.core.model import model
+from claude_lite.core.operation import (
+    MEGABYTE,
     Route,
     StreamOperation,
-    UploadOperation,
     WorkspaceOperation,
     operation,
 )
-from claude_lite.pages import CursorPaged, Page
-from claude_lite.uploads import FormBody, skill_parts
-from claude_lite.wire import Response
+from claude_lite.core.pages import CursorPaged, Page
+from claude_lite.core.structure import Result
+from claude_lite.core.uploads import FormBody, UploadOperation, skill_parts
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
+
+__all__ = [
+    "CreateSkill",
+    "CreateSkillVersion",
+    "DeleteSkill",
+    "DeleteSkillVersion",
+    "DeletedSkill",
+    "DeletedSkillVersion",
+    "DownloadSkillVersion",
+    "ListSkillVersions",
+    "ListSkills",
+    "RetrieveSkill",
+    "RetrieveSkillVersion",
+    "Skill",
+    "SkillVersion",
+]
 
 MAX_SKILL: Final = 30 * MEGABYTE
 
@@ -177,6 +192,6 @@ class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, byt
     skill_id: str
     version: str
 
-    def decoder(self, head: Response, config: Config) -> BytesDecoder:
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, config.max_whole)
+        return BytesDecoder(head, limits.max_whole)

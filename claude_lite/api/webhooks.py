@@ -19,10 +19,22 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.codec import StructureError, hook_for, loads
-from claude_lite.credentials import Secret
+from claude_lite.core.credentials import Secret
+from claude_lite.core.json_text import loads
+from claude_lite.core.model import Model, model
+from claude_lite.core.structure import StructureError, hook_for
 from claude_lite.errors import ClaudeError, CredentialMissing, UsageError
-from claude_lite.model import Model, model
+
+__all__ = [
+    "WebhookEvent",
+    "WebhookEventData",
+    "WebhookForged",
+    "WebhookOutOfTime",
+    "WebhookRefused",
+    "WebhookUnreadable",
+    "WebhookUnsigned",
+    "Webhooks",
+]
 
 ENVIRONMENT: Final = "ANTHROPIC_WEBHOOK_SIGNING_KEY"
 PREFIX: Final = "whsec_"

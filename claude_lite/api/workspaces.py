@@ -7,9 +7,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from claude_lite.api.organization import ROOT, Deleted
-from claude_lite.model import Result, model
-from claude_lite.operations import JSON, Operation, Route, operation
-from claude_lite.pages import IdPaged
+from claude_lite.core.model import model
+from claude_lite.core.operation import JSON, Operation, Route, operation
+from claude_lite.core.pages import IdPaged
+from claude_lite.core.structure import Result
+
+__all__ = [
+    "AddWorkspaceMember",
+    "ArchiveWorkspace",
+    "CreateWorkspace",
+    "ListWorkspaceMembers",
+    "ListWorkspaces",
+    "RemoveWorkspaceMember",
+    "RetrieveWorkspace",
+    "RetrieveWorkspaceMember",
+    "UpdateWorkspace",
+    "UpdateWorkspaceMember",
+    "Workspace",
+    "WorkspaceMember",
+]
 
 
 @model

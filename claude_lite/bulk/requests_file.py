@@ -17,10 +17,9 @@ from attrs import fields
 from claude_lite.api.messages.message import Message
 from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.bulk.run import Item, Outcome
-from claude_lite.codec import loads
-from claude_lite.declaring import LOCAL
+from claude_lite.core.json_text import loads
+from claude_lite.core.operation import LOCAL, Operation
 from claude_lite.errors import UsageError
-from claude_lite.operations import Operation
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BOM: Final = b"\xef\xbb\xbf"

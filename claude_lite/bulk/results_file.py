@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Literal, Self
 import orjson
 
 from claude_lite.bulk.run import Outcome
-from claude_lite.codec import dumps
+from claude_lite.core.json_text import dumps
 from claude_lite.errors import UsageError
 
 Mode = Literal["new", "replace", "resume"]

@@ -20,9 +20,9 @@ from attrs import Factory, define, field, frozen
 
 from claude_lite.api.messages.message import Message
 from claude_lite.bulk.pace import Pace
-from claude_lite.client import AsyncClient
+from claude_lite.client.clients import AsyncClient
+from claude_lite.core.operation import Operation
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
-from claude_lite.operations import Operation
 from claude_lite.wire import MASK, Clock
 
 RATE_LIMITED: Final = 50  # times that one request is asked again after a rate limit

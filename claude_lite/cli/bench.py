@@ -22,10 +22,10 @@ from claude_lite.api.messages.events import ContentBlockDeltaEvent
 from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.cli.clients import async_client, needs_emulator
 from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
-from claude_lite.client import AsyncClient
-from claude_lite.config import __version__
+from claude_lite.client.clients import AsyncClient
+from claude_lite.core.retry import never
+from claude_lite.core.targets import __version__
 from claude_lite.errors import ClaudeError, UsageError
-from claude_lite.retry import never
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--transport is for an endpoint: the emulator is one of its own")
     client = AsyncClient(args.transport) if args.transport else async_client(args)
     client = client.with_options(retry=never())
-    client.config.bare_headers  # noqa: B018  # a missing key is to be told once, and now
+    client.config.target  # noqa: B018  # a missing key is to be told once, and now
     client.transport  # noqa: B018  # importing it is no part of the first call's latency
     figures = Figures()
     code = DONE

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.client import AsyncClient, Client
+from claude_lite.client.clients import AsyncClient, Client
 from claude_lite.errors import UsageError
 
 if TYPE_CHECKING:

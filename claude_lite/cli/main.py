@@ -25,7 +25,7 @@ from claude_lite.cli.terminal import (
     say,
     show,
 )
-from claude_lite.config import __version__
+from claude_lite.core.targets import __version__
 from claude_lite.errors import ClaudeError, UsageError
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"

@@ -21,9 +21,9 @@ from claude_lite.bulk.run import RATE_LIMITED, Item, Outcome, Tally
 from claude_lite.cli.clients import async_client
 from claude_lite.cli.progress import display, summary
 from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
-from claude_lite.client import AsyncClient
+from claude_lite.client.clients import AsyncClient
+from claude_lite.core.retry import standard
 from claude_lite.errors import UsageError
-from claude_lite.retry import standard
 
 _BLOCK: Final = 1 << 20
 
@@ -88,7 +88,7 @@ def _configured(client: AsyncClient, args: argparse.Namespace) -> AsyncClient:
     if args.deadline is not None:
         changes["deadline"] = args.deadline
     client = client.with_options(**changes)
-    client.config.bare_headers  # noqa: B018  # a missing key is to be told once, and now
+    client.config.target  # noqa: B018  # a missing key is to be told once, and now
     return client
 
 

@@ -17,9 +17,9 @@ from zlib import crc32
 
 import orjson
 
-from claude_lite.codec import loads
+from claude_lite.core.json_text import loads
+from claude_lite.core.responses import unexpected
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
-from claude_lite.responses import unexpected
 from claude_lite.wire import Response
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"

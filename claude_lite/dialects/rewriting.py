@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 from attrs import Factory, evolve
 
-from claude_lite.codec import dumps, loads
-from claude_lite.credentials import bearer
-from claude_lite.declaring import MEGABYTE
+from claude_lite.core.credentials import bearer
+from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.operation import MEGABYTE, too_large
 from claude_lite.errors import UsageError
-from claude_lite.operations import too_large
 from claude_lite.wire import MaskedStr, Request
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve, field, frozen
 from attrs.converters import optional
 
-from claude_lite.credentials import Secret
+from claude_lite.core.credentials import Secret
 from claude_lite.dialects.rewriting import missing
 from claude_lite.errors import CredentialMissing
 from claude_lite.wire import MaskedStr, Request

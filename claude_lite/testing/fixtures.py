@@ -1,6 +1,6 @@
 """What the fixtures of the pytest plugin give: clients to record and replay, or of an emulator.
 
-The plugin itself is `claude_lite_transports.pytest_plugin`. Nothing here knows of pytest.
+The plugin itself is `claude_lite.testing.pytest_plugin`. Nothing here knows of pytest.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-from claude_lite.client import AsyncClient, Client
-from claude_lite.config import Options
+from claude_lite.client.clients import AsyncClient, Client
+from claude_lite.client.link import Link
+from claude_lite.core.config import Options
+from claude_lite.core.retry import refill_budgets
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
-from claude_lite.link import Link
-from claude_lite.retry import refill_budgets
 from claude_lite.testing.virtual_clock import VirtualClock
 from claude_lite.wire import AsyncTransport, Transport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport

@@ -11,20 +11,21 @@ from attrs import NOTHING, fields
 from driving import KEY, STREAMED, UNARY, WHOLE, Clock, answer, drive, stream
 from fuzz_input import changed, cut, plain
 
-import claude_lite.namespaces  # noqa: F401  # all operations there are
-from claude_lite import retry
+import claude_lite.client.namespaces  # noqa: F401  # all operations there are
 from claude_lite.api.completions import StreamCompletion
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.codec import dumps, loads, structure, unstructure
-from claude_lite.config import Config
+from claude_lite.core import retry
+from claude_lite.core.config import Config
+from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.model import Model
+from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.pages import ListOperation
+from claude_lite.core.responses import error_from_response, retry_after, should_retry
+from claude_lite.core.structure import structure, unstructure
+from claude_lite.core.uploads import UploadOperation
 from claude_lite.dialects.bedrock import Bedrock
 from claude_lite.errors import APIError, ClaudeError, UnexpectedResponse, UsageError
-from claude_lite.model import Model
-from claude_lite.operations import Operation, StreamOperation, UploadOperation
-from claude_lite.pages import ListOperation
-from claude_lite.rate_limits import RateLimits
-from claude_lite.responses import error_from_response, retry_after, should_retry
-from claude_lite.wire import Response
+from claude_lite.wire import RateLimits, Response
 
 SAMPLES = Path(__file__).parent.parent / "data/api/samples"
 GIVEN = {"requests": [], "messages": [], "max_tokens": 1, "max_tokens_to_sample": 1}

@@ -5,7 +5,7 @@ import zlib
 
 from fuzz_input import cut, plain
 
-from claude_lite.encoding import ContentDecoder
+from claude_lite.core.encoding import ContentDecoder
 from claude_lite.errors import (
     ConnectionLost,
     ResponseTooLarge,

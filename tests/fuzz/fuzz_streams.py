@@ -18,11 +18,12 @@ from claude_lite.api.batches import BatchEntry, ErroredResult
 from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.api.messages.message import Message
-from claude_lite.bodies import LinesDecoder
-from claude_lite.codec import loads, structure, unstructure
+from claude_lite.core.bodies import LinesDecoder
+from claude_lite.core.json_text import loads
+from claude_lite.core.sse import SSEDecoder
+from claude_lite.core.structure import structure, unstructure
 from claude_lite.dialects.eventstream import EventStreamDecoder
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.sse import SSEDecoder
 from claude_lite.wire import Response
 
 HEAD = Response(200, {"request-id": "req_1", "anthropic-organization-id": "org_1"})

@@ -8,7 +8,8 @@ import pytest
 from claude_lite.api.batches import BatchEntry
 from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
 from claude_lite.api.models import ListModels
-from claude_lite.bodies import LinesDecoder
+from claude_lite.core.bodies import LinesDecoder
+from claude_lite.core.responses import error_from_response
 from claude_lite.errors import (
     ClaudeError,
     ConnectionLost,
@@ -16,9 +17,7 @@ from claude_lite.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.rate_limits import RateLimits
-from claude_lite.responses import error_from_response
-from claude_lite.wire import Response
+from claude_lite.wire import RateLimits, Response
 from claude_lite_transports.recording.cassette import load
 from claude_lite_transports.shared.http1 import Reply
 

@@ -19,9 +19,9 @@ from claude_lite.api.messages.content import ContentBlock, TextBlock
 from claude_lite.api.messages.events import Event
 from claude_lite.api.messages.message import Usage
 from claude_lite.api.models import ListModels, ModelInfo, RetrieveModel
-from claude_lite.async_streams import AsyncMessageStream, AsyncStream
-from claude_lite.pages import Page
-from claude_lite.streams import MessageStream, Stream
+from claude_lite.client.aio import AsyncMessageStream, AsyncStream
+from claude_lite.client.sync import MessageStream, Stream
+from claude_lite.core.pages import Page
 
 CREATE = CreateMessage(model="m", max_tokens=1, messages=[])
 STREAM = StreamMessage(model="m", max_tokens=1, messages=[])

@@ -6,7 +6,7 @@ holes. Field meanings: https://docs.claude.com/en/api/messages
 
 from typing import Any
 
-from claude_lite.model import Model, model
+from claude_lite.core.model import Model, model
 
 __all__ = [
     "CharLocation",

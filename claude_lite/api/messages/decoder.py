@@ -6,7 +6,7 @@ failed (`error`). It never reads or waits; a stream that ends is told so by `clo
 Order of events and meaning of deltas: https://docs.claude.com/en/api/messages-streaming
 """
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -20,18 +20,17 @@ from claude_lite.api.messages.events import (
     ThinkingDelta,
 )
 from claude_lite.api.messages.message import Message
-from claude_lite.codec import hook_for
+from claude_lite.core.limits import WIDEST, parse_json
+from claude_lite.core.model import set_values
+from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.sse import SSEDecoder
+from claude_lite.core.structure import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
-from claude_lite.model import set_values
-from claude_lite.responses import error_from_envelope, parse_json, unexpected
-from claude_lite.sse import WIDEST, SSEDecoder
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-E_co = TypeVar("E_co", covariant=True)
-R_co = TypeVar("R_co", covariant=True)
 
 DELTA: Final = "content_block_delta"
 DELTAS: Final[dict[str, type[Delta]]] = {
@@ -44,37 +43,6 @@ SPEAKING: Final = FOLDED | {"", "error"}  # events that have something to say
 
 new: Final = object.__new__
 appended_key: Final = APPENDED.get
-
-
-class Decoder(Protocol[E_co, R_co]):
-    """What a streamed operation's bytes are fed to.
-
-    `begun`: the caller has something to lose by starting over. `complete`: the end was seen.
-    `error`: what went wrong, after the items returned so far.
-    """
-
-    begun: bool
-    complete: bool
-    error: ClaudeError | None
-
-    def receive(self, data: bytes, /) -> list[Any]:
-        """Take a chunk; return the raw items that it completes. Never raises."""
-        ...
-
-    def close(self) -> list[Any]:
-        """The body is over; return what that completes. If it is too early, `error` is set."""
-        ...
-
-    def fail(self, error: ClaudeError, /) -> None:
-        """The body broke off with *error*, which is given what is known so far."""
-
-    def item(self, raw: Any, /) -> E_co:
-        """The value that one raw item stands for."""
-        ...
-
-    def result(self) -> R_co:
-        """All of it, so far."""
-        ...
 
 
 class MessageDecoder:

@@ -14,10 +14,10 @@ from claude_lite.api.messages.content import (
     ToolUseBlock,
 )
 from claude_lite.api.messages.message import Message
-from claude_lite.codec import hook_for
+from claude_lite.core.limits import in_memory, parse_json, values_in
+from claude_lite.core.responses import unexpected
+from claude_lite.core.structure import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
-from claude_lite.responses import parse_json, unexpected, values_in
-from claude_lite.sse import in_memory
 from claude_lite.wire import Limits, Response
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from claude_lite.api.messages.content import Citation, ContentBlock
 from claude_lite.api.messages.message import Message
-from claude_lite.model import Model, model
+from claude_lite.core.model import Model, model
 
 __all__ = [
     "CitationsDelta",

@@ -7,7 +7,8 @@ Field meanings: https://docs.claude.com/en/api/messages
 from typing import Any
 
 from claude_lite.api.messages.content import ContentBlock, TextBlock, ToolUseBlock
-from claude_lite.model import Model, Result, model, plain
+from claude_lite.core.model import Model, model, plain
+from claude_lite.core.structure import Result
 
 __all__ = [
     "CacheCreation",

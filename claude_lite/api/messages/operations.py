@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from claude_lite.api.messages.message import Message, TokenCount
-from claude_lite.config import Config
-from claude_lite.model import Model
-from claude_lite.operations import (
+from claude_lite.core.model import Model
+from claude_lite.core.operation import (
     JSON,
     Route,
     StreamOperation,
@@ -15,11 +14,13 @@ from claude_lite.operations import (
     local,
     operation,
 )
-from claude_lite.wire import Response
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
     from claude_lite.api.messages.decoder import MessageDecoder
     from claude_lite.api.messages.events import Event  # noqa: F401  # its name is quoted below
+
+__all__ = ["BetaCountTokens", "CountTokens", "CreateMessage", "StreamMessage"]
 
 R = TypeVar("R")
 
@@ -87,11 +88,11 @@ class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
         """The JSON object that is sent."""
         return {**super().body(), "stream": True}
 
-    def decoder(self, head: Response, config: Config) -> "MessageDecoder":
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> "MessageDecoder":
         """What the body of the response is fed to."""
         from claude_lite.api.messages.decoder import MessageDecoder  # only for streams
 
-        return MessageDecoder(head, config.max_event, config.limits)
+        return MessageDecoder(head, limits.max_event, limits)
 
 
 @operation

@@ -9,22 +9,37 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageError
 from claude_lite.wire import BodySource
 from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.shared.dial import Route, bare, ready
-
-if TYPE_CHECKING:
-    from claude_lite_transports.asyncio.pool import Pool
+from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that nobody reads
 _PIECE: Final = 64 * 1024  # as much as asyncio buffers before it says that this is enough
 
 
+class Keeper(Protocol):
+    """Whoever keeps connections: it is told when one is free again, or closed."""
+
+    @property
+    def buffer(self) -> ReadBuffer:
+        """The buffer that all its connections read into."""
+        ...
+
+    def keep(self, connection: "Connection", /) -> None:
+        """Take back a connection that another request can use."""
+        ...
+
+    def forget(self, connection: "Connection", /) -> None:
+        """Let go of a connection that was closed."""
+        ...
+
+
 class Connection(asyncio.BufferedProtocol):
-    """A connection of a pool, which is told when it is free again, or closed.
+    """A connection of a *keeper*.
 
     While it is `busy`, the request's clocks are `deadline`, in the loop's time, and `silence`,
     in seconds since `quiet_since`.
@@ -35,8 +50,8 @@ class Connection(asyncio.BufferedProtocol):
         "_full",
         "_heard",
         "_incoming",
+        "_keeper",
         "_ours",
-        "_pool",
         "_sent",
         "_tcp",
         "_transport",
@@ -53,13 +68,13 @@ class Connection(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
     _tcp: asyncio.Transport  # under TLS: what that has not decrypted when it is paused can be lost
 
-    def __init__(self, pool: "Pool", route: Route) -> None:
+    def __init__(self, keeper: Keeper, route: Route) -> None:
         self.route = route
         self.busy = False
         self.idle_since = 0.0
         self.deadline = self.silence = inf
         self.quiet_since = 0.0
-        self._pool = pool
+        self._keeper = keeper
         self._closed = False
         self._full = False
         self._sent = True
@@ -137,7 +152,7 @@ class Connection(asyncio.BufferedProtocol):
     def _hear_out(self) -> None:
         """Read what came before a write failed: asyncio will not, once it has."""
         with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
-            while self.busy and (nbytes := sock.recv_into(self._pool.buffer.lend(-1))):
+            while self.busy and (nbytes := sock.recv_into(self._keeper.buffer.lend(-1))):
                 self.buffer_updated(nbytes)
 
     def spoken(self) -> bool:
@@ -177,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         """Close it at once: no unsent bytes, and no other side's end of TLS, are waited for."""
         if not self._closed:
             self._closed = True
-            self._pool.forget(self)
+            self._keeper.forget(self)
             self._transport.abort()
         if self.busy:
             self.busy = False
@@ -205,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
         unsent = not self._sent or self._transport.get_write_buffer_size()
         if incoming.complete and incoming.reusable and not unsent:
             self.busy = False
-            self._pool.keep(self)
+            self._keeper.keep(self)
             incoming.wake()
         else:
             self.close()
@@ -220,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the buffer to read into."""
-        return self._pool.buffer.lend(sizehint)
+        return self._keeper.buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Pass on what has come, and tell who waits for it."""
@@ -229,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._heard = True
         incoming = self._incoming
-        incoming.receive(self._pool.buffer.read(nbytes))
+        incoming.receive(self._keeper.buffer.read(nbytes))
         if incoming.over:
             self._settle()
         elif incoming.status and not (incoming.whole and self._sent):

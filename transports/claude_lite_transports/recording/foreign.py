@@ -12,7 +12,7 @@ from http import HTTPStatus
 from itertools import pairwise
 from typing import Any, Final
 
-from claude_lite.encoding import ContentDecoder
+from claude_lite.core.encoding import ContentDecoder
 from claude_lite.errors import UnexpectedResponse
 from claude_lite.wire import Request
 from claude_lite_transports.recording.cassette import Interaction, encode_body, encode_stream

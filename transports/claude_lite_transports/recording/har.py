@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from claude_lite.config import __version__
+from claude_lite.core.targets import __version__
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
 from claude_lite_transports.recording.cassette import Interaction

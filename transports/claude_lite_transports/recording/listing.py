@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from claude_lite.sse import SSEDecoder
+from claude_lite.core.sse import SSEDecoder
 from claude_lite_transports.recording.cassette import Interaction
 
 

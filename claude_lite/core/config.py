@@ -8,13 +8,12 @@ environment, or the importable function that was given).
 import math
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
 
-from claude_lite.credentials import (
+from claude_lite.core.credentials import (
     Credential,
     Secret,
     bearer,
@@ -26,18 +25,17 @@ from claude_lite.credentials import (
     masked,
     secret_words,
 )
-from claude_lite.elsewhere import ELSEWHERE
+from claude_lite.core.logs import Observer
+from claude_lite.core.retry import RetryPolicy, standard
+from claude_lite.core.spellings import ELSEWHERE
+from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.logs import Observer
-from claude_lite.retry import RetryPolicy, standard
 from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Dialect, Limits, MaskedStr
+
+__all__ = ["Config", "Options"]
 
 T = TypeVar("T")
 
-DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
-__version__: Final = "0.1.0"
-USER_AGENT: Final = f"claude-lite/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
-MEGABYTE: Final = 1024 * 1024
 
 _BASE_URL: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
@@ -142,7 +140,7 @@ class Config:
     api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
     auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
     base_url: str = field(default=None, converter=_base_url)
-    api_version: str = "2023-06-01"
+    api_version: str = API_VERSION
     betas: tuple[str, ...] = field(default=(), converter=_betas)
     headers: Mapping[str, str] = field(factory=dict, converter=_headers)
     retry: RetryPolicy = field(factory=standard, validator=_policy)
@@ -151,7 +149,7 @@ class Config:
     content_timeout: float | None = field(default=600.0, validator=_positive)
     deadline: float | None = field(default=3600.0, validator=_positive)
     max_response: int | None = field(default=DEFAULT_LIMITS.max_response, validator=_positive)
-    max_event: int | None = field(default=40 * MEGABYTE, validator=_positive)
+    max_event: int | None = field(default=DEFAULT_LIMITS.max_event, validator=_positive)
     max_head: int | None = field(default=DEFAULT_LIMITS.max_head, validator=_positive)
     max_headers: int | None = field(default=DEFAULT_LIMITS.max_headers, validator=_positive)
     max_depth: int | None = field(default=DEFAULT_LIMITS.max_depth, validator=_positive)
@@ -202,6 +200,7 @@ class Config:
             max_headers=self.max_headers,
             max_depth=self.max_depth,
             max_values=self.max_values,
+            max_event=self.max_event,
         )
 
     @property
@@ -210,22 +209,20 @@ class Config:
         return self.auth_token if callable(self.auth_token) else None
 
     @_Kept
-    def json_headers(self) -> Mapping[str, str]:
-        """The headers of a request with a JSON body, made once and shared by all of them."""
-        return {**self.bare_headers, "content-type": "application/json"}
+    def target(self) -> Target:
+        """What all requests have in common; an operation's `build` takes it.
 
-    @_Kept
-    def bare_headers(self) -> Mapping[str, str]:
-        """The headers of a request without a body. Raises `CredentialMissing`."""
-        return {
-            "accept": "application/json",
-            "accept-encoding": "identity",
-            "user-agent": USER_AGENT,
-            "anthropic-version": header_value("anthropic-version", self.api_version),
-            **({"anthropic-beta": _joined(self.betas)} if self.betas else {}),
+        Raises:
+            CredentialMissing: Neither an option nor the environment gives a credential.
+
+        """
+        headers = {
+            "anthropic-version": self.api_version,
+            **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
             **self.headers,
             **({} if self.token_provider else self._credential()),
         }
+        return Target(self.base_url, headers, self.betas, self.limits)
 
     def _credential(self) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
@@ -254,16 +251,9 @@ class Config:
         except UsageError:
             return []
 
-    @property
-    def max_whole(self) -> int | None:
-        """What the pieces of a stream may come to, where they are put together."""
-        if self.max_event is None or self.max_response is None:
-            return None
-        return max(self.max_event, self.max_response)
-
     @_Kept
     def _secrets(self) -> list[MaskedStr]:
-        values = [value for value in self.bare_headers.values() if isinstance(value, MaskedStr)]
+        values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
         return [word for value in values for word in secret_words(value)]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -284,10 +274,6 @@ class Config:
 
     def __deepcopy__(self, memo: object) -> "Config":
         return self
-
-
-def _joined(betas: tuple[str, ...]) -> str:
-    return header_value("anthropic-beta", ",".join(betas))
 
 
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:

@@ -9,11 +9,18 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from attrs import field, frozen
 
+from claude_lite.core.operation import WorkspaceOperation, operation, too_large
+from claude_lite.core.targets import Target
 from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.wire import Request
+
+__all__ = ["FormBody", "UploadOperation"]
+
+R = TypeVar("R")
 
 PIECE: Final = 256 * 1024
 MAX_NAME: Final = 255
@@ -168,3 +175,25 @@ def _unpacked_size(path: Path) -> int:
             return sum(member.file_size for member in archive.infolist())
     except (BadZipFile, OSError) as error:
         raise UsageError(f"{path} is no .zip that can be read: {error}") from None
+
+
+@operation
+class UploadOperation(WorkspaceOperation[R], Generic[R]):
+    """An operation whose body is a form, streamed from disk."""
+
+    def form(self) -> FormBody:
+        """The body; raises `UsageError` for a file that cannot be sent."""
+        raise NotImplementedError
+
+    def build(self, target: Target) -> Request:
+        """Build the request for this operation; of the files only the sizes are read."""
+        form = self.form()
+        if form.size > self.route.max_body:
+            raise too_large(form.size, self.route.max_body)
+        headers = {
+            **target.headers,
+            **self.headers(target),
+            "content-type": form.content_type,
+        }
+        url = target.base_url + self.path_with_query()
+        return Request("POST", url, headers, form, target.limits)

@@ -7,7 +7,7 @@
     retry=defer(tried=2)                                raise RetryLater instead of waiting
 
 A policy is a frozen value; tenacity's strategies do the deciding, and any of its waits can be
-given. Nothing here sleeps: `claude_lite.exchange` asks, and its driver waits.
+given. Nothing here sleeps: `claude_lite.core.exchange` asks, and its driver waits.
 
 What the standard policy does is the table in `again`. In short: what was surely not done is
 tried again, what may have been done is only where doing it twice is harmless.
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from tenacity.wait import WaitBaseT
 
     Wait = WaitBaseT | float | timedelta
+
+__all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 
 Resend = Literal["safe", "once", "never"]
 """What doing a call twice means: nothing; a second bill; a second thing of its kind."""
@@ -249,3 +251,11 @@ def refill_budgets() -> None:
 def budget_for(origin: str) -> RetryBudget:
     """The budget that all clients of this process share for *origin*."""
     return _budgets.get(origin) or _budgets.setdefault(origin, RetryBudget())
+
+
+PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
+
+
+def is_passing(error: ClaudeError) -> bool:
+    """Whether the same request may well succeed later."""
+    return isinstance(error, PASSING) and not isinstance(error, SpendLimitReached)

@@ -3,10 +3,9 @@
 Nothing is lost that this version does not know: unknown fields are attributes like any other,
 and `to_dict` gives back what came, key for key, overlaid with what was changed since.
 
-Nothing here parses or checks: that is `claude_lite.codec`.
+Nothing here parses or checks: that is `claude_lite.core.structure`.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
 from types import FunctionType
 from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
@@ -14,8 +13,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
 from attrs import NOTHING, field, fields, frozen
 from attrs.exceptions import FrozenInstanceError
 
-from claude_lite.errors import UsageError
-from claude_lite.wire import Response
+__all__ = ["Model", "model"]
 
 C = TypeVar("C", bound=type)
 
@@ -156,30 +154,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [item.to_dict() if isinstance(item, Model) else item for item in value]
     return value
-
-
-@model
-class Result(Model):
-    """Base of what a call returns: it can give the head of the `response` it came from."""
-
-    OURS = frozenset({"_response", "_operation"})
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The result whose `to_dict` is *data*, from a queue, say; raises `UsageError`."""
-        from claude_lite.codec import structure  # it builds on this
-
-        try:
-            return structure(deepcopy(dict(data)), cls)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"this is no {cls.__name__}: {error}") from None
-
-    @property
-    def response(self) -> Response | None:
-        """Status and headers of the response (its body is what `to_dict` gives)."""
-        return self.__dict__.get("_response")
-
-    @property
-    def request_id(self) -> str | None:
-        """The API's name for the request (`req_…`), to be quoted to support."""
-        return self.response.request_id if self.response else None

@@ -1,43 +1,74 @@
-"""Waiting for a batch to end, for a day if need be: ask, with growing pauses, and bear failures.
+"""Batches from one end to the other: split requests, wait, match the results, ask again.
 
-`Waiting` decides and makes no I/O; `wait` and `wait_async` are its drivers, and
-`client.messages.batches.wait(batch)` is either.
+    for create in split(requests):                  # any iterable, in batches that the API takes
+        job = BatchJob(create)
+        for request, result in client.messages.batches.run(job):
+            ...                                     # `async for` with an `AsyncClient`
+        job.report                                  # counts, and ids that do not match
+
+`run` creates the batch, waits for it, reads its results, and does so again for what expired or
+failed for a passing reason. After an error, run the same job: it goes on where it was. `wait`
+and `matched` are the steps. What decides is without I/O: `Waiting` here, and
+`claude_lite.api.batch_jobs`; the functions are drivers, one per client. Results come from the
+configured host: the `results_url` of a batch is never followed.
 """
 
 import random
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from typing import Final, TypeVar
 
-from claude_lite.api.batches import MessageBatch, RetrieveBatch
+from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split
+from claude_lite.api.batches import (
+    BatchResults,
+    CancelBatch,
+    CreateBatch,
+    DeleteBatch,
+    ListBatches,
+    MessageBatch,
+    RetrieveBatch,
+)
+from claude_lite.client.aio import AsyncioClient
+from claude_lite.client.endpoints import (
+    C_co,
+    EitherWay,
+    Endpoint,
+    ItemsEndpoint,
+    Namespace,
+    StreamEndpoint,
+)
+from claude_lite.client.sync import SyncClient
+from claude_lite.core.retry import is_passing
 from claude_lite.errors import (
     CertificateRefused,
     ClaudeError,
-    Conflict,
     NotFound,
-    RateLimited,
-    RequestTimeout,
-    ServerError,
-    SpendLimitReached,
+    StreamInterrupted,
     TimedOut,
     TransportError,
 )
 from claude_lite.wire import Clock, Done, Sleep
 
-if TYPE_CHECKING:
-    from claude_lite.client import AsyncClient, Client
+__all__ = [
+    "BatchJob",
+    "BatchReport",
+    "Batches",
+    "matched",
+    "matched_async",
+    "run",
+    "run_async",
+    "split",
+    "wait",
+    "wait_async",
+]
 
-C = TypeVar("C", "Client", "AsyncClient")
+C = TypeVar("C", SyncClient, AsyncioClient)
 
-PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
+READINGS: Final = 3  # of results that break off
 FIRST_PAUSE: Final = 1.0  # seconds between two looks at a batch
 GROWTH: Final = 1.5
 LAST_LOOK: Final = 1.0  # seconds
 PATIENCE: Final = 600.0  # seconds without a good answer, in the course of a day
-
-
-def is_passing(error: ClaudeError) -> bool:
-    """Whether the same request may well succeed later."""
-    return isinstance(error, PASSING) and not isinstance(error, SpendLimitReached)
 
 
 class Waiting:
@@ -127,7 +158,7 @@ def _in_time(client: C, waiting: Waiting) -> C:
 
 
 def wait(
-    client: "Client",
+    client: SyncClient,
     batch: MessageBatch | str,
     *,
     longest: float = 60.0,
@@ -161,7 +192,7 @@ def wait(
 
 
 async def wait_async(
-    client: "AsyncClient",
+    client: AsyncioClient,
     batch: MessageBatch | str,
     *,
     longest: float = 60.0,
@@ -187,3 +218,87 @@ async def wait_async(
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result
+
+
+def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
+    """Read the results of `job.batch_id`, which has ended: pairs of a request and its result.
+
+    They come in any order. One that `job` will ask again is not among them. A reading that
+    breaks off is taken up twice, without giving anything twice.
+    """
+    reading = 1
+    while True:
+        job.begin()
+        try:
+            with client.stream(_results(job)) as entries:
+                yield from filter(None, map(job.take, entries))
+        except StreamInterrupted:
+            if reading == READINGS:
+                raise
+            reading += 1
+        else:
+            break
+    job.end()
+
+
+async def matched_async(client: AsyncioClient, job: BatchJob) -> AsyncIterator[Pair]:
+    """As `matched`, for an `AsyncClient`."""
+    reading = 1
+    while True:
+        job.begin()
+        try:
+            async with client.stream(_results(job)) as entries:
+                async for entry in entries:
+                    if (pair := job.take(entry)) is not None:
+                        yield pair
+        except StreamInterrupted:
+            if reading == READINGS:
+                raise
+            reading += 1
+        else:
+            break
+    job.end()
+
+
+def _results(job: BatchJob) -> BatchResults:
+    return BatchResults(message_batch_id=job.batch_id or "", workspace_id=job.create.workspace_id)
+
+
+def run(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
+    """Create, wait, match, until nothing is left to ask again: pairs of request and result.
+
+    Each wait may take *deadline* seconds. Raises what the steps raise; run again, the job goes
+    on where it was. (A create that may have been heard is not sent twice by itself.)
+    """
+    while (create := job.pending()) is not None:
+        if job.batch_id is None:
+            job.batch_id = client.send(create).id
+        wait(client, job.batch_id, deadline=deadline, workspace_id=create.workspace_id)
+        yield from matched(client, job)
+
+
+async def run_async(
+    client: AsyncioClient, job: BatchJob, *, deadline: float | None = None
+) -> AsyncIterator[Pair]:
+    """As `run`, for an `AsyncClient`."""
+    while (create := job.pending()) is not None:
+        if job.batch_id is None:
+            job.batch_id = (await client.send(create)).id
+        await wait_async(client, job.batch_id, deadline=deadline, workspace_id=create.workspace_id)
+        async for pair in matched_async(client, job):
+            yield pair
+
+
+class Batches(Namespace[C_co]):
+    """Message batches."""
+
+    create = Endpoint(CreateBatch)
+    retrieve = Endpoint(RetrieveBatch)
+    list = Endpoint(ListBatches)
+    items = ItemsEndpoint(ListBatches)
+    cancel = Endpoint(CancelBatch)
+    delete = Endpoint(DeleteBatch)
+    results = StreamEndpoint(BatchResults)
+    wait = EitherWay(wait, wait_async)
+    matched = EitherWay(matched, matched_async)
+    run = EitherWay(run, run_async)

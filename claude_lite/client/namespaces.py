@@ -4,15 +4,6 @@
 `betas=[...]`, as everything else does; it is there for those who look for it there.
 """
 
-from claude_lite import batching
-from claude_lite.api.batches import (
-    BatchResults,
-    CancelBatch,
-    CreateBatch,
-    DeleteBatch,
-    ListBatches,
-    RetrieveBatch,
-)
 from claude_lite.api.completions import (
     CreateChatCompletion,
     CreateCompletion,
@@ -26,7 +17,6 @@ from claude_lite.api.files import (
     RetrieveFileMetadata,
     UploadFile,
 )
-from claude_lite.api.messages.operations import BetaCountTokens
 from claude_lite.api.models import ListModels, RetrieveModel
 from claude_lite.api.organization import (
     CreateInvite,
@@ -66,36 +56,14 @@ from claude_lite.api.workspaces import (
     UpdateWorkspace,
     UpdateWorkspaceMember,
 )
-from claude_lite.client import Messages
-from claude_lite.endpoints import (
-    ByColour,
+from claude_lite.client.endpoints import (
     C_co,
     Endpoint,
     ItemsEndpoint,
     Namespace,
     StreamEndpoint,
 )
-
-
-class Batches(Namespace[C_co]):
-    """Message batches."""
-
-    create = Endpoint(CreateBatch)
-    retrieve = Endpoint(RetrieveBatch)
-    list = Endpoint(ListBatches)
-    items = ItemsEndpoint(ListBatches)
-    cancel = Endpoint(CancelBatch)
-    delete = Endpoint(DeleteBatch)
-    results = StreamEndpoint(BatchResults)
-    wait = ByColour(batching.wait, batching.wait_async)
-    matched = ByColour(batching.matched, batching.matched_async)
-    run = ByColour(batching.run, batching.run_async)
-
-
-class BetaMessages(Messages[C_co]):
-    """Messages, in the beta form."""
-
-    count_tokens = Endpoint(BetaCountTokens)
+from claude_lite.client.messages import BetaMessages
 
 
 class Models(Namespace[C_co]):

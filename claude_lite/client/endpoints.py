@@ -20,13 +20,13 @@ from typing import (
     overload,
 )
 
+from claude_lite.client.aio import AsyncioClient, AsyncMessageStream, AsyncStream
+from claude_lite.client.sync import MessageStream, Stream, SyncClient
+
 if TYPE_CHECKING:
     from claude_lite.api.messages.operations import StreamMessage
-    from claude_lite.async_streams import AsyncMessageStream, AsyncStream
-    from claude_lite.client import AsyncClient, Client
-    from claude_lite.operations import Operation, StreamOperation
-    from claude_lite.pages import ListOperation
-    from claude_lite.streams import MessageStream, Stream
+    from claude_lite.core.operation import Operation, StreamOperation
+    from claude_lite.core.pages import ListOperation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,15 +77,15 @@ class Endpoint(_Bound[P], Generic[P, R]):
 
     if TYPE_CHECKING:
 
-        def __init__(self, operation: "Callable[P, Operation[R]]") -> None: ...
+        def __init__(self, operation: Callable[P, Operation[R]]) -> None: ...
 
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
     @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, R]: ...
+    def __get__(self, owner: Namespace[SyncClient], cls: type, /) -> Callable[P, R]: ...
     @overload
     def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
+        self, owner: Namespace[AsyncioClient], cls: type, /
     ) -> Callable[P, Coroutine[Any, Any, R]]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         return self if owner is None else self.bind(owner)
@@ -98,16 +98,16 @@ class StreamEndpoint(_Bound[P], Generic[P, E, R]):
 
     if TYPE_CHECKING:
 
-        def __init__(self, operation: "Callable[P, StreamOperation[E, R]]") -> None: ...
+        def __init__(self, operation: Callable[P, StreamOperation[E, R]]) -> None: ...
 
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
     @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> "Callable[P, Stream[E, R]]": ...
+    def __get__(self, owner: Namespace[SyncClient], cls: type, /) -> Callable[P, Stream[E, R]]: ...
     @overload
     def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
-    ) -> "Callable[P, AsyncStream[E, R]]": ...
+        self, owner: Namespace[AsyncioClient], cls: type, /
+    ) -> Callable[P, AsyncStream[E, R]]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         return self if owner is None else self.bind(owner)
 
@@ -124,11 +124,11 @@ class MessageStreamEndpoint(_Bound[P]):
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
     @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> "Callable[P, MessageStream]": ...
+    def __get__(self, owner: Namespace[SyncClient], cls: type, /) -> Callable[P, MessageStream]: ...
     @overload
     def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
-    ) -> "Callable[P, AsyncMessageStream]": ...
+        self, owner: Namespace[AsyncioClient], cls: type, /
+    ) -> Callable[P, AsyncMessageStream]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         return self if owner is None else self.bind(owner)
 
@@ -145,31 +145,31 @@ class ItemsEndpoint(_Bound[P], Generic[P, E]):
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
     @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, Iterator[E]]: ...
+    def __get__(self, owner: Namespace[SyncClient], cls: type, /) -> Callable[P, Iterator[E]]: ...
     @overload
     def __get__(
-        self, owner: "Namespace[AsyncClient]", cls: type, /
+        self, owner: Namespace[AsyncioClient], cls: type, /
     ) -> Callable[P, AsyncIterator[E]]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         return self if owner is None else self.bind(owner)
 
 
-class ByColour(Generic[P, R, A]):
-    """A method of more than one call: a function a colour, which takes the client first."""
+class EitherWay(Generic[P, R, A]):
+    """A method of more than one call: a function for each client, which takes the client first."""
 
     def __init__(
         self,
-        synchronous: "Callable[Concatenate[Client, P], R]",
-        asynchronous: "Callable[Concatenate[AsyncClient, P], A]",
+        synchronous: Callable[Concatenate[SyncClient, P], R],
+        asynchronous: Callable[Concatenate[AsyncioClient, P], A],
     ) -> None:
         self.functions: tuple[Any, Any] = (synchronous, asynchronous)
 
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
     @overload
-    def __get__(self, owner: "Namespace[Client]", cls: type, /) -> Callable[P, R]: ...
+    def __get__(self, owner: Namespace[SyncClient], cls: type, /) -> Callable[P, R]: ...
     @overload
-    def __get__(self, owner: "Namespace[AsyncClient]", cls: type, /) -> Callable[P, A]: ...
+    def __get__(self, owner: Namespace[AsyncioClient], cls: type, /) -> Callable[P, A]: ...
     def __get__(self, owner: Any, cls: type, /) -> Any:
         if owner is None:
             return self

@@ -10,11 +10,13 @@ The API has two ways to go on: by the ids at a page's ends, and by a cursor.
 
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from claude_lite.codec import StructureError, hook_for
-from claude_lite.model import Result, model
-from claude_lite.operations import Operation, operation
-from claude_lite.responses import head_of, json_body, unexpected
+from claude_lite.core.model import model
+from claude_lite.core.operation import Operation, operation
+from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.structure import Result, StructureError, hook_for
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
+
+__all__ = ["CursorPaged", "IdPaged", "ListOperation", "Page"]
 
 T = TypeVar("T")
 

@@ -2,7 +2,11 @@
 
 An operation knows how to become a `Request` and how to read a `Response`. It is frozen,
 comparable and picklable, and turns into JSON and back: it can be sent now, called through a
-client's method, put in a queue, stored, compared in a test.
+client's method, put in a queue, stored, compared in a test. No client is needed for that:
+
+    operation = CreateMessage(model="claude-opus-4-6", max_tokens=100, messages=[...])
+    request = operation.build(Target())
+    message = operation.parse(Response(200, {}, body))
 
 A declaration is a `Route` and the fields. A field whose name stands in the route's path goes
 there; the others go into the JSON body, or into the query of a request that has none; None
@@ -12,59 +16,150 @@ leaves a field out. What the class does not know yet goes into `extra_body`, `ex
 
 import functools
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Self,
     TypeVar,
     cast,
+    dataclass_transform,
 )
 
-from attrs import NOTHING, Factory, field, fields
+from attrs import NOTHING, Factory, field, fields, frozen
 
-from claude_lite.codec import StructureError, dumps, hook_for, loads
-from claude_lite.config import Config
-from claude_lite.credentials import header_value
-from claude_lite.declaring import (
-    JSON,
-    JSON_TYPE,
-    LOCAL,
-    SIGNATURE,
-    Route,
-    form_of,
-    header,
-    local,
-    operation,
-    path_names,
-)
+from claude_lite.core import registry
+from claude_lite.core.credentials import header_value
+from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.retry import Resend
+from claude_lite.core.spellings import ELSEWHERE
+from claude_lite.core.structure import StructureError, hook_for
+from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.responses import head_of, json_body, unexpected
-from claude_lite.retry import Resend
-from claude_lite.targets import path_segment, with_query
 from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Limits, Request, Response
 
 if TYPE_CHECKING:
-    from claude_lite.api.messages.decoder import Decoder
-    from claude_lite.uploads import FormBody
+    from claude_lite.core.bodies import Decoder
 
 __all__ = [
     "JSON",
     "Operation",
     "Route",
     "StreamOperation",
-    "UploadOperation",
     "WorkspaceOperation",
     "header",
     "local",
     "operation",
-    "too_large",
 ]
 
+C = TypeVar("C", bound=type)
 R = TypeVar("R")
 E = TypeVar("E")
+
+JSON = Mapping[str, Any]
+"""A JSON object, as a dict or as one of the models (which stand for theirs)."""
+
+
+LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
+
+
+MEGABYTE: Final = 1024 * 1024
+
+
+def header(name: str) -> Any:
+    """A field that goes into the header *name*."""
+    return field(default=None, metadata={"header": name})
+
+
+def local(default: Any = None) -> Any:
+    """A field that is for the library, and is not sent."""
+    return field(default=default, metadata={"local": True})
+
+
+# `header` and `local` are not named to it, so that type checkers take them for default values.
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
+)
+def operation(cls: C) -> C:
+    """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
+
+    Its `__dict__` holds what was given, in the order of declaration; the rest are defaults.
+    """
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # the fields are those of its base
+        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # of Operation, further down
+        return cls
+    return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
+
+
+@frozen
+class Route:
+    """Where an operation goes and what it means to send it twice.
+
+    `name` is the operation's name in logs and queues, and that of the client's method.
+    `max_body` is the API's limit in bytes: past it nothing is sent. `betas` are those that
+    the operation needs.
+    """
+
+    name: str
+    method: str
+    path: str
+    resend: Resend = "safe"
+    max_body: int = 32 * MEGABYTE
+    has_body: bool = True
+    accept: str = JSON_TYPE
+    betas: tuple[str, ...] = ()
+
+
+class _Signature:
+    """What `inspect.signature`, and with it help() and notebooks, show: the declared fields."""
+
+    def __get__(self, _: object, cls: Any) -> inspect.Signature:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shown = [
+            inspect.Parameter(
+                a.name,
+                keyword,
+                default=inspect.Parameter.empty if a.default is NOTHING else a.default,
+                annotation=a.type,
+            )
+            for a in fields(cls)
+        ]
+        return inspect.Signature(shown, return_annotation=cls)
+
+
+SIGNATURE: Final = _Signature()
+
+Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+@functools.lru_cache(maxsize=1024)  # as many as a program has ways to call
+def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
+    """What goes into the operation, in the order of declaration, and is converted.
+
+    Besides what was given these are the defaults that are sent: all but None.
+    """
+    declared = {a.name: a for a in fields(cast("Any", cls))}
+    for name in names:
+        if name not in declared:
+            hint = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
+    missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
+    if missing:
+        raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
+    told = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
+    ordered = tuple(name for name in declared if name in names or name in told)
+    converted = [(name, declared[name].converter) for name in ordered]
+    return ordered, tuple((name, convert) for name, convert in converted if convert)
+
+
+@functools.cache
+def path_names(path: str) -> tuple[str, ...]:
+    """The fields that stand in a route's path."""
+    return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
 def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -133,29 +228,38 @@ class Operation(Generic[R]):
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
         cls._heading = frozenset({"betas", "extra_headers", *cls._in_headers})
+        if "route" in cls.__dict__:
+            registry.register(cls.route.name, cls)
 
     @property
     def resends(self) -> Resend:
         """What sending it twice would mean."""
         return self.route.resend
 
-    def build(self, config: Config) -> Request:
-        """The request for this operation, without I/O.
+    def build(self, target: Target) -> Request:
+        """Build the request for this operation, without I/O.
 
-        Raises `UsageError` for values that cannot be sent, `RequestTooLarge` for a body past
-        the API's limit, and `CredentialMissing`.
+        Args:
+            target: Where it goes, and what all requests of a client have. `Config.target`
+                gives a client's; `Target()` is the API's address without a credential.
+
+        Raises:
+            UsageError: A value cannot be sent.
+            RequestTooLarge: The body is past the API's limit.
+
         """
         route = self.route
         body = b""
-        headers = config.bare_headers
+        headers = target.headers
         if route.method == "POST" and route.has_body:
-            headers, body = config.json_headers, dumps(self.body())
+            headers, body = target.json_headers, dumps(self.body())
             if len(body) > route.max_body:
                 raise too_large(len(body), route.max_body)
-        own = self.headers(config)
+        own = self.headers(target)
         if own:
             headers = {**headers, **own}
-        return Request(route.method, config.base_url + self.target(), headers, body, config.limits)
+        url = target.base_url + self.path_with_query()
+        return Request(route.method, url, headers, body, target.limits)
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> R:
         """Read a successful response; raises `UnexpectedResponse` if the API would not send it.
@@ -182,8 +286,8 @@ class Operation(Generic[R]):
         body = {k: v for k, v in self.__dict__.items() if v is not None and k in known}
         return body if self.extra_body is None else {**body, **self.extra_body}
 
-    def headers(self, config: Config) -> dict[str, str]:
-        """The headers that this operation has beyond the client's."""
+    def headers(self, target: Target) -> dict[str, str]:
+        """Give the headers that this operation has beyond those of *target*."""
         route = self.route
         is_plain = route.accept == JSON_TYPE and not route.betas
         if is_plain and self._heading.isdisjoint(self.__dict__):
@@ -195,14 +299,14 @@ class Operation(Generic[R]):
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
         if self.betas or route.betas:
-            betas = (*config.betas, *(self.betas or ()), *route.betas)
+            betas = (*target.betas, *(self.betas or ()), *route.betas)
             own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         if self.extra_headers:
             own |= {name.lower(): value for name, value in self.extra_headers.items()}
         return own and {k: header_value(k, v) for k, v in own.items() if v is not None}
 
-    def target(self) -> str:
-        """Path and query, encoded."""
+    def path_with_query(self) -> str:
+        """Encode path and query."""
         path, query = self.route.path, self.extra_query or {}
         if "{" in path:
             path = path.format_map(
@@ -225,11 +329,7 @@ class Operation(Generic[R]):
         """Rebuild an operation from `to_dict`; raises `UsageError` for one that is not known."""
         values = dict(data)
         name = values.pop("operation", None)
-        cls = _by_name().get(str(name))
-        if cls is None:
-            import claude_lite.namespaces  # noqa: F401  # all there are; seldom needed
-
-            cls = _by_name().get(str(name))
+        cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
             raise UsageError(f"no operation is named {name!r}")
         try:
@@ -265,7 +365,7 @@ class StreamOperation(Operation[R], Generic[E, R]):
     content_type: ClassVar[str | None] = "text/event-stream"
     """What the response has to be; None for anything."""
 
-    def decoder(self, head: Response, config: Config) -> "Decoder[E, R]":
+    def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> "Decoder[E, R]":
         """What the body of a successful response, *head*, is fed to."""
         raise NotImplementedError
 
@@ -277,43 +377,11 @@ class WorkspaceOperation(Operation[R], Generic[R]):
     workspace_id: str | None = header("anthropic-workspace-id")
 
 
-@operation
-class UploadOperation(WorkspaceOperation[R], Generic[R]):
-    """An operation whose body is a form, streamed from disk."""
-
-    def form(self) -> "FormBody":
-        """The body; raises `UsageError` for a file that cannot be sent."""
-        raise NotImplementedError
-
-    def build(self, config: Config) -> Request:
-        """The request for this operation; of files only the sizes are looked at."""
-        form = self.form()
-        if form.size > self.route.max_body:
-            raise too_large(form.size, self.route.max_body)
-        headers = {
-            **config.bare_headers,
-            **self.headers(config),
-            "content-type": form.content_type,
-        }
-        return Request("POST", config.base_url + self.target(), headers, form, config.limits)
-
-
 def _hashable(value: Any) -> Any:
     """JSON in a form that hashes alike where it compares alike: 1 and 1.0, keys in any order."""
     if isinstance(value, dict):
         return frozenset((key, _hashable(item)) for key, item in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
-
-
-def _by_name() -> dict[Any, type[Operation[Any]]]:
-    found: dict[Any, type[Operation[Any]]] = {}
-    pending: list[type[Operation[Any]]] = [Operation]
-    while pending:
-        cls = pending.pop()
-        pending.extend(cls.__subclasses__())
-        if "route" in cls.__dict__:
-            found[cls.route.name] = cls
-    return found
 
 
 def too_large(size: int, limit: int) -> RequestTooLarge:

@@ -1,20 +1,59 @@
-"""Bodies that are neither one JSON object nor events: bytes as they are, and JSON lines.
+"""What a streamed body is fed to: the protocol `Decoder`, and two that do not know the API.
 
-These are the decoders of streamed operations such as a file's download and a batch's results.
+`BytesDecoder` takes bytes as they are (a file's download), `JSONLinesDecoder` JSON lines (a
+batch's results).
 """
 
 from collections import deque
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-from claude_lite.codec import hook_for
+from claude_lite.core.limits import parse_json
+from claude_lite.core.responses import unexpected
+from claude_lite.core.structure import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
-from claude_lite.responses import parse_json, unexpected
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
+__all__ = ["BytesDecoder", "Decoder", "LinesDecoder"]
+
 T = TypeVar("T")
+E_co = TypeVar("E_co", covariant=True)
 
 NEWLINE: Final = b"\n"
 PIECE_ITSELF: Final = 64  # bytes of memory, however short it is
+
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Decoder(Protocol[E_co, R_co]):
+    """What a streamed operation's bytes are fed to.
+
+    `begun`: the caller has something to lose by starting over. `complete`: the end was seen.
+    `error`: what went wrong, after the items returned so far.
+    """
+
+    begun: bool
+    complete: bool
+    error: ClaudeError | None
+
+    def receive(self, data: bytes, /) -> list[Any]:
+        """Take a chunk; return the raw items that it completes. Never raises."""
+        ...
+
+    def close(self) -> list[Any]:
+        """The body is over; return what that completes. If it is too early, `error` is set."""
+        ...
+
+    def fail(self, error: ClaudeError, /) -> None:
+        """The body broke off with *error*, which is given what is known so far."""
+
+    def item(self, raw: Any, /) -> E_co:
+        """The value that one raw item stands for."""
+        ...
+
+    def result(self) -> R_co:
+        """All of it, so far."""
+        ...
 
 
 class _Body:

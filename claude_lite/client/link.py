@@ -12,9 +12,9 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
 
-from claude_lite.config import Config
+from claude_lite.client.tokens import AsyncTokens, Tokens
+from claude_lite.core.config import Config
 from claude_lite.errors import UsageError
-from claude_lite.tokens import AsyncTokens, Tokens
 from claude_lite.wire import Clock
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ GROUP = "claude_lite.transports"
 MOST_PROVIDERS: Final = 256
 
 LATE: Final = (
-    *("tenacity", "urllib.request", "encodings.idna"),
-    *("claude_lite.namespaces", "claude_lite.rate_limits", "claude_lite.async_streams"),
-    "claude_lite.redirects",
+    *("email.utils", "encodings.idna", "tenacity", "urllib.parse", "urllib.request", "zipfile"),
+    *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
+    *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
 """What a call may import that importing its transport has not."""
 

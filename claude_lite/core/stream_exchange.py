@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
-from claude_lite.api.messages.decoder import Decoder
-from claude_lite.config import Config
-from claude_lite.encoding import ContentDecoder
+from claude_lite.core.bodies import Decoder
+from claude_lite.core.config import Config
+from claude_lite.core.credentials import scrub
+from claude_lite.core.encoding import ContentDecoder
+from claude_lite.core.exchange import REDIRECT, Exchange
+from claude_lite.core.limits import check_kept, most_values
+from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.responses import ERROR_BODY, placed, unexpected
+from claude_lite.core.retry import Failure, budget_for
 from claude_lite.errors import ClaudeError, TimedOut
-from claude_lite.exchange import REDIRECT, Exchange
-from claude_lite.operations import Operation, StreamOperation
-from claude_lite.responses import ERROR_BODY, check_kept, most_values, placed, unexpected
-from claude_lite.retry import Failure, budget_for
-from claude_lite.scrubbing import scrub
 from claude_lite.wire import Clock, Done, Request, Response
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._encoding = ContentDecoder(encoding) if encoding else None
         except ClaudeError as error:
             self._error = placed(error, head)
-        self._decoder = self._streamed.decoder(head, self.config)
+        self._decoder = self._streamed.decoder(head, self.config.limits)
 
     def receive_data(self, data: bytes) -> None:
         """Report a chunk of the body."""

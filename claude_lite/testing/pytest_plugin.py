@@ -4,9 +4,8 @@
         client = claude_cassette.client()
 
 This module is loaded in every test run where claude_lite is installed, so it imports nothing
-of it, nor anything else: what the fixtures give is in `claude_lite.testing.fixtures`, which is
-loaded with the first test that asks for one. It lives here and not in `claude_lite` because
-that package imports its models at once.
+else: what the fixtures give is in `claude_lite.testing.fixtures`, which is loaded with the first
+test that asks for one.
 """
 
 import hashlib

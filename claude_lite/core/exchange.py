@@ -13,8 +13,18 @@ from typing import Final, Generic, TypeVar, cast
 
 from attrs import evolve, frozen
 
-from claude_lite.config import Config
-from claude_lite.credentials import bearer, secret_words
+from claude_lite.core.config import Config
+from claude_lite.core.credentials import bearer, scrub, secret_words
+from claude_lite.core.logs import call_log
+from claude_lite.core.operation import Operation
+from claude_lite.core.responses import (
+    decoded,
+    error_from_response,
+    placed,
+    should_retry,
+    unexpected,
+)
+from claude_lite.core.retry import Course, Failure, budget_for
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
@@ -25,17 +35,16 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.logs import call_log
-from claude_lite.operations import Operation
-from claude_lite.responses import decoded, error_from_response, placed, should_retry
-from claude_lite.retry import Course, Failure, budget_for
-from claude_lite.scrubbing import scrub
 from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 
 ERROR: Final = 400
 REDIRECT: Final = 300
+MAX_REDIRECTS: Final = 3
+
+
+SAME_METHOD: Final = frozenset({307, 308})
 
 
 @frozen
@@ -150,7 +159,7 @@ class Exchange(Generic[R]):
         return request
 
     def _built(self) -> Request:
-        request = self.operation.build(self.config)
+        request = self.operation.build(self.config.target)
         if self._token is not None:
             request = evolve(request, headers={**request.headers, **bearer(self._token)})
         if self.config.dialect is not None:
@@ -200,8 +209,6 @@ class Exchange(Generic[R]):
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
-        from claude_lite.redirects import follow  # seldom needed
-
         try:
             self._request = follow(cast("Request", self._request), response, self._redirects)
         except UnexpectedResponse as error:
@@ -280,3 +287,28 @@ class Exchange(Generic[R]):
     def _log_end(self, result: object, error: BaseException | None = None) -> None:
         if self._log is not None:
             self._log.end(self.attempts, self.head, result, error, self._secrets)
+
+
+def follow(request: Request, response: Response, before: int) -> Request:
+    """Give the request to make after a redirect, if no more than two were followed *before*.
+
+    Raises:
+        UnexpectedResponse: The redirect leaves the origin, changes the method, or repeats.
+
+    """
+    from urllib.parse import urljoin, urlsplit
+
+    try:
+        url = urljoin(request.url, response.headers.get("location", ""))
+        to = urlsplit(url)
+    except ValueError:  # no URL at all
+        url, to = "", urlsplit("")
+    is_harmless = (
+        to[:2] == urlsplit(request.url)[:2]
+        and (response.status in SAME_METHOD or request.method == "GET")
+        and url != request.url
+        and all("!" <= c <= "~" and c != "\\" for c in url)
+    )
+    if before < MAX_REDIRECTS and is_harmless:
+        return evolve(request, url=url)
+    raise unexpected(response, f"a redirect to {to.hostname or 'nowhere'} that is not followed")

@@ -18,8 +18,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from claude_lite.core.credentials import without
 from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
-from claude_lite.scrubbing import without
 from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:

@@ -1,11 +1,13 @@
 """Credentials, as values that do not show, and the headers that carry them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from claude_lite.errors import UsageError
+from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.wire import MASK, SECRET_HEADERS, MaskedStr
+
+__all__ = ["Secret"]
 
 SHORTEST_SECRET: Final = 8
 
@@ -104,4 +106,31 @@ def clean(name: str, value: object) -> MaskedStr:
     value = MaskedStr(value.strip() if isinstance(value, str) else "")
     if not value or any(not "!" <= c <= "~" for c in value):
         raise UsageError(f"{name} has to be printable ASCII without spaces, and not empty")
+    return value
+
+
+def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
+    """Take *secrets* out of what others wrote into *error*."""
+    error.__context__ = None  # of a parser, it would hold all that came
+    said = {f: getattr(error, f) for f in error.FIELDS}
+    clean = without(said, secrets)
+    if clean != said:
+        error.amend(**clean)
+
+
+def without(value: Any, secrets: Iterable[str]) -> Any:
+    """*value*, plain data, without *secrets*."""
+    for secret in secrets:
+        value = _without(value, secret)
+    return value
+
+
+def _without(value: Any, secret: str) -> Any:
+    """*value*, plain data, without *secret*."""
+    if isinstance(value, str):
+        return value.replace(secret, MASK)
+    if isinstance(value, dict):
+        return {_without(k, secret): _without(v, secret) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without(item, secret) for item in value]
     return value

@@ -11,23 +11,10 @@ It does not parse JSON, and knows nothing about messages.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from claude_lite.core.limits import WIDEST, in_memory
 from claude_lite.errors import ResponseTooLarge
 
-LONG: Final = 1024 * 1024
-WIDEST: Final = 6
 BOM: Final = b"\xef\xbb\xbf"
-
-
-def in_memory(text: bytes | bytearray | str) -> int:
-    """The bytes that JSON text takes at most once it is parsed, copies for its use included.
-
-    One letter that is not ASCII can make Python store all of a text with four bytes a letter,
-    which counts where the text is long.
-    """
-    if len(text) < LONG:
-        return len(text)
-    escaped = "\\" in text if isinstance(text, str) else b"\\" in text
-    return len(text) * (WIDEST if escaped or not text.isascii() else 1)
 
 
 class SSEDecoder:
