@@ -5,6 +5,7 @@ a transport brings back what arrived (`Response`, or chunks of bytes) or raises 
 leaves of `claude_lite.errors.TransportError`. Neither side imports the other.
 """
 
+import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import UTC, datetime
@@ -32,12 +33,19 @@ R = TypeVar("R")
 
 MASK: Final = "**********"
 
-SECRET_HEADERS: Final = frozenset(
-    {
-        *("x-api-key", "api-key", "authorization", "proxy-authorization", "cookie", "set-cookie"),
-        "x-amz-security-token",
-    }
+_SECRET_NAME: Final = re.compile(
+    r"(?<!idempotency-)(?:key|token|secret|signature|credentials?|password|authorization|auth|cookie)$"
 )
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether the value of the header *name* is a secret, by the end of its name.
+
+    The one rule of this code base: what it names is masked when shown, left out of pickles and
+    recordings, and refused in an operation. It covers the API's own credentials, cookies, and
+    those of gateways (`x-portkey-api-key`, `cf-access-client-secret`, `helicone-auth`, ...).
+    """
+    return _SECRET_NAME.search(name.lower()) is not None
 
 
 class MaskedStr(str):
@@ -77,7 +85,7 @@ class BodySource(Protocol):
 
 def repr_headers(headers: Mapping[str, str]) -> str:
     """Show headers with the values of the secret ones masked."""
-    return repr({k: MASK if k.lower() in SECRET_HEADERS else v for k, v in headers.items()})
+    return repr({k: MASK if is_secret_header(k) else v for k, v in headers.items()})
 
 
 def _repr_body(body: "bytes | BodySource") -> str:

@@ -10,7 +10,16 @@ from attrs import evolve
 from attrs.exceptions import FrozenInstanceError
 
 from claude_lite import wire
-from claude_lite.wire import MASK, Done, Limits, MaskedStr, Request, Response, Sleep
+from claude_lite.wire import (
+    MASK,
+    Done,
+    Limits,
+    MaskedStr,
+    Request,
+    Response,
+    Sleep,
+    is_secret_header,
+)
 
 KEY = "sk-ant-api03-canary"
 
@@ -160,3 +169,27 @@ def test_the_protocols_differ_in_colour():
         assert set(methods) == names
         kinds = {n: inspect.iscoroutinefunction(m) for n, m in methods.items()}
         assert kinds == {"send": waits, "stream": False, "sleep": waits, "close": waits}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-api-key", "API-Key", "authorization", "Proxy-Authorization", "cookie", "Set-Cookie"),
+        *("x-amz-security-token", "cf-aig-authorization", "helicone-auth", "x-portkey-api-key"),
+        *("ocp-apim-subscription-key", "x-goog-api-key", "cf-access-client-secret", "apikey"),
+        *("x-gateway-token", "x-amz-signature", "x-vault-credential", "db-password"),
+    ],
+)
+def test_secret_headers(name):
+    """Credentials of the API, of platforms and of gateways are known by the ends of their names."""
+    assert is_secret_header(name)
+    assert "canary" not in repr(Request("GET", "https://x", {name: "canary"}))
+
+
+@pytest.mark.parametrize(
+    "name", ["accept", "content-type", "idempotency-key", "anthropic-user-profile-id", "key-id"]
+)
+def test_headers_that_are_no_secret(name):
+    """Other headers are shown."""
+    assert not is_secret_header(name)
+    assert "canary" in repr(Request("GET", "https://x", {name: "canary"}))

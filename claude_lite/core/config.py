@@ -30,7 +30,7 @@ from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.spellings import ELSEWHERE
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Dialect, Limits, MaskedStr
+from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
 
 __all__ = ["Config", "Options"]
 
@@ -258,7 +258,7 @@ class Config:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
-        state["headers"] = {k: v for k, v in self.headers.items() if k not in SECRET_HEADERS}
+        state["headers"] = {k: v for k, v in self.headers.items() if not is_secret_header(k)}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

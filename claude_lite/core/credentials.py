@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from claude_lite.errors import ClaudeError, UsageError
-from claude_lite.wire import MASK, SECRET_HEADERS, MaskedStr
+from claude_lite.wire import MASK, MaskedStr, is_secret_header
 
 __all__ = ["Secret"]
 
@@ -67,7 +67,7 @@ def conceal(options: dict[str, Any]) -> None:
 def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Headers by their lower-case names; what is secret does not show."""
     return {
-        name.lower(): MaskedStr(value) if name.lower() in SECRET_HEADERS and value else value
+        name.lower(): MaskedStr(value) if is_secret_header(name) and value else value
         for name, value in headers.items()
     }
 

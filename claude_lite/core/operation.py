@@ -40,7 +40,7 @@ from claude_lite.core.spellings import ELSEWHERE
 from claude_lite.core.structure import StructureError, hook_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, SECRET_HEADERS, Limits, Request, Response
+from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
     from claude_lite.core.bodies import Decoder
@@ -163,7 +163,7 @@ def path_names(path: str) -> tuple[str, ...]:
 
 
 def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    if headers is not None and any(name.lower() in SECRET_HEADERS for name in headers):
+    if headers is not None and any(map(is_secret_header, headers)):
         raise UsageError(
             "an operation holds no credential, for it may be stored and shown:"
             " give it to the client, by with_options(api_key=...) or with_options(headers=...)"

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_to_bytes
 
 from claude_lite.errors import UsageError
-from claude_lite.wire import SECRET_HEADERS, MaskedStr, Request
+from claude_lite.wire import MaskedStr, Request, is_secret_header
 
 MASK: Final = "REDACTED"
 _MASK: Final = MASK.encode()
@@ -47,10 +47,6 @@ _SECRET_FIELDS: Final = frozenset(
 # A page token is a place in a list: masked, all pages would look the same.
 _SECRET_QUERY: Final = re.compile(
     r"(?i)(?:key|(?<!page)(?<!page_)token|secret|signature|credential|password|^sig)$"
-)
-# What gateways call theirs: x-gateway-token, cf-access-client-secret, ...
-_SECRET_HEADER: Final = re.compile(
-    r"(?:key|token|secret|signature|credentials?|password|authorization|auth)$"
 )
 # A dummy such as "test" is no secret, and replacing it would change what it occurs in.
 _SHORTEST_CREDENTIAL: Final = 8
@@ -96,11 +92,7 @@ class Redactor:
     def learn(self, request: Request) -> None:
         """Remember the credentials that a request carries in its headers and its URL."""
         for name, value in ((name.lower(), value) for name, value in request.headers.items()):
-            if (
-                _SECRET_HEADER.search(name)
-                or name in SECRET_HEADERS
-                or isinstance(value, MaskedStr)
-            ):
+            if is_secret_header(name) or isinstance(value, MaskedStr):
                 self._learn(str(value))
                 self._learn(value.partition(" ")[2])  # without the word Bearer
         host, _, query = _split(request.url)
@@ -169,7 +161,7 @@ class Redactor:
 
     def _kept(self, headers: Mapping[str, str], allowed: Collection[str]) -> dict[str, str]:
         return {
-            name: MASK if name in SECRET_HEADERS else self.text(str(value))
+            name: MASK if is_secret_header(name) else self.text(str(value))
             for name, value in sorted((name.lower(), value) for name, value in headers.items())
             if any(fnmatchcase(name, pattern) for pattern in allowed)
         }

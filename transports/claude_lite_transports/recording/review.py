@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from claude_lite.wire import SECRET_HEADERS
+from claude_lite.wire import is_secret_header
 from claude_lite_transports.recording.cassette import (
     Interaction,
     SecretInCassette,
@@ -39,7 +39,7 @@ def cleaned(item: Interaction, redactor: Redactor, dropped: Collection[str] = ()
 
     def headers(given: dict[str, str]) -> dict[str, str]:
         return {
-            redactor.text(name): MASK if name in SECRET_HEADERS else redactor.text(value)
+            redactor.text(name): MASK if is_secret_header(name) else redactor.text(value)
             for name, value in given.items()
             if name not in dropped
         }
