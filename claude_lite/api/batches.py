@@ -258,4 +258,4 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> LinesDecoder[BatchEntry]:
         """What the body of the response is fed to."""
-        return LinesDecoder(head, BatchEntry, limits.max_event, limits)
+        return LinesDecoder(head, BatchEntry, limits)

@@ -81,13 +81,13 @@ class BytesDecoder(_Body):
     """The decoder of a download. Items are pieces of it, and the result is what was not taken.
 
     So a download that is read piece by piece is not held, however large it is; one that is not
-    may have *max_held* bytes.
+    may have `Limits.max_whole` bytes.
     """
 
-    def __init__(self, head: Response, max_held: int | None = None) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()
-        self._limit = max_held
+        self._limit = limits.max_whole
         self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -114,16 +114,10 @@ class BytesDecoder(_Body):
 class LinesDecoder(_Body, Generic[T]):
     """The decoder of JSON lines. Items are of *cls*; only what is being read is held."""
 
-    def __init__(
-        self,
-        head: Response,
-        cls: Any,
-        max_line: int | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._hook = hook_for(cls)
-        self._limit = max_line
+        self._limit = limits.max_event
         self._limits = limits
         self._rest = bytearray()
 

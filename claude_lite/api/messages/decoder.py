@@ -51,18 +51,15 @@ class MessageDecoder:
     What it keeps shares nothing with the events that it returns, nor with its results.
     """
 
-    def __init__(
-        self, head: Response, max_event: int | None = None, limits: Limits = DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
-        self._sse = SSEDecoder(max_event)
+        self._sse = SSEDecoder(limits.max_event)
         self._limits = limits
         self._came = 0
-        wholes = (max_event, limits.max_response)
-        self._most = None if None in wholes else max(filter(None, wholes))
+        self._most = limits.max_whole
         self._weigh_at = (self._most or 0) // WIDEST  # what came until then cannot be too much
         self._draft = Draft(head, limits)
         self._index: int | None = None  # of the block that `_append` adds to, under `_key`
