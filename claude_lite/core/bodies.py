@@ -1,13 +1,13 @@
 """What a streamed body is fed to: the protocol `Decoder`, and two that do not know the API.
 
-`BytesDecoder` takes bytes as they are (a file's download), `JSONLinesDecoder` JSON lines (a
-batch's results).
+`BytesDecoder` takes bytes as they are (a file's download), `LinesDecoder` JSON lines (a batch's
+results).
 """
 
 from collections import deque
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-from claude_lite.core.limits import parse_json
+from claude_lite.core.limits import PIECE_ITSELF, parse_json
 from claude_lite.core.responses import unexpected
 from claude_lite.core.structure import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
@@ -17,12 +17,9 @@ __all__ = ["BytesDecoder", "Decoder", "LinesDecoder"]
 
 T = TypeVar("T")
 E_co = TypeVar("E_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 NEWLINE: Final = b"\n"
-PIECE_ITSELF: Final = 64  # bytes of memory, however short it is
-
-
-R_co = TypeVar("R_co", covariant=True)
 
 
 class Decoder(Protocol[E_co, R_co]):

@@ -8,10 +8,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from claude_lite.core.limits import DEFLATED_SLICE, INFLATED_PIECE
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
-PIECE: Final = 1 << 20  # no more than this is decompressed at a time
-SLICE: Final = 1 << 15  # from no more than this, for zlib copies what it leaves over
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
@@ -37,8 +36,10 @@ class ContentDecoder:
             # With a zlib header, as the RFC has it, or bare, as some send it.
             self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
         self._begun = True
-        starts = range(0, len(data), SLICE)
-        return b"".join([p for start in starts for p in self._pieces(data[start : start + SLICE])])
+        starts = range(0, len(data), DEFLATED_SLICE)
+        return b"".join(
+            [p for start in starts for p in self._pieces(data[start : start + DEFLATED_SLICE])]
+        )
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         more = True
@@ -48,7 +49,7 @@ class ContentDecoder:
             if self._zlib.eof:
                 self._zlib = zlib.decompressobj(_GZIP)
             try:
-                piece = self._zlib.decompress(data, PIECE)
+                piece = self._zlib.decompress(data, INFLATED_PIECE)
             except zlib.error as error:
                 raise UnexpectedResponse(f"a body that does not decompress: {error}") from None
             self._size += len(piece)
@@ -58,7 +59,7 @@ class ContentDecoder:
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             # zlib may hold some back that it has already read
-            more = len(piece) == PIECE and not self._zlib.eof
+            more = len(piece) == INFLATED_PIECE and not self._zlib.eof
 
     def close(self) -> None:
         """The body is over; raises `UnexpectedResponse` if its compressed form is not."""

@@ -80,7 +80,7 @@ class Model:
         """The model as a JSON object: what was received, overlaid with what was changed."""
         ours = type(self).OURS
         values = _shown(self.__dict__, ours) if ours else self.__dict__
-        return {k: v if v.__class__ in PLAIN else plain(v) for k, v in values.items()}
+        return {k: v if v.__class__ in PLAIN else as_json(v) for k, v in values.items()}
 
     def to_param(self) -> dict[str, Any]:
         """The model as a part of the next request: exactly what was received."""
@@ -147,7 +147,7 @@ def _shown(values: dict[Any, Any], ours: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """The JSON of a value; models stand in fields and in lists, and nowhere deeper."""
     if isinstance(value, Model):
         return value.to_dict()

@@ -20,7 +20,7 @@ from claude_lite.api.messages.events import (
     ThinkingDelta,
 )
 from claude_lite.api.messages.message import Message
-from claude_lite.core.limits import WIDEST, parse_json
+from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
 from claude_lite.core.model import set_values
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
@@ -63,7 +63,9 @@ class MessageDecoder:
         self._came = 0
         wholes = (max_event, limits.max_response)
         self._most = None if None in wholes else max(filter(None, wholes))
-        self._weigh_at = (self._most or 0) // WIDEST  # what came until then cannot be too much
+        self._weigh_at = (
+            self._most or 0
+        ) // BYTES_PER_LETTER  # what came until then cannot be too much
         self._draft = Draft(head, limits)
         self._index: int | None = None  # of the block that `_append` adds to, under `_key`
         self._key = ""
@@ -166,7 +168,7 @@ class MessageDecoder:
         size = self._draft.weigh()
         if size > most:
             raise ResponseTooLarge.past("max_event", most, f"a message of over {most} bytes")
-        self._weigh_at = self._came + max((most - size) // WIDEST, most // 8)
+        self._weigh_at = self._came + max((most - size) // BYTES_PER_LETTER, most // 8)
 
     def _explain(self, error: ClaudeError) -> ClaudeError:
         """Give *error* the head's ids and the message so far."""

@@ -7,7 +7,7 @@ Field meanings: https://docs.claude.com/en/api/messages
 from typing import Any
 
 from claude_lite.api.messages.content import ContentBlock, TextBlock, ToolUseBlock
-from claude_lite.core.model import Model, model, plain
+from claude_lite.core.model import Model, as_json, model
 from claude_lite.core.structure import Result
 
 __all__ = [
@@ -104,7 +104,7 @@ class Message(Result):
 
     def to_param(self) -> dict[str, Any]:
         """The message as the next request's `messages` take it: every block as it came."""
-        return {"role": self.role, "content": plain(self.content)}
+        return {"role": self.role, "content": as_json(self.content)}
 
 
 @model
