@@ -339,7 +339,7 @@ def test_what_cannot_be_streamed_is_said(colour):
         with pytest.raises(UsageError, match="does not stream"):
             made.stream(wrong)
     whole = Client(Whole(), api_key=KEY) if colour == "sync" else AsyncClient(WholeAsync())
-    with pytest.raises(UsageError, match="has no `stream`"):
+    with pytest.raises(UsageError, match="has no method `stream`"):
         whole.messages.stream(**HELLO)
 
 

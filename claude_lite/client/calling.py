@@ -13,7 +13,7 @@ from claude_lite.client.link import Link
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config, Options
 from claude_lite.core.credentials import conceal
-from claude_lite.core.operation import StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
 from claude_lite.wire import Clock, Response
@@ -64,10 +64,10 @@ class BaseClient(Generic[T]):
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> StreamExchange[E, R]:
         if not isinstance(operation, StreamOperation):
-            raise UsageError(
-                f"{type(operation).__name__} does not stream: use `send`, or one of the"
-                " operations whose names begin with Stream"
-            )
+            name = type(operation).__name__
+            wanted = "an operation that streams, such as StreamMessage(...)"
+            cure = ": use `send`" if isinstance(operation, Operation) else ""
+            raise UsageError(f"`stream` takes {wanted}, and {name} does not stream{cure}")
         if not hasattr(self._link.get(), "stream"):
             name = type(self._link.get()).__name__
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
