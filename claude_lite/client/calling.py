@@ -64,10 +64,7 @@ class BaseClient(Generic[T]):
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> StreamExchange[E, R]:
         if not isinstance(operation, StreamOperation):
-            name = type(operation).__name__
-            wanted = "an operation that streams, such as StreamMessage(...)"
-            cure = ": use `send`" if isinstance(operation, Operation) else ""
-            raise UsageError(f"`stream` takes {wanted}, and {name} does not stream{cure}")
+            raise _not_streamed(operation)
         if not hasattr(self._link.get(), "stream"):
             name = type(self._link.get()).__name__
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
@@ -81,6 +78,13 @@ class BaseClient(Generic[T]):
         if "_link" not in self.__dict__:  # in the traceback of an error in its options
             return f"<{type(self).__name__} in the making>"
         return f"{type(self).__name__}({self._link.given!r}, base_url={self.config.base_url!r})"
+
+
+def _not_streamed(operation: object) -> UsageError:
+    name = type(operation).__name__
+    wanted = "an operation that streams, such as StreamMessage(...)"
+    cure = ": use `send`" if isinstance(operation, Operation) else ""
+    return UsageError(f"`stream` takes {wanted}, and {name} does not stream{cure}")
 
 
 class BaseStream(Generic[E, R]):
