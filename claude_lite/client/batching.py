@@ -1,6 +1,6 @@
 """Batches from one end to the other: split requests, wait, match results, send again.
 
-    for create in split(requests):                  # any iterable, in batches that the API takes
+    for create in split_into_batches(requests):     # any iterable, in batches that the API takes
         job = BatchJob(create)
         for request, result in client.messages.batches.run(job):
             ...                                     # `async for` with an `AsyncClient`
@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, TypeVar
 
-from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split
+from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split_into_batches
 from claude_lite.api.batches import (
     BatchResults,
     CancelBatch,
@@ -57,7 +57,7 @@ __all__ = [
     "matched_async",
     "run",
     "run_async",
-    "split",
+    "split_into_batches",
     "wait",
     "wait_async",
 ]
