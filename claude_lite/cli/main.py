@@ -295,7 +295,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     made = make_emulator(args.seed, args.faults, latency=args.latency)
     try:
-        server.run(made, args.host, args.port, announce=announce)
+        server.run_server(made, args.host, args.port, announce=announce)
     except OSError as error:
         say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
         return EXIT_FAILED

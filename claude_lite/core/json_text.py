@@ -21,7 +21,7 @@ from claude_lite.errors import UsageError
 
 M = TypeVar("M")
 
-MAX_DEPTH: Final = 250  # orjson writes 254 levels, Python copies and compares about as many
+MAX_DEPTH: Final = 250  # the default of `wire.Limits.max_depth`; `limits.py` says why
 SHORT: Final = 2048
 INT64: Final = 2.0**63
 DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")

@@ -1,9 +1,23 @@
-"""What models are: values that hold the whole JSON object that they were read from.
+"""What models are: frozen values that hold the whole JSON object they were read from.
 
 Nothing is lost that this version does not know: unknown fields are attributes like any other,
-and `to_dict` gives back what came, key for key, overlaid with what was changed since.
+and `to_dict` gives back what came, key for key, overlaid with what was changed since. Nothing
+here parses or checks: `structure.py` does.
 
-Nothing here parses or checks: that is `claude_lite.core.structure`.
+Four tricks make this fast and lossless:
+
+1. **The JSON is the instance.** A model's `__dict__` is the parsed JSON object itself, with nested
+   models in their places. Making a model is one assignment (`set_values`), `to_dict` is nearly a
+   copy, and a field that came is an attribute without any code. attrs' own `__init__` runs only
+   where a program makes a model by hand.
+2. **Defaults live on the class.** A field that did not come is not in `__dict__`, so Python finds
+   the class attribute of that name: its default. So `to_dict` does not invent fields.
+3. **Methods are data descriptors.** The API may send a key named like a method (`to_dict`, say).
+   Python asks an instance's `__dict__` before a plain function, but after a data descriptor: that
+   is why `model` wraps each function of the class in `Method`.
+4. **Our own keys are set apart.** A result keeps its response in `__dict__` under `_response`.
+   `OURS` names such keys; if the API sends one of these names, it is kept as bytes, so that no key
+   of the API hides ours and none is lost (`hidden` and `_shown` convert).
 """
 
 from copy import deepcopy
@@ -80,7 +94,7 @@ class Model:
         """The model as a JSON object: what was received, overlaid with what was changed."""
         ours = type(self).OURS
         values = _shown(self.__dict__, ours) if ours else self.__dict__
-        return {k: v if v.__class__ in PLAIN else plain(v) for k, v in values.items()}
+        return {k: v if v.__class__ in PLAIN else as_json(v) for k, v in values.items()}
 
     def to_param(self) -> dict[str, Any]:
         """The model as a part of the next request: exactly what was received."""
@@ -147,7 +161,7 @@ def _shown(values: dict[Any, Any], ours: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """The JSON of a value; models stand in fields and in lists, and nowhere deeper."""
     if isinstance(value, Model):
         return value.to_dict()

@@ -212,7 +212,7 @@ class Operation(Generic[R]):
             given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
         for name, convert in converters:
             given[name] = convert(given[name])
-        set_values(self, given)
+        set_fields(self, given)
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -355,8 +355,8 @@ class Operation(Generic[R]):
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-set_values = Operation.__dict__["__dict__"].__set__
-"""`set_values(operation, values)` makes *values* the `__dict__` of a frozen operation."""
+set_fields = Operation.__dict__["__dict__"].__set__
+"""`set_fields(operation, values)` makes *values* the `__dict__` of a frozen operation."""
 
 
 class StreamOperation(Operation[R], Generic[E, R]):

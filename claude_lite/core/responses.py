@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from claude_lite.core.encoding import ContentDecoder
-from claude_lite.core.limits import parse_json
+from claude_lite.core.limits import ERROR_BODY, parse_json
 from claude_lite.errors import (
     APIError,
     ClaudeError,
@@ -24,7 +24,6 @@ E = TypeVar("E", bound=ClaudeError)
 
 RAW_TEXT: Final = 1000
 LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds; 49 days, and no clock overflows
-ERROR_BODY: Final = 1024 * 1024  # as much as is read of an error's body: its status says enough
 
 RATE_LIMITS: Final = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 

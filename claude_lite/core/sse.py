@@ -11,7 +11,7 @@ It does not parse JSON, and knows nothing about messages.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from claude_lite.core.limits import WIDEST, in_memory
+from claude_lite.core.limits import BYTES_PER_LETTER, in_memory
 from claude_lite.errors import ResponseTooLarge
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -45,7 +45,7 @@ class SSEDecoder:
             self._buffer += rest
             self._scanned = len(rest) - 1
         longest = max(len(data), len(self._buffer), *map(len, first))
-        if self._limit is not None and longest > self._limit // WIDEST:
+        if self._limit is not None and longest > self._limit // BYTES_PER_LETTER:
             return self._up_to_limit([*first, *blocks], self._limit)
         return self._events([*map(bytes, first), *blocks] if first else blocks)
 

@@ -6,7 +6,7 @@ Up to the first content it may start over; after that, what fails ends the call.
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from attrs import evolve
 
@@ -15,9 +15,15 @@ from claude_lite.core.config import Config
 from claude_lite.core.credentials import scrub
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.exchange import REDIRECT, Exchange
-from claude_lite.core.limits import check_kept, most_values
+from claude_lite.core.limits import (
+    COMPRESSED_STRIDE,
+    ERROR_BODY,
+    STRIDE,
+    check_kept,
+    most_values,
+)
 from claude_lite.core.operation import Operation, StreamOperation
-from claude_lite.core.responses import ERROR_BODY, placed, unexpected
+from claude_lite.core.responses import placed, unexpected
 from claude_lite.core.retry import Failure, budget_for
 from claude_lite.errors import ClaudeError, TimedOut
 from claude_lite.wire import Clock, Done, Request, Response
@@ -27,9 +33,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 E = TypeVar("E")
-
-STRIDE: Final = 32 * 1024
-COMPRESSED_STRIDE: Final = 64  # a byte can stand for a thousand
 
 
 class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):

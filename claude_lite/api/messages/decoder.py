@@ -20,7 +20,7 @@ from claude_lite.api.messages.events import (
     ThinkingDelta,
 )
 from claude_lite.api.messages.message import Message
-from claude_lite.core.limits import WIDEST, parse_json
+from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
 from claude_lite.core.model import set_values
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
@@ -63,9 +63,8 @@ class MessageDecoder:
         self._limits = limits
         self._came = 0
         self._most = limits.max_whole
-        self._weigh_at = (
-            self._most or 0
-        ) // WIDEST  # fewer bytes cannot make a message that is too large
+        # A message cannot be too large before so many bytes have come.
+        self._weigh_at = (self._most or 0) // BYTES_PER_LETTER
         self._draft = Draft(head, limits)
         self._index: int | None = None  # the block that `_append` adds to, in its field `_key`
         self._key = ""
@@ -170,7 +169,7 @@ class MessageDecoder:
         size = self._draft.weigh()
         if size > most:
             raise ResponseTooLarge.past("max_event", most, f"a message of over {most} bytes")
-        self._weigh_at = self._came + max((most - size) // WIDEST, most // 8)
+        self._weigh_at = self._came + max((most - size) // BYTES_PER_LETTER, most // 8)
 
     def _explain(self, error: ClaudeError) -> ClaudeError:
         """Add the ids of the head and the message so far to *error*."""

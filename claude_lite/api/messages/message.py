@@ -6,7 +6,7 @@ The content blocks are in `content.py`, the events of streams in `events.py`.
 from typing import Any
 
 from claude_lite.api.messages.content import ContentBlock, TextBlock, ToolUseBlock
-from claude_lite.core.model import Model, model, plain
+from claude_lite.core.model import Model, as_json, model
 from claude_lite.core.structure import Result
 
 __all__ = [
@@ -102,7 +102,7 @@ class Message(Result):
 
     def to_param(self) -> dict[str, Any]:
         """The message for `messages` of the next request, with every block as it came."""
-        return {"role": self.role, "content": plain(self.content)}
+        return {"role": self.role, "content": as_json(self.content)}
 
 
 @model
