@@ -18,6 +18,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 import claude_lite
 from claude_lite.api.messages import content, events
@@ -30,7 +31,6 @@ from claude_lite.core.model import Model, model
 from claude_lite.core.structure import StructureError, converter, hook_for, structure, unstructure
 from claude_lite.errors import UsageError
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
 COUNTS = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.count_tokens*.json"))
 TYPED = [(name, Message) for name in MESSAGES] + [(name, TokenCount) for name in COUNTS]

@@ -4,13 +4,13 @@ import copy
 import json
 import pickle
 from collections import Counter
-from pathlib import Path
 
 import attrs
 import pytest
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 import claude_lite
 from claude_lite.api.messages import content, events
@@ -30,7 +30,7 @@ from claude_lite.core.structure import structure
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 
-RESPONSES = Path(__file__).parent / "data/api/samples/responses"
+RESPONSES = SAMPLES / "responses"
 MESSAGES = sorted(p.name for p in RESPONSES.glob("*messages.create*.json"))
 COUNTS = sorted(p.name for p in RESPONSES.glob("*messages.count_tokens*.json"))
 SAMPLES = [(name, Message) for name in MESSAGES] + [(name, models.TokenCount) for name in COUNTS]
