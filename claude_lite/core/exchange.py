@@ -251,9 +251,7 @@ class Exchange(Generic[R]):
         wait = self.config.retry.wait_after(failure, course)
         if wait is None:
             raise self._give_up(error)
-        if (
-            self.config.retry.defers
-        ):  # a queue waits, not this call: deadline and budget do not count
+        if self.config.retry.defers:  # a queue waits: this call's deadline and budget do not count
             self._log_attempt(error, retry_in=wait)
             raise self._defer(error, wait) from error.with_traceback(None)
         left = self.left

@@ -25,7 +25,7 @@ from typing import (
 
 from attrs import NOTHING, Attribute, fields
 
-from claude_lite.core.model import Model, hidden, model, set_values
+from claude_lite.core.model import Model, escape_keys, model, set_values
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 
@@ -114,11 +114,11 @@ def _class_hook(cls: Any) -> Hook:
     """Generate the function that makes one *cls* of a dict, checking and converting."""
     hints = get_type_hints(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail, "put": set_values}
-    scope |= {"ours": cls.OURS, "hidden": hidden}
+    scope |= {"ours": cls.OURS, "escape_keys": escape_keys}
     lines = ["def hook(data, _=None):", " if data.__class__ is not dict: fail(cls, '', data)"]
     if cls.OURS:
         taken = " or ".join(f"{name!r} in data" for name in sorted(cls.OURS))
-        lines.append(f" if {taken}: data = hidden(data, ours)")
+        lines.append(f" if {taken}: data = escape_keys(data, ours)")
     declared = [a for a in fields(cls) if a.name != "received"]
     lines += [" values = data", " try:", "  pass"]
     for attribute in declared:
