@@ -20,7 +20,7 @@ SHORT: Final = 2048
 INT64: Final = 2.0**63
 DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 ORJSON_BUFFER: Final = 8192
-# An integer beyond 64 bits has at least 19 digits: three of them are seen in every sixth byte.
+# An integer beyond 64 bits has at least 19 digits: a look at every sixth byte finds three of them.
 STEP: Final = 6
 THREE_DIGITS: Final = b"000"
 ONLY_JSON_TYPES: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
