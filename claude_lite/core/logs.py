@@ -151,7 +151,7 @@ def listener(observe: Observer | None) -> Report | None:
 def _structlog_report() -> Report | None:
     if "structlog" not in sys.modules:
         return None
-    import structlog  # not only `sys.modules`: another thread may still be importing it
+    import structlog  # waits if another thread is still importing it
 
     if not structlog.is_configured():
         return None
