@@ -83,7 +83,7 @@ def serve() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=end, daemon=True).start()
-    server.run(emulator, announce=lambda url: print(url, flush=True))
+    server.run_server(emulator, announce=lambda url: print(url, flush=True))
     struck = dict(zip(FAULTS, script._fired, strict=True))
     print(json.dumps({"requests": emulator.requests.total, "faults": struck}))
 

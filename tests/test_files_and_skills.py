@@ -415,7 +415,10 @@ def test_a_skill_is_a_path():
 
 # Large files
 
-SERVE = "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
+SERVE = (
+    "from claude_lite.emulator.serving import run_server; "
+    "run_server(announce=lambda u: print(u, flush=True))"
+)
 TRANSFER = """
 import asyncio, json, sys
 from pathlib import Path

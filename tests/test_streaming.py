@@ -31,7 +31,7 @@ from claude_lite.errors import (
     StreamTruncated,
     UnexpectedResponse,
 )
-from claude_lite.wire import Response
+from claude_lite.wire import Limits, Response
 
 SAMPLES = Path(__file__).parent / "data/api/samples"
 STREAMS = {p.stem: p.read_bytes() for p in sorted((SAMPLES / "streams").glob("*.sse"))}
@@ -264,7 +264,7 @@ def raw_events(name):
 
 def fed(chunks, limit=None, *, close=True):
     """Feed a decoder; give it, and the events that it returned."""
-    decoder = MessageDecoder(HEAD, limit)
+    decoder = MessageDecoder(HEAD, Limits(max_event=limit))
     events = [event for chunk in chunks for event in decoder.receive(chunk)]
     if close:
         decoder.close()

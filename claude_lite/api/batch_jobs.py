@@ -14,25 +14,25 @@ from claude_lite.api.batches import (
     BatchResult,
     CreateBatch,
     ErroredResult,
-    plain,
+    request_json,
 )
 from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import JSON, too_large
 from claude_lite.core.retry import is_passing
 
-__all__ = ["BatchJob", "BatchReport", "split"]
+__all__ = ["BatchJob", "BatchReport", "split_into_batches"]
 
 Pair = tuple[JSON, BatchResult]
 """A request, and what became of it."""
 
-FRAME: Final = len(b'{"requests":[]}')
+_FRAME: Final = len(b'{"requests":[]}')
 
-MISSING, SUCCEEDED, ERRORED, CANCELED, EXPIRED, PASSED, OTHER = range(7)
-KINDS: Final = {"succeeded": SUCCEEDED, "canceled": CANCELED, "expired": EXPIRED}
-AGAIN: Final = frozenset({MISSING, EXPIRED, PASSED})
+_MISSING, _SUCCEEDED, _ERRORED, _CANCELED, _EXPIRED, _PASSED, _OTHER = range(7)
+_KIND_OF_TYPE: Final = {"succeeded": _SUCCEEDED, "canceled": _CANCELED, "expired": _EXPIRED}
+_ASKED_AGAIN: Final = frozenset({_MISSING, _EXPIRED, _PASSED})
 
 
-def split(
+def split_into_batches(
     requests: Iterable[JSON],
     *,
     most: int = MAX_REQUESTS,
@@ -44,11 +44,11 @@ def split(
     They are taken as the batches are: one batch is held at a time. *fields* are further ones of
     `CreateBatch`. Raises `RequestTooLarge` for a request that no batch can hold.
     """
-    frame = FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + FRAME
+    frame = _FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + _FRAME
     held: list[JSON] = []
     total = frame
     for request in requests:
-        given = plain(request)
+        given = request_json(request)
         length = len(dumps(given)) + 1  # and a comma
         if frame + length > size:
             raise too_large(frame + length, size)
@@ -111,7 +111,7 @@ class BatchJob:
             return None
         requests = self.create.requests
         if self._made:
-            requests = [r for r, k in zip(requests, self._kinds, strict=True) if k in AGAIN]
+            requests = [r for r, k in zip(requests, self._kinds, strict=True) if k in _ASKED_AGAIN]
         return self.create.replace(requests=requests) if requests else None
 
     def begin(self) -> None:
@@ -129,11 +129,11 @@ class BatchJob:
             return None
         self._read[place] = self._reading
         last = self._made + 1 >= self.attempts
-        if self._kinds[place] not in AGAIN:
+        if self._kinds[place] not in _ASKED_AGAIN:
             return None  # given out in an earlier reading
         kind = _kind(entry.result)
         self._kinds[place] = kind
-        if kind in AGAIN and not last:
+        if kind in _ASKED_AGAIN and not last:
             return None
         return self.create.requests[place], entry.result
 
@@ -147,12 +147,12 @@ class BatchJob:
         """How the job stands."""
         count = self._kinds.count
         return BatchReport(
-            succeeded=count(SUCCEEDED),
-            errored=count(ERRORED) + count(PASSED),
-            canceled=count(CANCELED),
-            expired=count(EXPIRED),
-            other=count(OTHER),
-            missing=tuple(name for name, i in self._places.items() if self._kinds[i] == MISSING),
+            succeeded=count(_SUCCEEDED),
+            errored=count(_ERRORED) + count(_PASSED),
+            canceled=count(_CANCELED),
+            expired=count(_EXPIRED),
+            other=count(_OTHER),
+            missing=tuple(name for name, i in self._places.items() if self._kinds[i] == _MISSING),
             duplicate=tuple(self._duplicate),
             unknown=tuple(self._unknown),
             attempts=self._made,
@@ -161,5 +161,5 @@ class BatchJob:
 
 def _kind(result: BatchResult) -> int:
     if isinstance(result, ErroredResult):
-        return PASSED if is_passing(result.exception) else ERRORED
-    return KINDS.get(result.type, OTHER)  # type: ignore[attr-defined]  # every member has one
+        return _PASSED if is_passing(result.exception) else _ERRORED
+    return _KIND_OF_TYPE.get(result.type, _OTHER)  # type: ignore[attr-defined]  # every member has one

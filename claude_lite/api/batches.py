@@ -145,7 +145,7 @@ class BatchEntry(Model):
     result: BatchResult
 
 
-def plain(request: JSON) -> JSON:
+def request_json(request: JSON) -> JSON:
     """One request of a batch as JSON alone; raises `UsageError` for what would not be sent."""
     params = request.get("params")
     if not isinstance(params, CreateMessage):
@@ -159,8 +159,8 @@ def plain(request: JSON) -> JSON:
 _NOT_OF_ONE: Final = ("betas", "user_profile_id", "workspace_id", "extra_headers", "extra_query")
 
 
-def _all_plain(requests: Iterable[JSON]) -> list[JSON]:
-    return [plain(request) for request in requests]
+def _all_json(requests: Iterable[JSON]) -> list[JSON]:
+    return [request_json(request) for request in requests]
 
 
 @operation
@@ -176,7 +176,7 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
     )
     result_type = MessageBatch
 
-    requests: Sequence[JSON] = field(converter=_all_plain)
+    requests: Sequence[JSON] = field(converter=_all_json)
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
     def build(self, target: Target) -> Request:
@@ -258,4 +258,4 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> LinesDecoder[BatchEntry]:
         """What the body of the response is fed to."""
-        return LinesDecoder(head, BatchEntry, limits.max_event, limits)
+        return LinesDecoder(head, BatchEntry, limits)

@@ -6,7 +6,7 @@ https://docs.claude.com/en/api/openai-sdk (meant for trials).
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from claude_lite.core.limits import check_kept, parse_json, values_in
 from claude_lite.core.model import model
@@ -60,20 +60,16 @@ class ChatCompletion(Result):
 class _PiecesDecoder(ABC):
     """The decoder of a stream of events that are all of one kind, up to the last one."""
 
-    def __init__(
-        self,
-        head: Response,
-        cls: Any,
-        max_event: int | None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    result_type: ClassVar[Any]
+
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
         self.pieces: list[dict[str, Any]] = []
-        self._sse = SSEDecoder(max_event)
-        self._hook = hook_for(cls)
+        self._sse = SSEDecoder(limits.max_event)
+        self._hook = hook_for(self.result_type)
         self._limits = limits
         self._values = 0
 
@@ -139,6 +135,8 @@ class _PiecesDecoder(ABC):
 class CompletionDecoder(_PiecesDecoder):
     """The decoder of a text completion. The result has the pieces joined."""
 
+    result_type = Completion
+
     def is_last(self, piece: dict[str, Any]) -> bool:
         """The piece with a stop reason is the last."""
         return piece.get("stop_reason") is not None
@@ -152,6 +150,8 @@ class CompletionDecoder(_PiecesDecoder):
 
 class ChatDecoder(_PiecesDecoder):
     """The decoder of a chat completion. The result is in the shape of an unstreamed one."""
+
+    result_type = ChatCompletion
 
     def is_last(self, piece: dict[str, Any]) -> bool:
         """`[DONE]` ends it, and nothing else."""
@@ -238,7 +238,7 @@ class StreamCompletion(_CompletionParams, StreamOperation[Completion, Completion
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> CompletionDecoder:
         """What the body of the response is fed to."""
-        return CompletionDecoder(head, Completion, limits.max_event, limits)
+        return CompletionDecoder(head, limits)
 
 
 @operation
@@ -278,4 +278,4 @@ class StreamChatCompletion(_ChatParams, StreamOperation[ChatCompletion, ChatComp
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> ChatDecoder:
         """What the body of the response is fed to."""
-        return ChatDecoder(head, ChatCompletion, limits.max_event, limits)
+        return ChatDecoder(head, limits)

@@ -132,7 +132,7 @@ class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, limits.max_whole)
+        return BytesDecoder(head, limits)
 
 
 @operation

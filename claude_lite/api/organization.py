@@ -32,7 +32,7 @@ __all__ = [
     "User",
 ]
 
-ROOT = "/v1/organizations"
+ORGANIZATIONS = "/v1/organizations"
 
 
 @model
@@ -105,7 +105,7 @@ class Deleted(Result):
 class RetrieveOrganization(Operation[Organization]):
     """Look up the organization that the key belongs to."""
 
-    route = Route("organization.retrieve", "GET", f"{ROOT}/me")
+    route = Route("organization.retrieve", "GET", f"{ORGANIZATIONS}/me")
     result_type = Organization
 
 
@@ -116,7 +116,7 @@ class RetrieveOrganization(Operation[Organization]):
 class CreateInvite(Operation[Invite]):
     """Invite someone by email; the invitation holds for 21 days."""
 
-    route = Route("organization.invites.create", "POST", f"{ROOT}/invites", "never")
+    route = Route("organization.invites.create", "POST", f"{ORGANIZATIONS}/invites", "never")
     result_type = Invite
 
     email: str
@@ -128,7 +128,7 @@ class CreateInvite(Operation[Invite]):
 class RetrieveInvite(Operation[Invite]):
     """Look up one invitation."""
 
-    route = Route("organization.invites.retrieve", "GET", ROOT + "/invites/{invite_id}")
+    route = Route("organization.invites.retrieve", "GET", ORGANIZATIONS + "/invites/{invite_id}")
     result_type = Invite
 
     invite_id: str
@@ -138,7 +138,7 @@ class RetrieveInvite(Operation[Invite]):
 class ListInvites(IdPaged[Invite]):
     """List invitations."""
 
-    route = Route("organization.invites.list", "GET", f"{ROOT}/invites")
+    route = Route("organization.invites.list", "GET", f"{ORGANIZATIONS}/invites")
     item_type = Invite
 
     email: str | None = None
@@ -150,7 +150,7 @@ class ListInvites(IdPaged[Invite]):
 class DeleteInvite(Operation[Deleted]):
     """Withdraw an invitation."""
 
-    route = Route("organization.invites.delete", "DELETE", ROOT + "/invites/{invite_id}")
+    route = Route("organization.invites.delete", "DELETE", ORGANIZATIONS + "/invites/{invite_id}")
     result_type = Deleted
 
     invite_id: str
@@ -163,7 +163,7 @@ class DeleteInvite(Operation[Deleted]):
 class RetrieveUser(Operation[User]):
     """Look up one user."""
 
-    route = Route("organization.users.retrieve", "GET", ROOT + "/users/{user_id}")
+    route = Route("organization.users.retrieve", "GET", ORGANIZATIONS + "/users/{user_id}")
     result_type = User
 
     user_id: str
@@ -173,7 +173,7 @@ class RetrieveUser(Operation[User]):
 class ListUsers(IdPaged[User]):
     """List the users of the organization."""
 
-    route = Route("organization.users.list", "GET", f"{ROOT}/users")
+    route = Route("organization.users.list", "GET", f"{ORGANIZATIONS}/users")
     item_type = User
 
     email: str | None = None
@@ -184,7 +184,7 @@ class ListUsers(IdPaged[User]):
 class UpdateUser(Operation[User]):
     """Change a user's role."""
 
-    route = Route("organization.users.update", "POST", ROOT + "/users/{user_id}")
+    route = Route("organization.users.update", "POST", ORGANIZATIONS + "/users/{user_id}")
     result_type = User
 
     user_id: str
@@ -195,7 +195,7 @@ class UpdateUser(Operation[User]):
 class RemoveUser(Operation[Deleted]):
     """Remove a user from the organization."""
 
-    route = Route("organization.users.remove", "DELETE", ROOT + "/users/{user_id}")
+    route = Route("organization.users.remove", "DELETE", ORGANIZATIONS + "/users/{user_id}")
     result_type = Deleted
 
     user_id: str
@@ -208,7 +208,7 @@ class RemoveUser(Operation[Deleted]):
 class RetrieveAPIKey(Operation[APIKey]):
     """Look up one API key."""
 
-    route = Route("organization.api_keys.retrieve", "GET", ROOT + "/api_keys/{api_key_id}")
+    route = Route("organization.api_keys.retrieve", "GET", ORGANIZATIONS + "/api_keys/{api_key_id}")
     result_type = APIKey
 
     api_key_id: str
@@ -218,7 +218,7 @@ class RetrieveAPIKey(Operation[APIKey]):
 class ListAPIKeys(IdPaged[APIKey]):
     """List API keys."""
 
-    route = Route("organization.api_keys.list", "GET", f"{ROOT}/api_keys")
+    route = Route("organization.api_keys.list", "GET", f"{ORGANIZATIONS}/api_keys")
     item_type = APIKey
 
     status: str | None = None
@@ -230,7 +230,7 @@ class ListAPIKeys(IdPaged[APIKey]):
 class UpdateAPIKey(Operation[APIKey]):
     """Rename an API key, or change its status: active, inactive, archived."""
 
-    route = Route("organization.api_keys.update", "POST", ROOT + "/api_keys/{api_key_id}")
+    route = Route("organization.api_keys.update", "POST", ORGANIZATIONS + "/api_keys/{api_key_id}")
     result_type = APIKey
 
     api_key_id: str

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from claude_lite.api.organization import ROOT
+from claude_lite.api.organization import ORGANIZATIONS
 from claude_lite.core.model import Model, model
 from claude_lite.core.operation import Route, operation
 from claude_lite.core.pages import CursorPaged
@@ -97,7 +97,9 @@ class ClaudeCodeUsage(Model):
 class MessagesUsageReport(CursorPaged[MessagesUsageBucket]):
     """Tokens used, in buckets of `bucket_width`: 1m, 1h or 1d."""
 
-    route = Route("organization.usage_report.messages", "GET", f"{ROOT}/usage_report/messages")
+    route = Route(
+        "organization.usage_report.messages", "GET", f"{ORGANIZATIONS}/usage_report/messages"
+    )
     item_type = MessagesUsageBucket
 
     starting_at: str | datetime
@@ -120,7 +122,7 @@ class ClaudeCodeUsageReport(CursorPaged[ClaudeCodeUsage]):
     """The use of Claude Code on one day, `starting_at`."""
 
     route = Route(
-        "organization.usage_report.claude_code", "GET", f"{ROOT}/usage_report/claude_code"
+        "organization.usage_report.claude_code", "GET", f"{ORGANIZATIONS}/usage_report/claude_code"
     )
     item_type = ClaudeCodeUsage
 
@@ -131,7 +133,7 @@ class ClaudeCodeUsageReport(CursorPaged[ClaudeCodeUsage]):
 class CostReport(CursorPaged[CostBucket]):
     """What was spent, in buckets of a day."""
 
-    route = Route("organization.cost_report", "GET", f"{ROOT}/cost_report")
+    route = Route("organization.cost_report", "GET", f"{ORGANIZATIONS}/cost_report")
     item_type = CostBucket
 
     starting_at: str | datetime

@@ -194,4 +194,4 @@ class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, byt
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
         """What the body of the response is fed to."""
-        return BytesDecoder(head, limits.max_whole)
+        return BytesDecoder(head, limits)

@@ -36,10 +36,10 @@ __all__ = [
     "Webhooks",
 ]
 
-ENVIRONMENT: Final = "ANTHROPIC_WEBHOOK_SIGNING_KEY"
-PREFIX: Final = "whsec_"
+WEBHOOK_VARIABLE: Final = "ANTHROPIC_WEBHOOK_SIGNING_KEY"
+WEBHOOK_PREFIX: Final = "whsec_"
 SHORTEST_KEY: Final = 16  # bytes; the specification has 24 to 64, and an empty one proves nothing
-HEADERS: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
+SIGNATURE_HEADERS: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
@@ -122,10 +122,10 @@ class Webhooks:
             raise UsageError(f"body has to be bytes as they came, not {type(body).__name__}")
         data = body.encode("utf-8", "replace") if isinstance(body, str) else body
         given = {name.lower(): value for name, value in headers.items()}
-        missing = [name for name in HEADERS if not isinstance(given.get(name), str)]
+        missing = [name for name in SIGNATURE_HEADERS if not isinstance(given.get(name), str)]
         if missing:
             raise WebhookUnsigned(f"no header {missing[0]}")
-        id_, timestamp, signatures = (given[name] for name in HEADERS)
+        id_, timestamp, signatures = (given[name] for name in SIGNATURE_HEADERS)
         if not _SECONDS.fullmatch(timestamp):
             raise WebhookUnsigned("the header webhook-timestamp is not a number of seconds")
         late = self.clock() - int(timestamp)
@@ -146,9 +146,9 @@ class Webhooks:
     def _secrets(self) -> tuple[Secret, ...]:
         if self.secrets:
             return self.secrets
-        found = _concealed(os.environ.get(ENVIRONMENT, ""))
+        found = _concealed(os.environ.get(WEBHOOK_VARIABLE, ""))
         if not found:
-            raise CredentialMissing(f"no secret for webhooks: give one, or set {ENVIRONMENT}")
+            raise CredentialMissing(f"no secret for webhooks: give one, or set {WEBHOOK_VARIABLE}")
         return found
 
     def __repr__(self) -> str:
@@ -175,13 +175,15 @@ def _key(secret: Secret) -> bytes:
     key = _decoded(secret)
     if len(key) < SHORTEST_KEY:
         del key
-        raise UsageError(f"a webhook secret has to be {PREFIX}... with at least 16 bytes in base64")
+        raise UsageError(
+            f"a webhook secret has to be {WEBHOOK_PREFIX}... with at least 16 bytes in base64"
+        )
     return key
 
 
 def _decoded(secret: Secret) -> bytes:
     try:
-        text = secret.reveal().strip().removeprefix(PREFIX).rstrip("=")
+        text = secret.reveal().strip().removeprefix(WEBHOOK_PREFIX).rstrip("=")
         return b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError:
         return b""

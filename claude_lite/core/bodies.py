@@ -105,13 +105,13 @@ class BytesDecoder(_Body):
     """The decoder of a download. Its items are pieces; its result is all pieces that wait.
 
     A piece waits from `receive` until `item` takes it. So a download of any size can be read piece
-    by piece. If nobody takes the pieces, they may have *max_held* bytes together.
+    by piece. Pieces that nobody takes may have `Limits.max_whole` bytes together.
     """
 
-    def __init__(self, head: Response, max_held: int | None = None) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()
-        self._limit = max_held
+        self._limit = limits.max_whole
         self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -138,16 +138,10 @@ class BytesDecoder(_Body):
 class LinesDecoder(_Body, Generic[T]):
     """The decoder of JSON lines. Its items are of *cls*; it holds only the line being read."""
 
-    def __init__(
-        self,
-        head: Response,
-        cls: Any,
-        max_line: int | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._hook = hook_for(cls)
-        self._limit = max_line
+        self._limit = limits.max_event
         self._limits = limits
         self._rest = bytearray()
 

@@ -32,7 +32,7 @@ what a tool wrote (or `Emulator.add_file`) can be downloaded, a batch ends after
 large is on disk and never in memory as a whole.
 """
 
-from claude_lite.emulator.reading.catalogue import MODELS
+from claude_lite.emulator.reading.known_models import MODELS
 from claude_lite.emulator.reading.prompts import message_hash
 from claude_lite.emulator.reply import Reply
 from claude_lite.emulator.service import Emulator

@@ -9,9 +9,9 @@ from attrs import Factory, define
 
 from claude_lite.wire import BodySource
 
-LOGGED: Final = 10_000  # requests
-REMEMBERED: Final = 100_000  # bodies; the oldest is forgotten first
-PATHS: Final = 10_000  # those of things that come and go would be ever more
+LOGGED_REQUESTS: Final = 10_000  # requests
+REMEMBERED_BODIES: Final = 100_000  # bodies; the oldest is forgotten first
+COUNTED_PATHS: Final = 10_000  # those of things that come and go would be ever more
 
 
 class Entry(NamedTuple):
@@ -56,7 +56,7 @@ class Ledger:
         self.in_flight = 0
         self.peak = 0
         self.disconnects = 0
-        self.log: deque[Entry] = deque(maxlen=LOGGED)
+        self.log: deque[Entry] = deque(maxlen=LOGGED_REQUESTS)
         self._lock = threading.Lock()
 
     def arrive(self, path: str, body: bytes | BodySource) -> int:
@@ -65,10 +65,10 @@ class Ledger:
         with self._lock:
             seen = self.requests
             seen.total += 1
-            if path in seen.by_path or len(seen.by_path) < PATHS:
+            if path in seen.by_path or len(seen.by_path) < COUNTED_PATHS:
                 seen.by_path[path] += 1
             seen.by_body[key] = seen.by_body.get(key, 0) + 1
-            if len(seen.by_body) > REMEMBERED:
+            if len(seen.by_body) > REMEMBERED_BODIES:
                 seen.by_body.popitem(last=False)
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)

@@ -15,25 +15,33 @@ from attrs import evolve
 
 from claude_lite.emulator.ledger import Entry, Ledger, Requests
 from claude_lite.emulator.reading.blobs import Blob
-from claude_lite.emulator.reading.catalogue import MODELS
+from claude_lite.emulator.reading.known_models import MODELS
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.request_headers import read_betas, read_version, read_workspace
-from claude_lite.emulator.reading.routing import Answer, Call, Refuse, Route, Router
+from claude_lite.emulator.reading.routing import (
+    Answer,
+    Call,
+    Refuse,
+    Router,
+    ServedRoute,
+    read_betas,
+    read_version,
+    read_workspace,
+)
 from claude_lite.emulator.reply import Reply
-from claude_lite.emulator.routes.batches import Batches
-from claude_lite.emulator.routes.chat import ChatCompletions
-from claude_lite.emulator.routes.completions import Completions
-from claude_lite.emulator.routes.files import Files
-from claude_lite.emulator.routes.messages import Messages
-from claude_lite.emulator.routes.models import Models
-from claude_lite.emulator.routes.organization import Organization
-from claude_lite.emulator.routes.reports import Reports
-from claude_lite.emulator.routes.skills import Skills
-from claude_lite.emulator.routes.workspaces import Workspaces
+from claude_lite.emulator.routes.batches import BatchRoutes
+from claude_lite.emulator.routes.chat import ChatRoutes
+from claude_lite.emulator.routes.completions import CompletionRoutes
+from claude_lite.emulator.routes.files import FileRoutes
+from claude_lite.emulator.routes.messages import MessageRoutes
+from claude_lite.emulator.routes.models import ModelRoutes
+from claude_lite.emulator.routes.organization import OrganizationRoutes
+from claude_lite.emulator.routes.reports import ReportRoutes
+from claude_lite.emulator.routes.skills import SkillRoutes
+from claude_lite.emulator.routes.workspaces import WorkspaceRoutes
 from claude_lite.emulator.state.batch_runs import BatchPace
 from claude_lite.emulator.state.credentials import Credentials
 from claude_lite.emulator.state.world import World
-from claude_lite.faults.reading import read
+from claude_lite.faults.reading import read_fields
 from claude_lite.faults.script import FaultScript
 from claude_lite.faults.tampering import End, Step, Tamper
 from claude_lite.wire import BodySource, Request, Response, Sleep
@@ -86,7 +94,9 @@ class Emulator:
             tokens_per_second=tokens_per_second,
         )
         self._credentials = Credentials(self._world, api_keys)
-        self._router = Router(_routes(self._world, read(BatchPace, batches or {}, "batches")))
+        self._router = Router(
+            _routes(self._world, read_fields(BatchPace, batches or {}, "batches"))
+        )
         self._ledger = Ledger()
         self._added = count()
         self._date: tuple[int, str] = (0, "")
@@ -258,19 +268,19 @@ class Emulator:
         return self._date[1]
 
 
-def _routes(world: World, pace: BatchPace) -> Iterator[Route]:
+def _routes(world: World, pace: BatchPace) -> Iterator[ServedRoute]:
     """List every route; a module for another part of the API is added here."""
-    messages = Messages(world)
+    messages = MessageRoutes(world)
     yield from messages.routes()
-    yield from Completions(world, messages).routes()
-    yield from ChatCompletions(world, messages).routes()
-    yield from Batches(world, messages, pace).routes()
-    yield from Models(world).routes()
-    yield from Files(world).routes()
-    yield from Skills(world).routes()
-    yield from Organization(world).routes()
-    yield from Workspaces(world).routes()
-    yield from Reports(world).routes()
+    yield from CompletionRoutes(world, messages).routes()
+    yield from ChatRoutes(world, messages).routes()
+    yield from BatchRoutes(world, messages, pace).routes()
+    yield from ModelRoutes(world).routes()
+    yield from FileRoutes(world).routes()
+    yield from SkillRoutes(world).routes()
+    yield from OrganizationRoutes(world).routes()
+    yield from WorkspaceRoutes(world).routes()
+    yield from ReportRoutes(world).routes()
 
 
 def _answered(response: Response) -> Answer:

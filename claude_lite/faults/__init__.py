@@ -5,7 +5,7 @@
 `claude_lite_transports.faulty` all act out the same scripts.
 """
 
-from claude_lite.faults.script import FaultScript, Rule, Selector
+from claude_lite.faults.script import FaultRule, FaultScript, Selector
 from claude_lite.faults.tampering import End, Fault, Step, Tamper
 
-__all__ = ["End", "Fault", "FaultScript", "Rule", "Selector", "Step", "Tamper"]
+__all__ = ["End", "Fault", "FaultRule", "FaultScript", "Selector", "Step", "Tamper"]

@@ -13,7 +13,7 @@ from attrs import NOTHING, field, fields
 from claude_lite.errors import UsageError
 
 T = TypeVar("T")
-Check = tuple[Callable[[Any], bool], str]
+FieldCheck = tuple[Callable[[Any], bool], str]
 
 HIGHEST_STATUS: Final = 599
 
@@ -37,25 +37,28 @@ def _is_places(value: Any) -> bool:
     return isinstance(value, list) and value != [] and all(_is_whole(i, 1) for i in value)
 
 
-COUNT: Final[Check] = (_is_whole, "a whole number, 0 or more")
-POSITIVE: Final[Check] = (lambda v: _is_whole(v, 1), "a whole number, 1 or more")
-STATUS: Final[Check] = (lambda v: _is_whole(v, 200) and v <= HIGHEST_STATUS, "a status, 200 to 599")
-SECONDS: Final[Check] = (lambda v: _is_number(v) and v >= 0, "seconds, 0 or more")
-RATE: Final[Check] = (lambda v: _is_number(v) and v > 0, "a number above 0")
-SHARE: Final[Check] = (lambda v: _is_number(v) and 0 <= v <= 1, "a number from 0 to 1")
-TEXT: Final[Check] = (lambda v: isinstance(v, str) and v != "", "a text that is not empty")
-FLAG: Final[Check] = (lambda v: isinstance(v, bool), "true or false")
-PLACES: Final[Check] = (_is_places, "a list of positions, from 1")
-HEADERS: Final[Check] = (_is_headers, "an object of texts and nulls")
-BODY: Final[Check] = (lambda v: isinstance(v, str | dict), "a text or an object")
+IS_COUNT: Final[FieldCheck] = (_is_whole, "a whole number, 0 or more")
+IS_POSITIVE: Final[FieldCheck] = (lambda v: _is_whole(v, 1), "a whole number, 1 or more")
+IS_STATUS: Final[FieldCheck] = (
+    lambda v: _is_whole(v, 200) and v <= HIGHEST_STATUS,
+    "a status, 200 to 599",
+)
+IS_SECONDS: Final[FieldCheck] = (lambda v: _is_number(v) and v >= 0, "seconds, 0 or more")
+IS_RATE: Final[FieldCheck] = (lambda v: _is_number(v) and v > 0, "a number above 0")
+IS_SHARE: Final[FieldCheck] = (lambda v: _is_number(v) and 0 <= v <= 1, "a number from 0 to 1")
+IS_TEXT: Final[FieldCheck] = (lambda v: isinstance(v, str) and v != "", "a text that is not empty")
+IS_FLAG: Final[FieldCheck] = (lambda v: isinstance(v, bool), "true or false")
+IS_PLACES: Final[FieldCheck] = (_is_places, "a list of positions, from 1")
+IS_HEADERS: Final[FieldCheck] = (_is_headers, "an object of texts and nulls")
+IS_BODY: Final[FieldCheck] = (lambda v: isinstance(v, str | dict), "a text or an object")
 
 
-def checked(check: Check, default: Any = NOTHING) -> Any:
-    """Declare an attrs field that `read` checks; where None is its default, null is allowed."""
+def checked(check: FieldCheck, default: Any = NOTHING) -> Any:
+    """Declare an attrs field that `read_fields` checks; a field with default None may be null."""
     return field(default=default, metadata={"check": check})
 
 
-def read(cls: type[T], data: Any, where: str) -> T:
+def read_fields(cls: type[T], data: Any, where: str) -> T:
     """Build *cls* from an object; raises `UsageError` that begins with *where* and the field."""
     if not isinstance(data, Mapping):
         raise UsageError(f"{where}: expected an object, got {data!r}")

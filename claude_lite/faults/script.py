@@ -51,36 +51,36 @@ from attrs import frozen
 
 from claude_lite.errors import UsageError
 from claude_lite.faults.reading import (
-    COUNT,
-    FLAG,
-    HEADERS,
-    PLACES,
-    POSITIVE,
-    SHARE,
-    TEXT,
+    IS_COUNT,
+    IS_FLAG,
+    IS_HEADERS,
+    IS_PLACES,
+    IS_POSITIVE,
+    IS_SHARE,
+    IS_TEXT,
     checked,
-    read,
+    read_fields,
 )
-from claude_lite.faults.tampering import KINDS, End, Fault, Placed, Step, Tamper
+from claude_lite.faults.tampering import FAULT_KINDS, End, Fault, Placed, Step, Tamper
 from claude_lite.wire import Request
 
-__all__ = ["End", "Fault", "FaultScript", "Rule", "Selector", "Step", "Tamper"]
+__all__ = ["End", "Fault", "FaultRule", "FaultScript", "Selector", "Step", "Tamper"]
 
-REMEMBERED: Final = 100_000  # bodies; the oldest is forgotten first
+REMEMBERED_BODIES: Final = 100_000  # bodies; the oldest is forgotten first
 
 
 @frozen
 class Selector:
     """Which requests a rule is for; the module's docstring has the fields."""
 
-    nth: Sequence[int] | None = checked(PLACES, None)
-    every: int | None = checked(POSITIVE, None)
-    probability: float | None = checked(SHARE, None)
-    path: str | None = checked(TEXT, None)
-    contains: str | None = checked(TEXT, None)
-    headers: Mapping[str, str | None] | None = checked(HEADERS, None)
-    times: int | None = checked(COUNT, None)
-    once_per_body: bool = checked(FLAG, default=False)
+    nth: Sequence[int] | None = checked(IS_PLACES, None)
+    every: int | None = checked(IS_POSITIVE, None)
+    probability: float | None = checked(IS_SHARE, None)
+    path: str | None = checked(IS_TEXT, None)
+    contains: str | None = checked(IS_TEXT, None)
+    headers: Mapping[str, str | None] | None = checked(IS_HEADERS, None)
+    times: int | None = checked(IS_COUNT, None)
+    once_per_body: bool = checked(IS_FLAG, default=False)
 
     def admits(self, request: Request) -> bool:
         """Whether path, contents and headers are what this rule is for."""
@@ -101,25 +101,29 @@ class Selector:
 
 
 @frozen
-class Rule:
+class FaultRule:
     """A selector and the fault for what it selects."""
 
     on: Selector
     do: Fault
 
     @classmethod
-    def read(cls, data: Any, where: str) -> "Rule":
+    def read(cls, data: Any, where: str) -> "FaultRule":
         """Build a rule from an object; raises `UsageError` naming the rule and the field."""
         if not isinstance(data, Mapping) or set(data) != {"on", "do"}:
             raise UsageError(f'{where}: expected {{"on": ..., "do": ...}}, got {data!r}')
-        return cls(read(Selector, data["on"], f"{where}.on"), _fault(data["do"], f"{where}.do"))
+        return cls(
+            read_fields(Selector, data["on"], f"{where}.on"), _fault(data["do"], f"{where}.do")
+        )
 
 
 def _fault(data: Any, where: str) -> Fault:
-    kind = KINDS.get(data.get("fault", "")) if isinstance(data, Mapping) else None
+    kind = FAULT_KINDS.get(data.get("fault", "")) if isinstance(data, Mapping) else None
     if kind is None:
-        raise UsageError(f"{where}.fault: expected one of {', '.join(KINDS)}, got {data!r}")
-    fault = read(kind, {name: value for name, value in data.items() if name != "fault"}, where)
+        raise UsageError(f"{where}.fault: expected one of {', '.join(FAULT_KINDS)}, got {data!r}")
+    fault = read_fields(
+        kind, {name: value for name, value in data.items() if name != "fault"}, where
+    )
     if isinstance(fault, Placed):
         if fault.after_bytes is not None and fault.after_events is not None:
             raise UsageError(f"{where}.after_bytes: not together with after_events")
@@ -142,7 +146,7 @@ class FaultScript:
         except TypeError as error:
             raise UsageError(f"rules: not plain JSON data: {error}") from None
         self.seed = seed
-        self._rules = [Rule.read(rule, f"rule {i}") for i, rule in enumerate(self.rules)]
+        self._rules = [FaultRule.read(rule, f"rule {i}") for i, rule in enumerate(self.rules)]
         self._by_body = any(r.on.once_per_body or r.on.probability is not None for r in self._rules)
         self._admitted = [0] * len(self._rules)
         self._fired = [0] * len(self._rules)
@@ -170,7 +174,7 @@ class FaultScript:
                 self._fired[chosen] += 1
                 self._struck[body] = None
             for memory in (self._sights, self._struck):
-                if len(memory) > REMEMBERED:
+                if len(memory) > REMEMBERED_BODIES:
                     memory.popitem(last=False)
         return None if chosen is None else self._rules[chosen].do
 

@@ -23,14 +23,14 @@ from claude_lite.errors import (
 )
 from claude_lite.faults.error_bodies import ERRORS, error_response
 from claude_lite.faults.reading import (
-    BODY,
-    COUNT,
-    HEADERS,
-    POSITIVE,
-    RATE,
-    SECONDS,
-    STATUS,
-    TEXT,
+    IS_BODY,
+    IS_COUNT,
+    IS_HEADERS,
+    IS_POSITIVE,
+    IS_RATE,
+    IS_SECONDS,
+    IS_STATUS,
+    IS_TEXT,
     checked,
 )
 from claude_lite.wire import Response, Sleep
@@ -113,8 +113,8 @@ class Placed(Fault, ABC):
     """A fault that strikes at a place in the body, or before the head."""
 
     must_be_placed: ClassVar[bool] = False
-    after_bytes: int | None = checked(COUNT, None)
-    after_events: int | None = checked(COUNT, None)
+    after_bytes: int | None = checked(IS_COUNT, None)
+    after_events: int | None = checked(IS_COUNT, None)
 
     @property
     def is_placed(self) -> bool:
@@ -157,7 +157,7 @@ class _Close(Placed):
 class _Stall(Placed):
     """Silence: for some seconds, or for good."""
 
-    seconds: float | None = checked(SECONDS, None)
+    seconds: float | None = checked(IS_SECONDS, None)
 
     def strike(self, rest: bytes, head: Response | None) -> tuple[Step, ...]:
         del head
@@ -185,8 +185,8 @@ class _Error(Placed):
     """An `error` event ends a stream."""
 
     must_be_placed: ClassVar[bool] = True
-    type: str = checked(TEXT, "overloaded_error")
-    message: str | None = checked(TEXT, None)
+    type: str = checked(IS_TEXT, "overloaded_error")
+    message: str | None = checked(IS_TEXT, None)
 
     def tamper(self, head: Response) -> Tamper:
         return super().tamper(head) if _is_stream(head) else Tamper()
@@ -207,8 +207,8 @@ class _Error(Placed):
 class _Slow(Fault):
     """The body trickles in small pieces."""
 
-    bytes_per_second: float = checked(RATE)
-    chunk: int = checked(POSITIVE, 16)
+    bytes_per_second: float = checked(IS_RATE)
+    chunk: int = checked(IS_POSITIVE, 16)
 
     def tamper(self, head: Response) -> Tamper:
         del head
@@ -220,10 +220,10 @@ class _Status(Fault):
     """Another answer: by default the API's own error of that status."""
 
     sends: ClassVar[bool] = False
-    status: int = checked(STATUS)
-    body: str | Mapping[str, Any] | None = checked(BODY, None)
-    retry_after: float | None = checked(SECONDS, None)
-    headers: Mapping[str, str | None] | None = checked(HEADERS, None)
+    status: int = checked(IS_STATUS)
+    body: str | Mapping[str, Any] | None = checked(IS_BODY, None)
+    retry_after: float | None = checked(IS_SECONDS, None)
+    headers: Mapping[str, str | None] | None = checked(IS_HEADERS, None)
 
     def response(self, request_id: str) -> Response:
         own = error_response(self.status, request_id)
@@ -240,8 +240,8 @@ class _Status(Fault):
 class _Corrupt(Fault):
     """Some bytes of the body are inverted."""
 
-    at: int = checked(COUNT)
-    count: int = checked(POSITIVE, 1)
+    at: int = checked(IS_COUNT)
+    count: int = checked(IS_POSITIVE, 1)
 
     def tamper(self, head: Response) -> Tamper:
         del head
@@ -252,7 +252,7 @@ class _Corrupt(Fault):
 class _Headers(Fault):
     """Headers are added, changed or (None) removed."""
 
-    set: Mapping[str, str | None] = checked(HEADERS)
+    set: Mapping[str, str | None] = checked(IS_HEADERS)
 
     def head(self, head: Response) -> Response:
         return evolve(head, headers=_overlaid(head.headers, self.set))
@@ -332,7 +332,7 @@ class _Invert(Tamper):
         return [bytes(changed)]
 
 
-KINDS: Final[Mapping[str, type[Fault]]] = {
+FAULT_KINDS: Final[Mapping[str, type[Fault]]] = {
     "refuse": _Refuse,
     "reset": _Reset,
     "close": _Close,

@@ -19,7 +19,7 @@ from claude_lite.faults.error_bodies import ERRORS, error_response
 
 __all__ = ["error_event", "error_response", "message", "message_stream", "sse", "tool_use"]
 
-PIECE: Final = 8
+DELTA_CHARACTERS: Final = 8
 """Characters in a delta."""
 
 USAGE: Final[Mapping[str, Any]] = {
@@ -124,4 +124,4 @@ def _deltas(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, An
 
 
 def _pieces(text: str) -> list[str]:
-    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+    return [text[at : at + DELTA_CHARACTERS] for at in range(0, len(text), DELTA_CHARACTERS)]

@@ -16,14 +16,14 @@ from attrs import evolve
 
 from claude_lite.wire import AsyncHead, Head, Request, Response
 
-Answer = Response | Mapping[str, Any] | Iterable[bytes] | Exception
+StubAnswer = Response | Mapping[str, Any] | Iterable[bytes] | Exception
 """A response; the JSON of one with status 200; the chunks of a stream; an error to raise."""
 
 
 class _Stub:
     """What both colours have in common: the answers, and the `requests` that were made."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: StubAnswer) -> None:
         """Give these answers, one a request, and then none."""
         self.requests: list[Request] = []
         self._answers = iter(answers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, PRELUDE, Draft
+from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, OPENING_EVENTS, Draft
 from claude_lite.api.messages.events import (
     ContentBlockDeltaEvent,
     Delta,
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 DELTA: Final = "content_block_delta"
-DELTAS: Final[dict[str, type[Delta]]] = {
+FREQUENT_DELTAS: Final[dict[str, type[Delta]]] = {
     "text_delta": TextDelta,
     "thinking_delta": ThinkingDelta,
     "input_json_delta": InputJSONDelta,
 }
-LONG: Final = 64 * 1024
+LONG_EVENT: Final = 64 * 1024
 SPEAKING: Final = FOLDED | {"", "error"}  # events that have something to say
 
 new: Final = object.__new__
@@ -51,21 +51,17 @@ class MessageDecoder:
     What it keeps shares nothing with the events that it returns, nor with its results.
     """
 
-    def __init__(
-        self, head: Response, max_event: int | None = None, limits: Limits = DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
-        self._sse = SSEDecoder(max_event)
+        self._sse = SSEDecoder(limits.max_event)
         self._limits = limits
         self._came = 0
-        wholes = (max_event, limits.max_response)
-        self._most = None if None in wholes else max(filter(None, wholes))
-        self._weigh_at = (
-            self._most or 0
-        ) // BYTES_PER_LETTER  # what came until then cannot be too much
+        self._most = limits.max_whole
+        # A message cannot be too large before so many bytes have come.
+        self._weigh_at = (self._most or 0) // BYTES_PER_LETTER
         self._draft = Draft(head, limits)
         self._index: int | None = None  # of the block that `_append` adds to, under `_key`
         self._key = ""
@@ -110,7 +106,7 @@ class MessageDecoder:
         """The event that *raw*, which was `receive`'s, becomes; it fits, or would not be there."""
         if raw["type"] == DELTA:  # most events; what the hook does, in one step
             said = raw["delta"]
-            cls = DELTAS.get(said["type"])
+            cls = FREQUENT_DELTAS.get(said["type"])
             if cls is not None:
                 raw["delta"] = delta = new(cls)
                 set_values(delta, said)
@@ -138,14 +134,14 @@ class MessageDecoder:
         self._event_hook(event)
         self._index = None
         if self._draft.fold(event, text):
-            self.begun = self.begun or kind not in PRELUDE
+            self.begun = self.begun or kind not in OPENING_EVENTS
             self.complete = kind == "message_stop"
         return event
 
     def _appended(self, text: bytes) -> dict[str, Any] | None:
         """Append what a delta brings that has only text, and return it; most events are this."""
         event: dict[str, Any]
-        event = orjson.loads(text) if len(text) < LONG else parse_json(text, self._limits)
+        event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
         if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
             return None
         delta = event["delta"]

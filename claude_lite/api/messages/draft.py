@@ -23,13 +23,13 @@ from claude_lite.wire import Limits, Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PRELUDE: Final = frozenset({"message_start", "content_block_start"})
+OPENING_EVENTS: Final = frozenset({"message_start", "content_block_start"})
 APPENDED: Final = {
     "text_delta": "text",
     "thinking_delta": "thinking",
     "input_json_delta": "partial_json",
 }
-FOLDED: Final = PRELUDE | {
+FOLDED: Final = OPENING_EVENTS | {
     "content_block_delta",
     "content_block_stop",
     "message_delta",

@@ -92,7 +92,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
         """What the body of the response is fed to."""
         from claude_lite.api.messages.decoder import MessageDecoder  # only for streams
 
-        return MessageDecoder(head, limits.max_event, limits)
+        return MessageDecoder(head, limits)
 
 
 @operation

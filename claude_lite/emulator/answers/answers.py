@@ -6,15 +6,14 @@ the answer is streamed is nobody's business here.
 
 import base64
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 from attrs import evolve
 
-from claude_lite.emulator.answers.blocks import Block, Draft, NewId, Save, json_text
-from claude_lite.emulator.answers.code_runs import code_runs
+from claude_lite.emulator.answers.blocks import AnswerDraft, Block, NewId, Save, json_text
 from claude_lite.emulator.answers.schema_values import value_for
 from claude_lite.emulator.answers.tokens import PER_TOKEN, of_text
 from claude_lite.emulator.reading.problems import Problem
@@ -22,9 +21,15 @@ from claude_lite.emulator.reading.prompts import Prompt
 
 ECHOED: Final = 200  # characters of a prompt, and of each tool result
 THOUGHTS: Final = 48  # tokens
-WORDS: Final = ("amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour")
+DEFAULT_FILE_SIZE: Final = 1024  # bytes
+FIRST_CODE_TOOL: Final = "code_execution_20250522"  # it runs Python; later ones run bash
+FILLER_WORDS: Final = (
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour",
+)  # fmt: skip
 
-INPUTS: Final[Mapping[str, Mapping[str, Any]]] = {  # of tools whose schema is the API's, by type
+TOOL_INPUTS: Final[
+    Mapping[str, Mapping[str, Any]]
+] = {  # of tools whose schema is the API's, by type
     "bash_": {"command": "echo hello"},
     "computer_": {"action": "screenshot"},
     "memory_": {"command": "view", "path": "/memories"},
@@ -39,7 +44,7 @@ class Filler:
     """
 
     def __init__(self, seed: int) -> None:
-        words = random.Random(seed).choices(WORDS, k=1500)  # noqa: S311  # repeatable
+        words = random.Random(seed).choices(FILLER_WORDS, k=1500)  # noqa: S311  # repeatable
         self._text = " ".join(words) + " "
 
     def text(self, start: int, length: int) -> str:
@@ -51,20 +56,20 @@ class Filler:
 
 def compose(
     body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None = None
-) -> Draft:
+) -> AnswerDraft:
     """Answer a valid request; *save* keeps the files that tools make, and returns their ids."""
     if prompt.has("refuse"):
         category = prompt.values("refuse")[0] or None
         explanation = "This request was declined by a safety classifier."
         details = {"type": "refusal", "category": category, "explanation": explanation}
-        return Draft((), "refusal", stop_details=details)
+        return AnswerDraft((), "refusal", stop_details=details)
     blocks = tuple(_blocks(body, prompt, filler, new_id, save))
     reason = "end_turn"
     if any(block.kind == "tool_use" for block in blocks):
         reason = "tool_use"
     elif blocks and blocks[-1].kind == "server_tool_use":
         reason = "pause_turn"
-    draft = Draft(blocks, reason, searches=int(reason == "pause_turn"))
+    draft = AnswerDraft(blocks, reason, searches=int(reason == "pause_turn"))
     draft = _limited(_stopped(draft, body.get("stop_sequences", ())), body["max_tokens"])
     forced = next(iter(prompt.values("stop")), None)
     return evolve(draft, stop_reason=forced) if forced else draft
@@ -77,7 +82,7 @@ def _blocks(
     if _thinks(body, prompt):
         yield _thought(body, filler.text(seed, THOUGHTS * PER_TOKEN - seed % 64))
     if save is not None and prompt.has("file"):
-        yield from code_runs(body, prompt, new_id, save)
+        yield from _code_runs(body, prompt, new_id, save)
     if prompt.has("pause"):
         value = {"query": _echo(prompt, 60)}
         fields = {"id": new_id("srvtoolu_01"), "name": "web_search"}
@@ -96,6 +101,45 @@ def _blocks(
         value = _input(tool, _echo(prompt, 60), seed + number)
         fields = {"id": new_id("toolu_01"), "name": tool["name"]}
         yield Block("tool_use", json_text(value), fields, value)
+
+
+def _code_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Find the tool that runs code and writes files, if the message has it."""
+    tools: Sequence[Mapping[str, Any]] = body.get("tools") or ()
+    return next((t for t in tools if str(t.get("type")).startswith("code_execution_")), None)
+
+
+def _code_runs(
+    body: Mapping[str, Any], prompt: Prompt, new_id: NewId, save: Save
+) -> Iterator[Block]:
+    """Make the blocks of each run: the call, and its result."""
+    tool = _code_tool(body)
+    if tool is None:
+        return
+    name, key = "bash_code_execution", "command"
+    if tool["type"] == FIRST_CODE_TOOL:
+        name, key = "code_execution", "code"
+    for wanted in prompt.values("file"):
+        filename, _, size = wanted.partition(",")
+        filename = filename.strip() or "output.txt"
+        length = int(size) if size.strip().isdecimal() else DEFAULT_FILE_SIZE
+        call_id = new_id("srvtoolu_01")
+        command = {key: f"# write {length} bytes to {filename}"}
+        yield Block(
+            "server_tool_use",
+            json_text(command),
+            {"id": call_id, "name": name},
+            command,
+        )
+        result = {
+            "type": f"{name}_result",
+            "stdout": f"wrote {filename}\n",
+            "stderr": "",
+            "return_code": 0,
+            "content": [{"type": f"{name}_output", "file_id": save(filename, length)}],
+        }
+        fields = {"tool_use_id": call_id, "content": result}
+        yield Block(f"{name}_tool_result", "", fields)
 
 
 def _echo(prompt: Prompt, most: int) -> str:
@@ -146,7 +190,7 @@ def _is_callable(tool: Mapping[str, Any]) -> bool:
 
 
 def _input(tool: Mapping[str, Any], text: str, seed: int) -> dict[str, Any]:
-    for prefix, value in INPUTS.items():
+    for prefix, value in TOOL_INPUTS.items():
         if (tool.get("type") or "").startswith(prefix):
             return dict(value)
     try:
@@ -161,7 +205,7 @@ def _output_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return wanted["schema"] if wanted else None
 
 
-def _stopped(draft: Draft, sequences: list[str]) -> Draft:
+def _stopped(draft: AnswerDraft, sequences: list[str]) -> AnswerDraft:
     """Cut the answer before the first stop sequence in its text."""
     for i, block in enumerate(draft.blocks):
         found = {
@@ -174,7 +218,7 @@ def _stopped(draft: Draft, sequences: list[str]) -> Draft:
     return draft
 
 
-def _limited(draft: Draft, most: int) -> Draft:
+def _limited(draft: AnswerDraft, most: int) -> AnswerDraft:
     """Cut the answer after *most* tokens, be it in the middle of a tool's input."""
     left = most
     for i, block in enumerate(draft.blocks):

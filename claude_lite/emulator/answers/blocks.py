@@ -74,7 +74,7 @@ _CALLER: Final = {"caller": {"type": "direct"}}
 
 
 @frozen
-class Draft:
+class AnswerDraft:
     """An answer without an envelope."""
 
     blocks: tuple[Block, ...]

@@ -5,17 +5,18 @@ from typing import Any, Final
 
 import orjson
 
-from claude_lite.emulator.answers.blocks import Block, Draft
+from claude_lite.emulator.answers.blocks import AnswerDraft, Block
 from claude_lite.wire import Sleep
 
-PIECES: Final = (4, 12, 8, 20, 8, 16)  # characters a delta, over and over
-DELTAS: Final = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
-INPUT: Final = ("input_json_delta", "partial_json")
+DELTA_LENGTHS: Final = (4, 12, 8, 20, 8, 16)  # characters a delta, over and over
+DELTA_SHAPES: Final = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
+INPUT_DELTA: Final = ("input_json_delta", "partial_json")
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
+DONE_EVENT: Final = b"data: [DONE]\n\n"  # ends the streams of the older operations
 
 
 def stream(
-    message: Mapping[str, Any], draft: Draft, seconds_per_character: float = 0.0
+    message: Mapping[str, Any], draft: AnswerDraft, seconds_per_character: float = 0.0
 ) -> Iterator[bytes | Sleep]:
     """Tell *message*, whose content is *draft*, event by event."""
     yield _event({"type": "message_start", "message": _beginning(message)})
@@ -43,9 +44,9 @@ def _event(data: Mapping[str, Any]) -> bytes:
 
 def _deltas(block: Block) -> Iterator[tuple[bytes, str]]:
     """Yield the ends of delta events, and the text that each of them brings."""
-    if not block.is_call and block.kind not in DELTAS:
+    if not block.is_call and block.kind not in DELTA_SHAPES:
         return  # it came whole
-    kind, key = INPUT if block.is_call else DELTAS[block.kind]
+    kind, key = INPUT_DELTA if block.is_call else DELTA_SHAPES[block.kind]
     before = f',"delta":{{"type":"{kind}","{key}":'.encode()
     if block.is_call:  # the API's first piece of an input is empty
         yield before + b'""}}\n\n', ""
@@ -60,7 +61,7 @@ def pieces(text: str) -> Iterator[str]:
     """Cut a text as a stream brings it."""
     start = number = 0
     while start < len(text):
-        size = PIECES[number % len(PIECES)]
+        size = DELTA_LENGTHS[number % len(DELTA_LENGTHS)]
         yield text[start : start + size]
         start += size
         number += 1

@@ -15,15 +15,15 @@ from attrs import frozen
 
 from claude_lite.wire import BodySource
 
-KEPT: Final = 256 * 1024  # bytes that are not worth a file
-PIECE: Final = 256 * 1024
+KEPT_IN_MEMORY: Final = 256 * 1024  # bytes that are not worth a file
+READ_SIZE: Final = 256 * 1024
 
 
 class _Disk:
     """A temporary file, read without a position, for threads share it; closed with the last."""
 
     def __init__(self) -> None:
-        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=PIECE)  # noqa: SIM115  # see below
+        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=READ_SIZE)  # noqa: SIM115  # see below
         weakref.finalize(self, self.file.close)
 
     def read(self, start: int, size: int) -> bytes:
@@ -49,8 +49,8 @@ class Blob:
         return spool.blob()
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, self.size, PIECE):
-            yield self.read(start, PIECE)
+        for start in range(0, self.size, READ_SIZE):
+            yield self.read(start, READ_SIZE)
 
     def read(self, start: int = 0, size: int | None = None) -> bytes:
         """Return *size* bytes from *start* on: fewer at the end, all that follow for None."""
@@ -63,8 +63,8 @@ class Blob:
     def find(self, needle: bytes, start: int = 0) -> int:
         """Say where *needle* is first, from *start* on; -1 if nowhere."""
         overlap = len(needle) - 1
-        for place in range(start, self.size, PIECE):
-            found = self.read(place, PIECE + overlap).find(needle)
+        for place in range(start, self.size, READ_SIZE):
+            found = self.read(place, READ_SIZE + overlap).find(needle)
             if found >= 0:
                 return place + found
         return -1
@@ -77,7 +77,7 @@ class Blob:
 class Spool:
     """Where bytes are put as they come: in memory up to *kept* of them, beyond that all on disk."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = KEPT_IN_MEMORY) -> None:
         self.size = 0
         self._kept = kept
         self._pieces: list[bytes] = []

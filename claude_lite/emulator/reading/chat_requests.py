@@ -15,7 +15,6 @@ from claude_lite.emulator.reading.checks import (
     Check,
     anything,
     boolean,
-    fail,
     filled,
     integer,
     listing,
@@ -28,6 +27,7 @@ from claude_lite.emulator.reading.checks import (
     string_or,
     tagged,
 )
+from claude_lite.emulator.reading.problems import fail
 
 MAX_TOKENS: Final = 16_384  # where none is given
 

@@ -6,16 +6,11 @@ A `Check` takes a value and its path, and raises a `Problem` (400) that begins w
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.problems import fail
 
 Check = Callable[[Any, str], None]
-
-
-def fail(path: str, complaint: str) -> NoReturn:
-    """Refuse a request for what is at *path*."""
-    raise Problem(400, f"{path}: {complaint}")
 
 
 def anything(value: Any, path: str) -> None:

@@ -11,20 +11,19 @@ from typing import Final
 from attrs import frozen
 
 from claude_lite.emulator.reading.blobs import Blob
-from claude_lite.emulator.reading.checks import fail
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.wire import BodySource
 
 LONGEST_BOUNDARY: Final = 70
-LONGEST_HEAD: Final = 16 * 1024
+LONGEST_PART_HEAD: Final = 16 * 1024
 LONGEST_FIELD: Final = 64 * 1024
-BLANK: Final = b"\r\n\r\n"
+HEAD_END: Final = b"\r\n\r\n"
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 _ESCAPES: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"), ('\\"', '"'))
 
 
 @frozen
-class Part:
+class ReceivedPart:
     """A part of a form: a file if it has a file name, or a type of its own; else a field."""
 
     name: str
@@ -53,7 +52,7 @@ def read_form(
     *,
     files: Collection[str],
     fields: Collection[str],
-) -> Iterator[Part]:
+) -> Iterator[ReceivedPart]:
     """Read a form that has *files* and *fields* and nothing else; a `Problem` (400) if not."""
     for part in _parts(_boundary(headers.get("content-type", "")), Blob.of(body)):
         if part.name not in files and part.name not in fields:
@@ -72,16 +71,16 @@ def _boundary(content_type: str) -> bytes:
     return b"--" + boundary.encode()
 
 
-def _parts(mark: bytes, body: Blob) -> Iterator[Part]:
+def _parts(mark: bytes, body: Blob) -> Iterator[ReceivedPart]:
     if body.read(0, len(mark)) != mark:
         raise _malformed("it does not begin with the boundary")
     place = len(mark)
     between = b"\r\n" + mark
     while (after := body.read(place, 2)) == b"\r\n":
-        head_end = body.read(place, LONGEST_HEAD).find(BLANK)
+        head_end = body.read(place, LONGEST_PART_HEAD).find(HEAD_END)
         if head_end < 0:
             raise _malformed("a part without content")
-        start = place + head_end + len(BLANK)
+        start = place + head_end + len(HEAD_END)
         stop = body.find(between, start)
         if stop < 0:
             raise _malformed("it ends before its last boundary")
@@ -91,7 +90,7 @@ def _parts(mark: bytes, body: Blob) -> Iterator[Part]:
         raise _malformed("a boundary has to end its line")
 
 
-def _part(head: bytes, body: Blob) -> Part:
+def _part(head: bytes, body: Blob) -> ReceivedPart:
     try:
         lines = head.decode().split("\r\n")
     except UnicodeDecodeError:
@@ -103,7 +102,7 @@ def _part(head: bytes, body: Blob) -> Part:
     if kind != "form-data" or not parameters.get("name"):
         raise _malformed("a part without a name")
     content_type = headers.get("content-type")
-    return Part(parameters["name"], parameters.get("filename"), content_type, body)
+    return ReceivedPart(parameters["name"], parameters.get("filename"), content_type, body)
 
 
 def _header(text: str) -> tuple[str, dict[str, str]]:

@@ -25,14 +25,14 @@ _INSIDE: Final = 2  # how deep an element is
 
 @define
 class Elements:
-    """What `split` found: the document with an empty array, and the places of the elements."""
+    """The document with an empty array, and the places of the elements of the array."""
 
     rest: bytearray = field(factory=bytearray)
     starts: "array[int]" = field(factory=lambda: array("Q"))
     stops: "array[int]" = field(factory=lambda: array("Q"))
 
 
-def split(pieces: Iterable[bytes], key: str, most: int) -> Elements:
+def find_elements(pieces: Iterable[bytes], key: str, most: int) -> Elements:
     """Find the elements of the array that is the value of *key*; stop after *most* + 1 of them."""
     found = Elements()
     scanner = _Scanner(key.encode(), found)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qs
 
-from claude_lite.emulator.reading.checks import fail
+from claude_lite.emulator.reading.problems import fail
 
-DEFAULT: Final = 20  # items
-MOST: Final = 1000
-PREFIX: Final = "page_"
+DEFAULT_PAGE: Final = 20  # items
+LARGEST_PAGE: Final = 1000
+CURSOR_PREFIX: Final = "page_"
 
 Query = Mapping[str, list[str]]
 
@@ -97,11 +97,15 @@ def cursor_page(
 def _limit(query: Query) -> int:
     text = only(query, "limit")
     if text is None:
-        return DEFAULT
+        return DEFAULT_PAGE
     if not text.isascii() or not text.isdecimal():
         fail("limit", "Input should be a valid integer, unable to parse string as an integer")
-    if not 1 <= int(text) <= MOST:
-        bound = "greater than or equal to 1" if int(text) < 1 else f"less than or equal to {MOST}"
+    if not 1 <= int(text) <= LARGEST_PAGE:
+        bound = (
+            "greater than or equal to 1"
+            if int(text) < 1
+            else f"less than or equal to {LARGEST_PAGE}"
+        )
         fail("limit", f"Input should be {bound}")
     return int(text)
 
@@ -114,11 +118,11 @@ def _place(items: Sequence[Named], name: str, wanted: str) -> int:
 
 
 def _cursor(serial: int) -> str:
-    return PREFIX + base64.urlsafe_b64encode(str(serial).encode()).decode().rstrip("=")
+    return CURSOR_PREFIX + base64.urlsafe_b64encode(str(serial).encode()).decode().rstrip("=")
 
 
 def _serial(cursor: str) -> int:
-    text = cursor.removeprefix(PREFIX)
+    text = cursor.removeprefix(CURSOR_PREFIX)
     try:
         return int(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):

@@ -1,7 +1,7 @@
 """What a route raises to be answered with one of the API's errors."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from claude_lite.faults.error_bodies import error_response
 from claude_lite.wire import Response
@@ -34,3 +34,8 @@ class Problem(Exception):
             details=self.details,
             headers=self.headers,
         )
+
+
+def fail(path: str, complaint: str) -> NoReturn:
+    """Refuse a request for what is at *path*."""
+    raise Problem(400, f"{path}: {complaint}")

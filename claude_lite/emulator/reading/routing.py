@@ -1,6 +1,6 @@
 """From a method and a path to the function that answers, and what passes between the two.
 
-A route module lists `Route`s; its handlers take a `Call` and return an `Answer` or raise a
+A route module lists `ServedRoute`s; its handlers take a `Call` and return an `Answer` or raise a
 `Problem`. Authentication, versions and faults are the emulator's; handlers see none of it.
 """
 
@@ -14,7 +14,9 @@ from claude_lite.emulator.reading.problems import Problem
 from claude_lite.faults.tampering import EVENT_STREAM
 from claude_lite.wire import BodySource, Response, Sleep
 
-MEBIBYTE: Final = 1024 * 1024
+MEBIBYTE: Final = 1024 * 1024  # bytes
+API_VERSIONS: Final = ("2023-01-01", "2023-06-01", "2026-10-21")
+"""Values of the `anthropic-version` header, oldest first."""
 
 Refuse = Callable[[Problem, str], Response]
 
@@ -80,7 +82,7 @@ class Answer:
 
 
 @frozen
-class Route:
+class ServedRoute:
     """One operation: a path may hold `{name}` segments."""
 
     method: str
@@ -95,9 +97,9 @@ class Route:
 class Router:
     """Finds the route of a request."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._plain: dict[str, dict[str, Route]] = {}
-        self._patterns: dict[tuple[str, ...], dict[str, Route]] = {}
+    def __init__(self, routes: Iterable[ServedRoute]) -> None:
+        self._plain: dict[str, dict[str, ServedRoute]] = {}
+        self._patterns: dict[tuple[str, ...], dict[str, ServedRoute]] = {}
         self.most = 0  # bytes of the largest body that any of them takes
         for route in routes:
             self.most = max(self.most, route.most)
@@ -107,7 +109,7 @@ class Router:
                 methods = self._plain.setdefault(route.path, {})
             methods[route.method] = route
 
-    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+    def find(self, method: str, path: str) -> tuple[ServedRoute, Mapping[str, str]]:
         """Return the route and the values of its `{name}`s; a `Problem` (404, 405) if none."""
         methods, params = self._methods(path)
         if not methods:
@@ -116,7 +118,7 @@ class Router:
             raise Problem(405, "Method Not Allowed", headers={"allow": ", ".join(sorted(methods))})
         return methods[method], params
 
-    def _methods(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+    def _methods(self, path: str) -> tuple[Mapping[str, ServedRoute], Mapping[str, str]]:
         if path in self._plain:
             return self._plain[path], {}
         segments = path.split("/")
@@ -128,3 +130,27 @@ class Router:
                 names = zip(pattern, segments, strict=True)
                 return methods, {w[1:-1]: have for w, have in names if w.startswith("{")}
         return {}, {}
+
+
+def read_workspace(headers: Mapping[str, str], default: str) -> str:
+    """Say which workspace is meant; a credential here is good for any."""
+    wanted = headers.get("anthropic-workspace-id", default)
+    if not wanted.startswith("wrkspc_"):
+        raise Problem(400, f'anthropic-workspace-id: "{wanted}" is not a workspace id')
+    return wanted
+
+
+def read_version(headers: Mapping[str, str], default: str | None) -> str:
+    """Say which version of the API is meant; where there is a *default*, none need be."""
+    version = headers.get("anthropic-version", default)
+    if version is None:
+        raise Problem(400, "anthropic-version: header is required")
+    if version not in API_VERSIONS:
+        raise Problem(400, f'anthropic-version: "{version}" is not a valid version')
+    return version
+
+
+def read_betas(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """List the betas that are asked for."""
+    flags = (flag.strip() for flag in headers.get("anthropic-beta", "").split(","))
+    return tuple(flag for flag in flags if flag)

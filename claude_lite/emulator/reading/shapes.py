@@ -50,15 +50,15 @@ def open_to(kinds: Mapping[str, Check]) -> Check:
     return check
 
 
-TEXT: Final = _block({"text": _text})
+TEXT_BLOCK: Final = _block({"text": _text})
 _SOURCE = record({"type": string})
 _ATTACHED: Final[Mapping[str, Check]] = {
-    "text": TEXT,
+    "text": TEXT_BLOCK,
     "image": _block({"source": _SOURCE}),
     "document": _block(
         {"source": _SOURCE}, {"title": nullable(string), "context": nullable(string)}
     ),
-    "search_result": _block({"source": string, "title": string, "content": listing(TEXT)}),
+    "search_result": _block({"source": string, "title": string, "content": listing(TEXT_BLOCK)}),
 }
 _CALL = _block({"id": filled, "name": filled, "input": mapping})
 _RESULT = _block({"tool_use_id": filled, "content": anything})

@@ -12,16 +12,15 @@ from typing import Final
 from attrs import frozen
 
 from claude_lite.emulator.reading.blobs import Blob, Spool
-from claude_lite.emulator.reading.checks import fail
-from claude_lite.emulator.reading.forms import Part
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.forms import ReceivedPart
+from claude_lite.emulator.reading.problems import Problem, fail
 
-MOST: Final = 30 * 1024 * 1024  # bytes, unpacked
+LARGEST_SKILL: Final = 30 * 1024 * 1024  # bytes, unpacked
 MANIFEST: Final = "SKILL.md"
-NAME: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
+SKILL_NAME: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
 LONGEST_DESCRIPTION: Final = 1024
 LONGEST_MANIFEST: Final = 1024 * 1024
-EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the date of every file: the same folder, the same bytes
+ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the date of every file: the same folder, the same bytes
 
 
 @frozen
@@ -34,7 +33,7 @@ class Folder:
     archive: Blob
 
 
-def read_folder(files: Sequence[Part]) -> Folder:
+def read_folder(files: Sequence[ReceivedPart]) -> Folder:
     """Check the files of a form; a `Problem` (400, or 413 for size) if they are no skill."""
     if not files:
         fail("files", "Field required")
@@ -63,8 +62,8 @@ def make_folder(name: str, description: str) -> Folder:
 
 
 def _zipped(body: Blob) -> tuple[dict[str, int], bytes, Blob]:
-    if body.size > MOST:
-        raise Problem(413, f"Skill exceeds the maximum size of {MOST} bytes")
+    if body.size > LARGEST_SKILL:
+        raise Problem(413, f"Skill exceeds the maximum size of {LARGEST_SKILL} bytes")
     try:
         with zipfile.ZipFile(BytesIO(body.read())) as opened:
             entries = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
@@ -84,7 +83,7 @@ def _pack(contents: Mapping[str, Blob]) -> Blob:
     spool = Spool()
     with zipfile.ZipFile(spool, "w") as packed:
         for path in sorted(contents):
-            entry = zipfile.ZipInfo(path, EPOCH)
+            entry = zipfile.ZipInfo(path, ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             with packed.open(entry, "w", force_zip64=False) as file:
                 for piece in contents[path]:
@@ -93,8 +92,8 @@ def _pack(contents: Mapping[str, Blob]) -> Blob:
 
 
 def _check_size(sizes: Mapping[str, int]) -> None:
-    if sum(sizes.values()) > MOST:
-        raise Problem(413, f"Skill exceeds the maximum size of {MOST} bytes")
+    if sum(sizes.values()) > LARGEST_SKILL:
+        raise Problem(413, f"Skill exceeds the maximum size of {LARGEST_SKILL} bytes")
 
 
 def _manifest_path(paths: Mapping[str, int]) -> str:
@@ -127,7 +126,7 @@ def _frontmatter(manifest: bytes) -> tuple[str, str]:
         fail("files", f"{MANIFEST} must start with YAML frontmatter (---)")
     fields = dict(_fields(lines[1 : ends[1]]))
     name, description = fields.get("name", ""), fields.get("description", "")
-    if not NAME.match(name):
+    if not SKILL_NAME.match(name):
         fail("files", f"{MANIFEST}: name must be 1 to 64 of a-z, 0-9 and '-'")
     if not 1 <= len(description) <= LONGEST_DESCRIPTION:
         fail("files", f"{MANIFEST}: description must have 1 to {LONGEST_DESCRIPTION} characters")

@@ -13,7 +13,6 @@ from claude_lite.emulator.reading.checks import (
     Check,
     anything,
     boolean,
-    fail,
     filled,
     integer,
     listing,
@@ -26,11 +25,11 @@ from claude_lite.emulator.reading.checks import (
     string_or,
     tagged,
 )
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.emulator.reading.shapes import (
     BLOCKS,
     CACHE_CONTROL,
-    TEXT,
+    TEXT_BLOCK,
     beta_tool,
     open_to,
     tool,
@@ -81,7 +80,7 @@ _PROMPT_OPTIONS: Final[Mapping[str, Check]] = {
         },
     ),
     "speed": nullable(literal("standard", "fast")),
-    "system": string_or(listing(tagged({"text": TEXT}))),
+    "system": string_or(listing(tagged({"text": TEXT_BLOCK}))),
     "thinking": _thinking("summarized", "omitted"),
     "tool_choice": tagged(
         {

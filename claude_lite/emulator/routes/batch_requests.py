@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import orjson
 
-from claude_lite.emulator.reading.checks import fail, mapping, pattern, record
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.checks import mapping, pattern, record
+from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.emulator.reading.prompts import Prompt, read_prompt
 from claude_lite.emulator.reading.routing import Call
-from claude_lite.emulator.routes.messages import Messages
-from claude_lite.emulator.state.batch_runs import ERRORED, EXPIRED, OUTCOMES, SUCCEEDED, Batch
+from claude_lite.emulator.routes.messages import MessageRoutes
+from claude_lite.emulator.state.batch_runs import ERRORED, EXPIRED, OUTCOMES, SUCCEEDED, StoredBatch
 from claude_lite.emulator.state.world import World
 from claude_lite.faults.error_bodies import ERRORS
 
@@ -38,18 +38,18 @@ _CONTROL: Final = re.compile(rb"\[\[(?:expire|error)")
 class BatchRequests:
     """Reads and answers the requests of batches. Safe to share between threads."""
 
-    def __init__(self, world: World, messages: Messages) -> None:
+    def __init__(self, world: World, messages: MessageRoutes) -> None:
         self._world = world
         self._messages = messages
         self._struck: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def read(self, batch: Batch) -> None:
+    def read(self, batch: StoredBatch) -> None:
         """Refuse a batch that is malformed, and find out which of its requests will fail."""
         seen: set[str] = set()
         for item in range(batch.size):
             text = batch.request(item)
-            request = load(text)
+            request = parse_json(text)
             _REQUEST(request, f"requests.{item}")
             custom_id = request["custom_id"]
             if custom_id in seen:
@@ -84,7 +84,7 @@ class BatchRequests:
             return problem
         return None
 
-    def results(self, batch: Batch) -> Iterator[bytes]:
+    def results(self, batch: StoredBatch) -> Iterator[bytes]:
         """Write the results of a batch as JSON lines, several to a chunk."""
         charge, batch.is_charged = not batch.is_charged, True
         lines: list[bytes] = []
@@ -132,7 +132,7 @@ class BatchRequests:
         return {"type": "errored", "error": envelope}
 
 
-def load(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """Parse a piece of a body; a `Problem` if it is not JSON."""
     try:
         return orjson.loads(text)

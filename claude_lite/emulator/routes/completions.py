@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import orjson
 
-from claude_lite.emulator.answers.events import PING, pieces
+from claude_lite.emulator.answers.events import DONE_EVENT, PING, pieces
 from claude_lite.emulator.answers.tokens import PER_TOKEN
 from claude_lite.emulator.reading.checks import (
     boolean,
-    fail,
     filled,
     integer,
     listing,
@@ -24,16 +23,15 @@ from claude_lite.emulator.reading.checks import (
     record,
     string,
 )
-from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
-from claude_lite.emulator.routes.messages import Messages
+from claude_lite.emulator.reading.problems import Problem, fail
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
+from claude_lite.emulator.routes.messages import MessageRoutes
 from claude_lite.emulator.state.world import World
 from claude_lite.wire import Sleep
 
-MODELS: Final = ("claude-2.1", "claude-2.0", "claude-instant-1.2")
+COMPLETION_MODELS: Final = ("claude-2.1", "claude-2.0", "claude-instant-1.2")
 """What only this operation knows, beside the emulator's own models."""
 NAMED_SINCE: Final = "2023-06-01"
-DONE: Final = b"data: [DONE]\n\n"
 
 _TURN: Final = re.compile(r"\n\n(Human|Assistant):")
 _CHECK: Final = record(
@@ -50,22 +48,22 @@ _CHECK: Final = record(
 )
 
 
-class Completions:
+class CompletionRoutes:
     """Answers `/v1/complete`."""
 
-    def __init__(self, world: World, messages: Messages) -> None:
+    def __init__(self, world: World, messages: MessageRoutes) -> None:
         self._world = world
         self._messages = messages
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ServedRoute]:
         """List the routes."""
-        return (Route("POST", "/v1/complete", self.create),)
+        return (ServedRoute("POST", "/v1/complete", self.create),)
 
     def create(self, call: Call) -> Answer:
         """Go on from a prompt, whole or as a stream."""
         body = call.json()
         _CHECK(body, "")
-        if body["model"] not in (*MODELS, *self._world.models):
+        if body["model"] not in (*COMPLETION_MODELS, *self._world.models):
             raise Problem(404, f"model: {body['model']}")
         asked = {
             "model": body["model"],
@@ -127,7 +125,7 @@ def _unnamed(completion: Mapping[str, Any], seconds: float) -> Iterator[bytes | 
             yield Sleep(len(piece) * seconds)
         yield _event(b"", completion, text, None)
     yield _event(b"", completion, text, completion["stop_reason"])
-    yield DONE
+    yield DONE_EVENT
 
 
 def _event(name: bytes, completion: Mapping[str, Any], text: str, reason: str | None) -> bytes:

@@ -6,18 +6,18 @@ from typing import Any, Final
 
 from claude_lite.emulator.answers import tokens
 from claude_lite.emulator.answers.answers import compose
-from claude_lite.emulator.answers.blocks import Draft
+from claude_lite.emulator.answers.blocks import AnswerDraft
 from claude_lite.emulator.answers.events import stream
 from claude_lite.emulator.answers.tokens import PER_TOKEN
-from claude_lite.emulator.reading.catalogue import ALIASES
+from claude_lite.emulator.reading.known_models import ALIASES
 from claude_lite.emulator.reading.prompts import read_prompt
-from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
 from claude_lite.emulator.reading.validation import check_count, check_create
 from claude_lite.emulator.state.prompt_cache import PromptCache, Split
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.references import check_references, container_skills
 from claude_lite.emulator.state.stored_files import Produced
-from claude_lite.emulator.state.threads import Threads
+from claude_lite.emulator.state.stored_threads import StoredThreads
 from claude_lite.emulator.state.world import World
 
 CONTAINER_LIFE: Final = 3600  # seconds
@@ -27,18 +27,18 @@ BETA_REFUSAL: Final = dict.fromkeys(
 IDS: Final = 1000  # for the blocks of one item of a batch
 
 
-class Messages:
+class MessageRoutes:
     """Answers `/v1/messages` and `/v1/messages/count_tokens`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._threads = Threads()
+        self._threads = StoredThreads()
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
         return (
-            Route("POST", "/v1/messages", self.create),
-            Route("POST", "/v1/messages/count_tokens", self.count_tokens),
+            ServedRoute("POST", "/v1/messages", self.create),
+            ServedRoute("POST", "/v1/messages/count_tokens", self.count_tokens),
         )
 
     def create(self, call: Call) -> Answer:
@@ -56,7 +56,7 @@ class Messages:
 
     def answer(
         self, body: Mapping[str, Any], call: Call
-    ) -> tuple[dict[str, Any], Draft, dict[str, str]]:
+    ) -> tuple[dict[str, Any], AnswerDraft, dict[str, str]]:
         """Answer a body that has been checked, and charge for it.
 
         Returns the message, what it was made from, and the headers of the rate limits.
@@ -101,7 +101,9 @@ class Messages:
         headers = world.limits.take_count(body["model"], world.clock(), world.now())
         return Answer.json({"input_tokens": tokens.count(body)}, headers)
 
-    def _work(self, body: Mapping[str, Any], call: Call) -> tuple[Draft, Split, dict[str, str]]:
+    def _work(
+        self, body: Mapping[str, Any], call: Call
+    ) -> tuple[AnswerDraft, Split, dict[str, str]]:
         """Compose the answer and charge for it."""
         world, model = self._world, body["model"]
         draft = self._draft(body, call)
@@ -117,7 +119,7 @@ class Messages:
         world.cache.learn(split, now)
         return draft, split, headers
 
-    def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> Draft:
+    def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> AnswerDraft:
         world = self._world
         parts = count(item * IDS)
 
@@ -133,7 +135,7 @@ class Messages:
         return compose(body, read_prompt(body["messages"]), world.filler, new_id, save)
 
     def _message(
-        self, body: Mapping[str, Any], draft: Draft, split: Split, call: Call, item: int = 0
+        self, body: Mapping[str, Any], draft: AnswerDraft, split: Split, call: Call, item: int = 0
     ) -> dict[str, Any]:
         message = {
             "id": self._world.new_id("msg_01", call.number, item),
@@ -157,7 +159,7 @@ class Messages:
         return message
 
     def _container(
-        self, body: Mapping[str, Any], draft: Draft, call: Call, item: int
+        self, body: Mapping[str, Any], draft: AnswerDraft, call: Call, item: int
     ) -> dict[str, Any] | None:
         """Describe the container that was asked for, or that code was run in."""
         wanted = body.get("container")
@@ -184,7 +186,7 @@ def _diagnostics(wanted: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"cache_miss_reason": {"type": "unavailable"}} if wanted else None
 
 
-def _usage(body: Mapping[str, Any], draft: Draft, split: Split) -> dict[str, Any]:
+def _usage(body: Mapping[str, Any], draft: AnswerDraft, split: Split) -> dict[str, Any]:
     searches = {"web_search_requests": draft.searches, "web_fetch_requests": 0}
     return {
         "cache_creation": {

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.emulator.reading.catalogue import ALIASES, DEPRECATED, MODELS, RETIRED
 from claude_lite.emulator.reading.checks import literal
+from claude_lite.emulator.reading.known_models import ALIASES, DEPRECATED, MODELS, RETIRED
 from claude_lite.emulator.reading.paging import id_page, read_query
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.world import World
 
@@ -29,7 +29,7 @@ _LIFECYCLE: Final = literal("active", "deprecated", "retired")
 
 
 @frozen
-class Model:
+class ListedModel:
     """A model, as it is described."""
 
     id: str
@@ -57,7 +57,7 @@ class Model:
         return f"{name} {number}".strip()
 
 
-class Models:
+class ModelRoutes:
     """Answers `/v1/models` and what is below."""
 
     def __init__(self, world: World) -> None:
@@ -67,11 +67,11 @@ class Models:
         models.sort(key=lambda model: -model.created_at)
         self._models = {model.id: model for model in models}
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
         return (
-            Route("GET", "/v1/models", self.list),
-            Route("GET", "/v1/models/{model_id}", self.retrieve),
+            ServedRoute("GET", "/v1/models", self.list),
+            ServedRoute("GET", "/v1/models/{model_id}", self.retrieve),
         )
 
     def list(self, call: Call) -> Answer:
@@ -92,7 +92,7 @@ class Models:
         return Answer.json(_shown(model, call))
 
 
-def _model(id_: str, number: int) -> Model:
+def _model(id_: str, number: int) -> ListedModel:
     dated = _DATE.search(id_)
     place = MODELS.index(id_) if id_ in MODELS else number
     created = NEWEST - APART * place
@@ -101,10 +101,10 @@ def _model(id_: str, number: int) -> Model:
     retires = DEPRECATED.get(id_)
     retires_at = None if retires is None else int(datetime.fromisoformat(retires).timestamp())
     lifecycle = "retired" if id_ in RETIRED else "deprecated" if retires else "active"
-    return Model(id_, int(created.timestamp()), lifecycle, retires_at)
+    return ListedModel(id_, int(created.timestamp()), lifecycle, retires_at)
 
 
-def _shown(model: Model, call: Call) -> dict[str, Any]:
+def _shown(model: ListedModel, call: Call) -> dict[str, Any]:
     known = model.line is not None
     retires = model.retires_at
     shown = {
@@ -123,7 +123,7 @@ def _shown(model: Model, call: Call) -> dict[str, Any]:
     return {**shown, "allowed_fallback_models": None} if call.is_beta else shown
 
 
-def _capabilities(model: Model, call: Call) -> dict[str, Any]:
+def _capabilities(model: ListedModel, call: Call) -> dict[str, Any]:
     adaptive = model.version >= SINCE_ADAPTIVE
     yes, no = {"supported": True}, {"supported": False}
     efforts = ("low", "medium", "high", "xhigh", "max")

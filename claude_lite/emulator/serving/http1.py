@@ -15,11 +15,11 @@ from claude_lite.emulator.reading.blobs import Spool
 from claude_lite.wire import BodySource
 
 HELD: Final = 4 * 1024 * 1024  # bytes of a body in memory
-PIECE: Final = 256 * 1024
+TAKEN_AT_ONCE: Final = 256 * 1024
 LONGEST_HEAD: Final = 64 * 1024
 LONGEST_LINE: Final = 4096  # of a chunk's size, or a trailer
-BLANK: Final = b"\r\n\r\n"
-LINE: Final = b"\r\n"
+HEAD_END: Final = b"\r\n\r\n"
+LINE_END: Final = b"\r\n"
 REASONS: Final[Mapping[int, str]] = {
     200: "OK",
     400: "Bad Request",
@@ -43,7 +43,7 @@ class BadRequest(Exception):
 
 
 @frozen
-class Received:
+class ParsedRequest:
     """A whole request; `keep_alive`: another may follow, `chunkable`: it knows chunked bodies."""
 
     method: str
@@ -71,13 +71,13 @@ class RequestReader:
         """Take what arrived."""
         self._buffer += data
 
-    def next(self) -> Received | None:
+    def next(self) -> ParsedRequest | None:
         """Return the next request, None if it is not complete; raises `BadRequest`."""
         return next(self._requests)
 
-    def _read(self) -> Generator[Received | None, None, None]:
+    def _read(self) -> Generator[ParsedRequest | None, None, None]:
         while True:
-            head = yield from self._until(BLANK, LONGEST_HEAD)
+            head = yield from self._until(HEAD_END, LONGEST_HEAD)
             first, *lines = head.decode("latin-1").split("\r\n")
             method, target, version = _start(first)
             headers = _headers(lines)
@@ -93,7 +93,7 @@ class RequestReader:
             self.wants_continue = False
             keep = "close" not in tokens if chunkable else "keep-alive" in tokens
             whole = body if body.size > HELD else body.read()
-            yield Received(method, target, headers, whole, keep, chunkable)
+            yield ParsedRequest(method, target, headers, whole, keep, chunkable)
 
     def _until(self, mark: bytes, most: int) -> Generator[None, None, bytes]:
         """Take what comes before *mark*, and the mark."""
@@ -112,7 +112,7 @@ class RequestReader:
         while size:
             if not self._buffer:
                 yield
-            taken = min(size, len(self._buffer), PIECE)
+            taken = min(size, len(self._buffer), TAKEN_AT_ONCE)
             kept = min(taken, self._most + 1 - spool.size)
             if kept:
                 spool.write(bytes(self._buffer[:kept]))
@@ -121,14 +121,14 @@ class RequestReader:
 
     def _chunks(self, spool: Spool) -> Generator[None, None, None]:
         while True:
-            line = yield from self._until(LINE, LONGEST_LINE)
+            line = yield from self._until(LINE_END, LONGEST_LINE)
             size = _hexadecimal(line)
             if not size:
                 break
             yield from self._exactly(size, spool)
-            if (yield from self._until(LINE, LONGEST_LINE)):
+            if (yield from self._until(LINE_END, LONGEST_LINE)):
                 raise BadRequest("a chunk is longer than its size")
-        while (yield from self._until(LINE, LONGEST_LINE)):  # trailers
+        while (yield from self._until(LINE_END, LONGEST_LINE)):  # trailers
             pass
 
 

@@ -20,11 +20,11 @@ from typing import Any, Final, cast
 
 from claude_lite.emulator.reply import Reply
 from claude_lite.emulator.service import Emulator
-from claude_lite.emulator.serving.http1 import BadRequest, Received, RequestReader, head
+from claude_lite.emulator.serving.http1 import BadRequest, ParsedRequest, RequestReader, head
 from claude_lite.faults.tampering import End
 from claude_lite.wire import Request, Sleep
 
-__all__ = ["emulator_server", "run", "serve"]
+__all__ = ["emulator_server", "run_server", "serve"]
 
 TURN: Final = 32  # chunks that a stream may write before others get their turn
 LARGE: Final = 8 * 1024  # bytes of a chunk after which they get it at once
@@ -87,7 +87,7 @@ def emulator_server(
         thread.join()
 
 
-def run(
+def run_server(
     emulator: Emulator | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -174,7 +174,7 @@ class _Connection(asyncio.Protocol):
         self._transport.write(head(400, headers, size=len(body), connection="close") + body)
         self._transport.close()
 
-    def _answer(self, received: Received) -> None:
+    def _answer(self, received: ParsedRequest) -> None:
         host = received.headers.get("host", "localhost")
         url = f"http://{host}{received.target}"
         request = Request(received.method, url, received.headers, received.body)
@@ -199,7 +199,7 @@ class _Connection(asyncio.Protocol):
         self._acting = asyncio.get_running_loop().create_task(acting)
         self._acting.add_done_callback(self._acted)
 
-    async def _work(self, received: Received, request: Request) -> None:
+    async def _work(self, received: ParsedRequest, request: Request) -> None:
         """Find a reply on a thread, for a large body takes a while to read, and act it out."""
         loop = asyncio.get_running_loop()
         found = loop.run_in_executor(None, self._emulator.reply, request)
@@ -217,7 +217,7 @@ class _Connection(asyncio.Protocol):
             raise error
         self._advance()
 
-    async def _act(self, received: Received, reply: Reply) -> None:
+    async def _act(self, received: ParsedRequest, reply: Reply) -> None:
         """Act out a reply step by step."""
         try:
             for step in reply.before:
@@ -230,7 +230,7 @@ class _Connection(asyncio.Protocol):
         finally:
             reply.close()
 
-    async def _send(self, received: Received, reply: Reply) -> None:
+    async def _send(self, received: ParsedRequest, reply: Reply) -> None:
         chunked = reply.size is None and received.chunkable
         keep = received.keep_alive and (chunked or reply.size is not None)
         headers = dict(reply.head.headers)

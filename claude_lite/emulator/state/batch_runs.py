@@ -13,14 +13,14 @@ from attrs import define, frozen
 
 from claude_lite.emulator.reading.blobs import Blob
 from claude_lite.emulator.reading.routing import Call
-from claude_lite.faults.reading import RATE, SECONDS, checked
+from claude_lite.faults.reading import IS_RATE, IS_SECONDS, checked
 
 if TYPE_CHECKING:
     from array import array
 
 DAY: Final = 86400.0
-KEPT: Final = 29 * DAY  # seconds that results can be had
-STRIDE: Final = 7919  # a prime: results come in an order of their own
+RESULTS_KEPT: Final = 29 * DAY  # seconds that results can be had
+RESULTS_STRIDE: Final = 7919  # a prime: results come in an order of their own
 
 SUCCEEDED, ERRORED, EXPIRED, CANCELED = range(4)
 OUTCOMES: Final = ("succeeded", "errored", "expired", "canceled")
@@ -34,14 +34,14 @@ class BatchPace:
     a cancellation to the end. `appears_after`: until it is found (the API's own are late, too).
     """
 
-    seconds: float = checked(SECONDS, 2.0)
-    lifetime: float = checked(RATE, DAY)
-    canceling: float = checked(SECONDS, 0.5)
-    appears_after: float = checked(SECONDS, 0.0)
+    seconds: float = checked(IS_SECONDS, 2.0)
+    lifetime: float = checked(IS_RATE, DAY)
+    canceling: float = checked(IS_SECONDS, 0.5)
+    appears_after: float = checked(IS_SECONDS, 0.0)
 
 
 @define
-class Batch:
+class StoredBatch:
     """A batch: where its requests are, and what becomes of each that is worked on.
 
     `call` is the one that created it; times in seconds since 1970.
@@ -72,7 +72,7 @@ class Batch:
     @property
     def archived_at(self) -> float:
         """When its results are gone."""
-        return self.created_at + KEPT
+        return self.created_at + RESULTS_KEPT
 
     @property
     def ends_at(self) -> float:
@@ -105,7 +105,7 @@ class Batch:
     def results(self) -> Iterator[tuple[int, int]]:
         """Yield each request's number and outcome, in the order of the results."""
         done, rest = self._done()
-        stride = STRIDE if self.size % STRIDE else 1
+        stride = RESULTS_STRIDE if self.size % RESULTS_STRIDE else 1
         for step in range(self.size):
             item = step * stride % self.size
             yield item, self.outcomes[item] if item < done else rest

@@ -14,7 +14,7 @@ from attrs import frozen
 from claude_lite.emulator.state.seeded import FOUNDED, PEOPLE, email_of
 
 TERMINALS: Final = ("vscode", "iTerm.app", "tmux", "pycharm")
-MODELS: Final = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
+CODING_MODELS: Final = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
 CODERS: Final = ("admin", "developer", "claude_code_user")  # roles that use it
 KEY_NAME: Final = "ci"
@@ -66,7 +66,7 @@ def _records(day: date, dice: random.Random, organization_id: str) -> Iterator[d
             "date": f"{day}T00:00:00Z",
             "is_remote": by_key,
             "model_breakdown": [
-                _model(model, dice) for model in dice.sample(MODELS, dice.randint(1, 2))
+                _model(model, dice) for model in dice.sample(CODING_MODELS, dice.randint(1, 2))
             ],
             "organization_id": organization_id,
             "terminal_type": "unknown" if by_key else dice.choice(TERMINALS),

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.state.stored_organization import APIKey
+from claude_lite.emulator.state.stored_organization import StoredAPIKey
 from claude_lite.emulator.state.world import World
 
-ADMIN: Final = "sk-ant-admin"
-LONG: Final = 32  # characters of a key, of which a few may be shown
+ADMIN_KEY_PREFIX: Final = "sk-ant-admin"
+LONG_KEY: Final = 32  # characters of a key, of which a few may be shown
 
 
 class Credentials:
@@ -27,7 +27,9 @@ class Credentials:
         self._any = api_keys is None
         self._ids: dict[str, str | None] = {}  # None: an admin key
         for number, key in enumerate(dict.fromkeys(api_keys or ())):
-            self._ids[key] = None if key.startswith(ADMIN) else _register(world, key, number)
+            self._ids[key] = (
+                None if key.startswith(ADMIN_KEY_PREFIX) else _register(world, key, number)
+            )
         self._default = world.organization.oldest_key_id()
 
     def check(self, headers: Mapping[str, str], *, admin: bool) -> str | None:
@@ -63,11 +65,11 @@ def _register(world: World, key: str, number: int) -> str:
     """Make a key one of the organization's; return its id."""
     organization = world.organization
     id_ = world.new_id("apikey_01", 0, 1000 + number)
-    registered = APIKey(
+    registered = StoredAPIKey(
         id=id_,
         name=f"key {number + 1}",
         created_at=int(world.now()),
         workspace_id=world.workspace_id,
-        hint=f"{key[:14]}...{key[-4:]}" if len(key) >= LONG else None,
+        hint=f"{key[:14]}...{key[-4:]}" if len(key) >= LONG_KEY else None,
     )
     return organization.api_keys.put(organization.id, registered).id

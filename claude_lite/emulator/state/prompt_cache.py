@@ -15,8 +15,10 @@ from attrs import frozen
 
 from claude_lite.emulator.answers.tokens import Segment
 
-SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
-REMEMBERED: Final = 10_000  # prefixes; the one that was unused for longest is forgotten first
+TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
+REMEMBERED_PREFIXES: Final = (
+    10_000  # prefixes; the one that was unused for longest is forgotten first
+)
 
 
 @frozen
@@ -43,7 +45,7 @@ class PromptCache:
             return Split(sum(piece.tokens for piece in pieces))
         digest = blake2b(model.encode(), digest_size=16)
         total = read = marked = 0
-        created = dict.fromkeys(SECONDS, 0)
+        created = dict.fromkeys(TTL_SECONDS, 0)
         written: list[tuple[bytes, str]] = []
         for piece in pieces:
             digest.update(orjson.dumps(piece.value))
@@ -53,7 +55,7 @@ class PromptCache:
             key = digest.digest()
             written.append((key, piece.ttl))
             if self._until.get(key, -1.0) > now:
-                read, created = total, dict.fromkeys(SECONDS, 0)
+                read, created = total, dict.fromkeys(TTL_SECONDS, 0)
             else:
                 created[piece.ttl] += total - marked
             marked = total
@@ -64,6 +66,6 @@ class PromptCache:
         with self._lock:
             for key, ttl in split.written:
                 self._until.pop(key, None)  # to the end of the order
-                self._until[key] = now + SECONDS[ttl]
-            while len(self._until) > REMEMBERED:
+                self._until[key] = now + TTL_SECONDS[ttl]
+            while len(self._until) > REMEMBERED_PREFIXES:
                 del self._until[next(iter(self._until))]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define, frozen
 
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.faults.reading import POSITIVE, checked, read
+from claude_lite.faults.reading import IS_POSITIVE, checked, read_fields
 
 MINUTE: Final = 60.0
 
@@ -25,9 +25,9 @@ MINUTE: Final = 60.0
 class PerMinute:
     """How much a minute of one model may hold."""
 
-    requests: int = checked(POSITIVE, 1_000_000)
-    input_tokens: int = checked(POSITIVE, 10_000_000_000)
-    output_tokens: int = checked(POSITIVE, 2_000_000_000)
+    requests: int = checked(IS_POSITIVE, 1_000_000)
+    input_tokens: int = checked(IS_POSITIVE, 10_000_000_000)
+    output_tokens: int = checked(IS_POSITIVE, 2_000_000_000)
 
 
 @define
@@ -45,16 +45,16 @@ class _Bucket:
         return (min(amount, self.capacity) - self.level) * MINUTE / self.capacity
 
 
-class RateLimits:
+class RateLimiter:
     """The buckets of all models. Safe to share between threads."""
 
     def __init__(self, limits: Mapping[str, Any] | None = None) -> None:
         """Read *limits*; raises `UsageError` naming the field that is wrong."""
         plain = dict(limits or {})
         models = plain.pop("models", {})
-        self._default = read(PerMinute, plain, "limits")
+        self._default = read_fields(PerMinute, plain, "limits")
         self._models = {
-            name: read(PerMinute, {**plain, **own}, f"limits.models.{name}")
+            name: read_fields(PerMinute, {**plain, **own}, f"limits.models.{name}")
             for name, own in models.items()
         }
         self._buckets: dict[tuple[str, str], _Bucket] = {}

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from claude_lite.emulator.reading.checks import fail
+from claude_lite.emulator.reading.problems import fail
 from claude_lite.emulator.state.world import World
 
 MOST_SKILLS: Final = 20
-TYPES: Final[Mapping[str, tuple[str, ...]]] = {
+SOURCE_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "image": ("image/",),
     "document": ("application/pdf", "text/plain"),
 }
@@ -46,7 +46,7 @@ def _check_file(
     if not isinstance(file_id, str):
         fail(f"{path}.file_id", "Field required")
     file = world.files.usable(workspace_id, file_id)
-    if kind in TYPES and not file.mime_type.startswith(TYPES[kind]):
+    if kind in SOURCE_TYPES and not file.mime_type.startswith(SOURCE_TYPES[kind]):
         fail(f"{path}.file_id", f"a file of type {file.mime_type} cannot be the source of a {kind}")
 
 

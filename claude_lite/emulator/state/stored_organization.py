@@ -21,11 +21,11 @@ RESIDENCY: Final[Mapping[str, Any]] = {
     "default_inference_geo": "global",
     "allowed_inference_geos": "unrestricted",
 }
-ADMIN: Final = "admin"  # a role that the API neither gives nor takes away
+ADMIN_ROLE: Final = "admin"  # a role that the API neither gives nor takes away
 
 
 @frozen
-class User:
+class StoredUser:
     """Someone who is in the organization."""
 
     id: str
@@ -36,7 +36,7 @@ class User:
 
 
 @frozen
-class Invite:
+class StoredInvite:
     """An invitation to someone who is not."""
 
     id: str
@@ -62,7 +62,7 @@ class Invite:
 
 
 @frozen
-class Workspace:
+class StoredWorkspace:
     """A part of the organization."""
 
     id: str
@@ -78,7 +78,7 @@ class Workspace:
 
 
 @frozen
-class Member:
+class StoredMember:
     """A user in a workspace; `id` is the user's."""
 
     id: str
@@ -87,7 +87,7 @@ class Member:
 
 
 @frozen
-class APIKey:
+class StoredAPIKey:
     """A key, without the key. One without a workspace is the organization's own."""
 
     id: str
@@ -109,15 +109,15 @@ class StoredOrganization:
         self.id = id_
         self.default_workspace_id = default_workspace_id
         self.name = name
-        self.users: Shelf[User] = Shelf("User")
-        self.invites: Shelf[Invite] = Shelf("Invite")
-        self.workspaces: Shelf[Workspace] = Shelf("Workspace")
-        self.members: Shelf[Member] = Shelf("Workspace member")
-        self.api_keys: Shelf[APIKey] = Shelf("API key")
+        self.users: Shelf[StoredUser] = Shelf("User")
+        self.invites: Shelf[StoredInvite] = Shelf("Invite")
+        self.workspaces: Shelf[StoredWorkspace] = Shelf("Workspace")
+        self.members: Shelf[StoredMember] = Shelf("Workspace member")
+        self.api_keys: Shelf[StoredAPIKey] = Shelf("API key")
         self._now = now
         self._lock = threading.Lock()
 
-    def invite(self, invite: Invite) -> Invite:
+    def invite(self, invite: StoredInvite) -> StoredInvite:
         """Keep an invitation; a `Problem` if the address belongs to a user or is invited."""
         with self._lock:
             for user in self.users.newest_first(self.id):
@@ -145,14 +145,14 @@ class StoredOrganization:
             user = self.users.get(self.id, id_)
             if len(self.users.newest_first(self.id)) == 1:
                 raise _refused("cannot_remove_last_member", f"{id_} is the only member.")
-            if user.role == ADMIN:
+            if user.role == ADMIN_ROLE:
                 raise Problem(400, "Users with the role admin cannot be removed through the API.")
             self.users.remove(self.id, id_)
             for workspace in self.workspaces.newest_first(self.id):
                 with suppress(Problem):
                     self.members.remove(workspace.id, id_)
 
-    def add_member(self, member: Member) -> Member:
+    def add_member(self, member: StoredMember) -> StoredMember:
         """Add a user to a workspace; a `Problem` if there is no such user, or it is in there."""
         with self._lock:
             self.open_workspace(member.workspace_id)
@@ -161,7 +161,7 @@ class StoredOrganization:
                 raise Problem(400, f"User {member.id} is already a member of this workspace.")
             return self.members.put(member.workspace_id, member)
 
-    def archive(self, id_: str) -> Workspace:
+    def archive(self, id_: str) -> StoredWorkspace:
         """Archive a workspace and its keys for good; the default one cannot be."""
         with self._lock:
             if id_ == self.default_workspace_id:
@@ -173,7 +173,7 @@ class StoredOrganization:
             at = int(self._now())
             return self.workspaces.change(self.id, id_, lambda it: evolve(it, archived_at=at))
 
-    def open_workspace(self, id_: str) -> Workspace:
+    def open_workspace(self, id_: str) -> StoredWorkspace:
         """Look a workspace up that is to be changed; a `Problem` if it is archived."""
         workspace = self.workspaces.get(self.id, id_)
         if workspace.archived_at is not None:
@@ -184,7 +184,7 @@ class StoredOrganization:
         """Name the key that has been there for longest."""
         return self.api_keys.newest_first(self.id)[-1].id
 
-    def _is_pending(self, invite: Invite) -> bool:
+    def _is_pending(self, invite: StoredInvite) -> bool:
         return invite.status(self._now()) == "pending"
 
 

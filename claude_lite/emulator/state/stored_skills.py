@@ -23,7 +23,7 @@ MICROSECONDS: Final = 1_000_000
 
 
 @frozen
-class Version:
+class StoredSkillVersion:
     """One version of a skill; `stamp` is its name in the older shape."""
 
     id: str
@@ -35,7 +35,7 @@ class Version:
 
 
 @frozen
-class Skill:
+class StoredSkill:
     """A skill; its versions, the newest first; times in seconds since 1970."""
 
     id: str
@@ -44,10 +44,10 @@ class Skill:
     display_name: str
     created_at: int
     updated_at: int
-    versions: tuple[Version, ...]
+    versions: tuple[StoredSkillVersion, ...]
     titled: bool = True  # whether it was given a display name
 
-    def version(self, name: str) -> Version:
+    def version(self, name: str) -> StoredSkillVersion:
         """Return the version of this name, of either kind; a `Problem` (404) if there is none."""
         for version in self.versions:
             if name in (version.id, version.stamp):
@@ -60,7 +60,7 @@ class StoredSkills:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._shelf: Shelf[Skill] = Shelf("Skill")
+        self._shelf: Shelf[StoredSkill] = Shelf("Skill")
         self._provided = {
             skill_id: _provided(skill_id, -number)
             for number, skill_id in enumerate(sorted(PROVIDED), start=1)
@@ -68,12 +68,12 @@ class StoredSkills:
 
     def create(
         self, workspace_id: str, ids: tuple[str, str], folder: Folder, display_name: str | None
-    ) -> Skill:
+    ) -> StoredSkill:
         """Keep a new skill; *ids*: its own, and its first version's."""
         now = self._now()
         return self._shelf.put(
             workspace_id,
-            Skill(
+            StoredSkill(
                 id=ids[0],
                 serial=self._shelf.serial(),
                 source="custom",
@@ -85,7 +85,9 @@ class StoredSkills:
             ),
         )
 
-    def add_version(self, workspace_id: str, skill_id: str, id_: str, folder: Folder) -> Version:
+    def add_version(
+        self, workspace_id: str, skill_id: str, id_: str, folder: Folder
+    ) -> StoredSkillVersion:
         """Keep another version; a `Problem` (404) if there is no such skill."""
         now = self._now()
         version = self._version(id_, skill_id, folder, now)
@@ -96,11 +98,11 @@ class StoredSkills:
         )
         return version
 
-    def get(self, workspace_id: str, skill_id: str) -> Skill:
+    def get(self, workspace_id: str, skill_id: str) -> StoredSkill:
         """Look a skill up; a `Problem` (404) if there is none."""
         return self._provided.get(skill_id) or self._shelf.get(workspace_id, skill_id)
 
-    def own(self, workspace_id: str, skill_id: str) -> Skill:
+    def own(self, workspace_id: str, skill_id: str) -> StoredSkill:
         """Look up a skill that is to be changed; a `Problem` (403) if it is Anthropic's."""
         if skill_id in self._provided:
             raise Problem(403, f"Skill {skill_id} is provided by Anthropic and cannot be changed.")
@@ -110,7 +112,7 @@ class StoredSkills:
         """Delete a skill with its versions."""
         self._shelf.remove(workspace_id, self.own(workspace_id, skill_id).id)
 
-    def remove_version(self, workspace_id: str, skill_id: str, version: Version) -> None:
+    def remove_version(self, workspace_id: str, skill_id: str, version: StoredSkillVersion) -> None:
         """Delete one version of a skill."""
         self._shelf.change(
             workspace_id,
@@ -120,11 +122,11 @@ class StoredSkills:
             ),
         )
 
-    def newest_first(self, workspace_id: str) -> list[Skill]:
+    def newest_first(self, workspace_id: str) -> list[StoredSkill]:
         """List the workspace's skills, then Anthropic's."""
         return [*self._shelf.newest_first(workspace_id), *self._provided.values()]
 
-    def resolve(self, workspace_id: str, wanted: Mapping[str, Any]) -> Version:
+    def resolve(self, workspace_id: str, wanted: Mapping[str, Any]) -> StoredSkillVersion:
         """Find the version that a message's container asks for; a `Problem` if there is none."""
         skill_id, name = wanted["skill_id"], wanted.get("version") or LATEST
         if (wanted["type"] == "anthropic") is not (skill_id in self._provided):
@@ -134,10 +136,10 @@ class StoredSkills:
             return skill.versions[0]
         return skill.version(name)
 
-    def _version(self, id_: str, skill_id: str, folder: Folder, now: float) -> Version:
+    def _version(self, id_: str, skill_id: str, folder: Folder, now: float) -> StoredSkillVersion:
         serial = self._shelf.serial()
         # The serial keeps apart what came in the same instant of a clock that stands still.
-        return Version(
+        return StoredSkillVersion(
             id=id_,
             serial=serial,
             skill_id=skill_id,
@@ -147,11 +149,13 @@ class StoredSkills:
         )
 
 
-def _provided(skill_id: str, serial: int) -> Skill:
+def _provided(skill_id: str, serial: int) -> StoredSkill:
     display_name, description = PROVIDED[skill_id]
     folder = make_folder(skill_id, description)
-    version = Version(PROVIDED_VERSION, 1, skill_id, PROVIDED_VERSION, PROVIDED_AT, folder)
-    return Skill(
+    version = StoredSkillVersion(
+        PROVIDED_VERSION, 1, skill_id, PROVIDED_VERSION, PROVIDED_AT, folder
+    )
+    return StoredSkill(
         id=skill_id,
         serial=serial,
         source="anthropic",

@@ -8,12 +8,12 @@ from typing import Any
 
 from claude_lite.emulator.answers.answers import Filler
 from claude_lite.emulator.state.prompt_cache import PromptCache
-from claude_lite.emulator.state.rate_limits import RateLimits
-from claude_lite.emulator.state.seeded import NAME, settle
+from claude_lite.emulator.state.rate_limits import RateLimiter
+from claude_lite.emulator.state.seeded import ORGANIZATION_NAME, settle
 from claude_lite.emulator.state.stored_files import StoredFiles
 from claude_lite.emulator.state.stored_organization import StoredOrganization
 from claude_lite.emulator.state.stored_skills import StoredSkills
-from claude_lite.emulator.state.usage import Usage
+from claude_lite.emulator.state.usage import UsageRecords
 
 
 class World:
@@ -31,7 +31,7 @@ class World:
         """Take the emulator's options; raises `UsageError` if *limits* are wrong."""
         self.seed = seed
         self.models = models
-        self.limits = RateLimits(limits)
+        self.limits = RateLimiter(limits)
         self.clock = clock
         self.seconds_per_token = 1 / tokens_per_second if tokens_per_second else 0.0
         self.filler = Filler(seed)
@@ -40,10 +40,10 @@ class World:
         self.skills = StoredSkills(self.now)
         self.organization_id = self._uuid("organization")
         self.workspace_id = self.new_id("wrkspc_01", 0)
-        self.usage = Usage()
+        self.usage = UsageRecords()
         self._epoch = time.time() - clock()
         self.organization = StoredOrganization(
-            self.organization_id, self.workspace_id, NAME, self.now
+            self.organization_id, self.workspace_id, ORGANIZATION_NAME, self.now
         )
         settle(self.organization, self.new_id, self.now())
 

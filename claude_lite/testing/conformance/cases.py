@@ -14,7 +14,7 @@ from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite.wire import AsyncTransport, BodySource, Limits, Request, Response
 
 E = TypeVar("E", bound=Exception)
-Check = Callable[[AsyncTransport], Awaitable[None]]
+CaseFunction = Callable[[AsyncTransport], Awaitable[None]]
 
 GRACE: Final = 0.5
 LIMITS: Final = Limits(connect=2.0, read=2.0, total=4.0)
@@ -26,16 +26,16 @@ class Case:
 
     name: str
     fact: str
-    check: Check
+    check: CaseFunction
 
     def __str__(self) -> str:
         return self.name
 
 
-def case(register: list[Case]) -> Callable[[Check], Check]:
+def case(register: list[Case]) -> Callable[[CaseFunction], CaseFunction]:
     """Make a function a case: its name is the function's, its fact the docstring."""
 
-    def add(check: Check) -> Check:
+    def add(check: CaseFunction) -> CaseFunction:
         register.append(Case(check.__name__, check.__doc__ or "", check))
         return check
 
@@ -58,7 +58,7 @@ def post(
     return Request("POST", server.url(), fields, body, limits)
 
 
-async def read(transport: AsyncTransport, request: Request) -> Response:
+async def read_whole(transport: AsyncTransport, request: Request) -> Response:
     """Stream the reply to a request to its end, and return it whole."""
     async with transport.stream(request) as (head, chunks):
         body = b"".join([chunk async for chunk in chunks])
@@ -69,7 +69,7 @@ def both_ways(
     transport: AsyncTransport,
 ) -> tuple[Callable[[Request], Awaitable[Response]], ...]:
     """Return the two ways to the whole reply to a request: sent, and streamed."""
-    return transport.send, lambda request: read(transport, request)
+    return transport.send, lambda request: read_whole(transport, request)
 
 
 def same(actual: object, expected: object, what: str) -> None:

@@ -23,7 +23,7 @@ from claude_lite.testing.conformance.cases import (
     fails,
     holds,
     post,
-    read,
+    read_whole,
     same,
 )
 from claude_lite.testing.conformance.loopback import (
@@ -40,7 +40,7 @@ CASES: Final[list[Case]] = []
 
 BRIEF: Final = 0.1
 
-SHORT: Final = (
+CUT_SHORT: Final = (
     reply(b"half", length=8),
     reply(b"", length=8),
     chunked(b"one", end=b""),
@@ -160,7 +160,7 @@ async def a_cut_head_is_no_reply(transport: AsyncTransport) -> None:
 @case(CASES)
 async def a_short_body_is_interrupted(transport: AsyncTransport) -> None:
     """Fewer bytes than announced, or no last chunk: an error, sent or streamed, FIN or RST."""
-    for data in SHORT:
+    for data in CUT_SHORT:
         for end in ("close", "reset"):
             with LoopbackServer(saying(data, end)) as server:
                 for call in both_ways(transport):
@@ -249,7 +249,7 @@ async def too_large_is_too_large(transport: AsyncTransport) -> None:
 async def streams_may_be_large(transport: AsyncTransport) -> None:
     """`max_response` is for bodies that are held whole; a stream is not bound by it."""
     with LoopbackServer(replying(chunked(bytes(600), bytes(600)))) as server:
-        response = await read(transport, post(server, limits=Limits(max_response=1000)))
+        response = await read_whole(transport, post(server, limits=Limits(max_response=1000)))
         same(len(response.body), 1200, "size")
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from attrs import frozen
 
-PATIENCE: Final = 3.0
+SOCKET_TIMEOUT: Final = 3.0
 
 Script = Callable[["Peer"], None]
 
@@ -43,7 +43,7 @@ class Peer:
         self._sock = sock
         self._received = received
         self._buffer = bytearray()
-        sock.settimeout(PATIENCE)
+        sock.settimeout(SOCKET_TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def secure(self, context: ssl.SSLContext) -> None:
@@ -158,7 +158,7 @@ class LoopbackServer:
     ) -> None:
         self._closing = True
         with suppress(OSError):  # wakes the thread that accepts
-            socket.create_connection(self._listener.getsockname(), PATIENCE).close()
+            socket.create_connection(self._listener.getsockname(), SOCKET_TIMEOUT).close()
         self._threads[0].join()
         self._listener.close()
         for peer in self._peers:

@@ -35,9 +35,6 @@ MODELS: Final = (
 )
 """Newest first, as `GET /v1/models` lists them; the last three are retired aliases."""
 
-VERSIONS: Final = ("2023-01-01", "2023-06-01", "2026-10-21")
-"""Values of the `anthropic-version` header, oldest first."""
-
 ALIASES: Final[Mapping[str, str]] = {
     "claude-haiku-4-5": "claude-haiku-4-5-20251001",
     "claude-opus-4-5": "claude-opus-4-5-20251101",

@@ -12,23 +12,23 @@ from attrs import frozen
 
 from claude_lite.emulator.reading.problems import Problem
 
-REMEMBERED: Final = 1000  # threads; the one that was unused for longest is forgotten first
-FIXED: Final = ("system", "tools")
+REMEMBERED_THREADS: Final = 1000  # threads; the one that was unused for longest is forgotten first
+FIXED_FIELDS: Final = ("system", "tools")
 
 
 @frozen
-class Thread:
+class StoredThread:
     """A conversation up to an answer; without messages it has gone on already."""
 
     messages: tuple[Any, ...]
     fixed: Mapping[str, Any]  # as it was created with
 
 
-class Threads:
+class StoredThreads:
     """The threads of all workspaces. Safe to share between threads of the other kind."""
 
     def __init__(self) -> None:
-        self._threads: dict[tuple[str, str], Thread] = {}
+        self._threads: dict[tuple[str, str], StoredThread] = {}
         self._lock = threading.Lock()
 
     def resume(self, body: dict[str, Any], workspace_id: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Threads:
             raise _problem(404, "thread_not_found", f"No thread was found for {previous}.")
         if not kept.messages:
             raise _problem(400, "thread_already_continued", f"{previous} has been continued.")
-        for name in FIXED:
+        for name in FIXED_FIELDS:
             if name in body and body[name] != kept.fixed.get(name):
                 message = f"{name} differs from what the thread was created with."
                 raise _problem(400, "thread_fingerprint_mismatch", message)
@@ -53,13 +53,15 @@ class Threads:
         if not body.get("thread") or message["stop_reason"] == "refusal":
             return
         said = {"role": "assistant", "content": message["content"]}
-        fixed = {name: body[name] for name in FIXED if name in body}
+        fixed = {name: body[name] for name in FIXED_FIELDS if name in body}
         previous = _previous(body)
         with self._lock:
             if previous is not None:
-                self._threads[workspace_id, previous] = Thread((), {})
-            self._threads[workspace_id, message["id"]] = Thread((*body["messages"], said), fixed)
-            while len(self._threads) > REMEMBERED:
+                self._threads[workspace_id, previous] = StoredThread((), {})
+            self._threads[workspace_id, message["id"]] = StoredThread(
+                (*body["messages"], said), fixed
+            )
+            while len(self._threads) > REMEMBERED_THREADS:
                 del self._threads[next(iter(self._threads))]
 
 
