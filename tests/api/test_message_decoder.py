@@ -914,7 +914,7 @@ def test_text_for_a_block_that_has_none():
     """An unknown block whose `text` is no text cannot grow: there is no partial, but the usage."""
     events = started(block_start({"type": "new", "text": 5}), delta("text_delta", text="x"))
     decoder, _ = fed([sse(events)], close=False)
-    with pytest.raises(UnexpectedResponse, match="a message out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the message has an unexpected shape"):
         decoder.result()
     decoder.receive(sse([block_stop()]))
     assert type(decoder.error) is UnexpectedResponse

@@ -306,7 +306,7 @@ def test_only_methods_take_their_names():
 def test_methods_are_methods():
     """On the class they are functions with their docstrings, and they cannot be replaced."""
     assert Message.to_dict(message()) == message().to_dict()
-    assert Message.to_param.__doc__.startswith("The message as the next")
+    assert Message.to_param.__doc__.startswith("The message for `messages`")
     with pytest.raises(FrozenInstanceError):
         message().to_dict = None
     with pytest.raises(FrozenInstanceError):

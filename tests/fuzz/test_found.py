@@ -64,7 +64,7 @@ def chat(*choices):
 )
 def test_a_chat_out_of_shape(choices):
     """It is our error, not Python's."""
-    with pytest.raises(UnexpectedResponse, match="a chat completion out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the chat completion has an unexpected shape"):
         chat(choices).result()
 
 
