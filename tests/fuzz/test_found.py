@@ -28,7 +28,7 @@ HEAD = Response(200, {"request-id": "req_1"})
 def test_a_page_whose_data_is_no_list(data):
     """Even an empty text or object is no empty page."""
     body = json.dumps({"data": data, "has_more": False}).encode()
-    with pytest.raises(UnexpectedResponse, match="a page out of shape"):
+    with pytest.raises(UnexpectedResponse, match="a page of the wrong shape"):
         ListModels().parse(Response(200, {}, body))
 
 
@@ -64,7 +64,7 @@ def chat(*choices):
 )
 def test_a_chat_out_of_shape(choices):
     """It is our error, not Python's."""
-    with pytest.raises(UnexpectedResponse, match="a chat completion out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the chat completion has an unexpected shape"):
         chat(choices).result()
 
 

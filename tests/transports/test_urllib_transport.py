@@ -15,11 +15,11 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import inf
-from pathlib import Path
 from queue import Queue
 from time import monotonic, sleep
 
 import pytest
+from places import PEM
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -39,7 +39,6 @@ from claude_lite_transports.shared.dial import Route
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
-PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
 
 

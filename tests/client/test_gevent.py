@@ -1,12 +1,11 @@
 """The synchronous client on gevent's greenlets: patched sockets and waits, nothing of our own."""
 
 import ssl
-from pathlib import Path
 
 import pytest
+from places import PEM
 from programs import EchoServer, python
 
-PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 PATCH = "from gevent import monkey; monkey.patch_all(); import gevent\n"
 GREENLETS = """
 def together(number, work):

@@ -14,11 +14,11 @@ import textwrap
 import threading
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from queue import Queue
 from time import monotonic, sleep
 
 import pytest
+from places import PEM
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -44,7 +44,6 @@ try:
 except ImportError:
     uvloop = None
 
-PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
 QUIET = "import logging; logging.getLogger('asyncio').setLevel('ERROR')\n"  # slow is no error
 KEY = "sk-ant-canary-Zx81"

@@ -4,13 +4,13 @@ import copy
 import json
 import pickle
 from collections import Counter
-from pathlib import Path
 
 import attrs
 import pytest
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 import claude_lite
 from claude_lite.api.messages import content, events
@@ -30,7 +30,7 @@ from claude_lite.core.structure import structure
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 
-RESPONSES = Path(__file__).parent / "data/api/samples/responses"
+RESPONSES = SAMPLES / "responses"
 MESSAGES = sorted(p.name for p in RESPONSES.glob("*messages.create*.json"))
 COUNTS = sorted(p.name for p in RESPONSES.glob("*messages.count_tokens*.json"))
 SAMPLES = [(name, Message) for name in MESSAGES] + [(name, models.TokenCount) for name in COUNTS]
@@ -306,7 +306,7 @@ def test_only_methods_take_their_names():
 def test_methods_are_methods():
     """On the class they are functions with their docstrings, and they cannot be replaced."""
     assert Message.to_dict(message()) == message().to_dict()
-    assert Message.to_param.__doc__.startswith("The message as the next")
+    assert Message.to_param.__doc__.startswith("The message for `messages`")
     with pytest.raises(FrozenInstanceError):
         message().to_dict = None
     with pytest.raises(FrozenInstanceError):
@@ -351,5 +351,5 @@ def test_a_result_comes_back_from_a_queue():
     data["content"].clear()
     assert twin == made
     for wrong in ({"content": "text"}, None, "text", [1]):
-        with pytest.raises(UsageError, match="no Message"):
+        with pytest.raises(UsageError, match="not a serialised Message"):
             type(made).from_dict(wrong)

@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import entry_points
 from math import inf
-from pathlib import Path
 from queue import Queue
 from time import monotonic, sleep
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
+from places import PEM
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -54,7 +54,6 @@ from claude_lite_transports.aiohttp.upload import Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Watch, _unheard
 from claude_lite_transports.shared.per_loop import prune
 
-PEM = Path(__file__).parent / "data/tls/localhost.pem"  # a key and its certificate, until 2120
 BRIEF = 0.1
 EVENT_LOOPS = ["asyncio"]
 try:

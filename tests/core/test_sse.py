@@ -1,47 +1,18 @@
 """Server-sent events: the standard's rules, any cut, linear work, a limit that holds."""
 
 import itertools
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
+from sse_reference import reference
 
 from claude_lite.core.sse import BOM, SSEDecoder
 from claude_lite.errors import ResponseTooLarge
 
-STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").glob("*.sse"))
+STREAMS = sorted((SAMPLES / "streams").glob("*.sse"))
 MEGABYTE = 1 << 20
-
-
-def reference(data):
-    """Read events as the standard words it, a character at a time."""
-    text = data.decode("utf-8", "replace")
-    text = text.removeprefix("\ufeff")
-    events, line, after_cr = [], "", False
-    name, buffer = "", ""
-    for character in text:
-        if character == "\n" and after_cr:
-            after_cr = False
-            continue
-        after_cr = character == "\r"
-        if character not in "\r\n":
-            line += character
-            continue
-        if line == "":
-            if buffer != "":
-                events.append((name, buffer[:-1]))
-            name, buffer = "", ""
-        elif not line.startswith(":"):
-            field, colon, value = line.partition(":")
-            if colon and value.startswith(" "):
-                value = value[1:]
-            if field == "event":
-                name = value
-            elif field == "data":
-                buffer += value + "\n"
-        line = ""
-    return events
 
 
 def decoded(chunks, limit=None):

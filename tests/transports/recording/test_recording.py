@@ -5,11 +5,11 @@ import itertools
 import json
 import random
 import threading
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 from scripted import URL, Async, AsyncScript, Script, Sync, answer, ask, record, told
 
 from claude_lite.errors import (
@@ -32,7 +32,7 @@ from claude_lite_transports.recording import (
 )
 from claude_lite_transports.urllib import UrllibTransport
 
-STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").iterdir())
+STREAMS = sorted((SAMPLES / "streams").iterdir())
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])

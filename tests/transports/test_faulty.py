@@ -1,10 +1,10 @@
 """Faults around any transport: each kind, both colours, in virtual time."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from attrs import evolve
+from places import SAMPLES
 
 from claude_lite import AsyncClient, Client, Overloaded, RateLimited, standard
 from claude_lite.emulator import Emulator
@@ -33,7 +33,7 @@ from claude_lite_transports.faulty import AsyncFaultTransport, FaultTransport
 from claude_lite_transports.recording import RecordingTransport
 from claude_lite_transports.urllib import UrllibTransport
 
-STREAM = (Path(__file__).parent / "data/api/samples/streams/text.sse").read_bytes()
+STREAM = (SAMPLES / "streams/text.sse").read_bytes()
 EVENTS = [event + b"\n\n" for event in STREAM.split(b"\n\n")[:-1]]
 ASK = Request("POST", "https://api.anthropic.com/v1/messages", {}, b"{}", Limits(5, 30, 120))
 

@@ -6,9 +6,9 @@ import ssl
 import threading
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from places import PEM
 
 from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
 from claude_lite.testing.conformance.cases import get, post
@@ -35,7 +35,6 @@ except ImportError:
 else:
     RUNS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
-PEM = Path(__file__).parent / "data/tls/localhost.pem"
 RECORD = 16 * 1024  # the most that one record of TLS holds
 BODY = bytes(range(256)) * 4000
 KINDS = ["aiohttp", *ASYNCIO]

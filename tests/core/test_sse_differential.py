@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_sse import reference
+from sse_reference import reference
 
 from claude_lite.core.sse import BOM, SSEDecoder
 

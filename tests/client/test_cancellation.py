@@ -23,6 +23,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from driving import HELLO, own_host
+from places import PEM
 
 from claude_lite import (
     AsyncClient,
@@ -61,7 +62,6 @@ PATIENCE = 5.0  # seconds after which something hangs
 SOME = 60  # objects that caches may still take
 TURNS = 60  # of the loop, in which a call without waits is over
 SIZE = 600_000  # bytes of a file: larger than what is written at once
-PEM = Path(__file__).parent / "data" / "tls" / "localhost.pem"
 MODEL = "claude-sonnet-5-5"
 BUSY = {"fault": "status", "status": 529, "headers": {"retry-after-ms": "1"}}
 FAULTS = [

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from driving import HELLO, WHOLE
-from test_eventstream import chunk, failure
+from frames import chunk, failure
 
 from claude_lite import AsyncClient, Client, CountTokens, CreateMessage, StreamMessage
 from claude_lite.api.batches import CreateBatch

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from places import API
 
 from claude_lite.emulator import MODELS, Emulator, message_hash
 from claude_lite.emulator.reading.problems import Problem
@@ -18,7 +18,6 @@ from claude_lite.emulator.reading.routing import Answer, Router, ServedRoute
 from claude_lite.errors import ConnectionFailed, ConnectionLost, StreamInterrupted, UsageError
 from claude_lite.wire import Request, Response, Sleep
 
-API = Path(__file__).parent / "data" / "api"
 DEFS = orjson.loads((API / "schemas.json").read_bytes())["$defs"]
 OPERATIONS = {
     one["id"]: one for one in orjson.loads((API / "operations.json").read_bytes())["operations"]

@@ -18,6 +18,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 import claude_lite
 from claude_lite.api.messages import content, events
@@ -30,7 +31,6 @@ from claude_lite.core.model import Model, model
 from claude_lite.core.structure import StructureError, converter, hook_for, structure, unstructure
 from claude_lite.errors import UsageError
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
 COUNTS = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.count_tokens*.json"))
 TYPED = [(name, Message) for name in MESSAGES] + [(name, TokenCount) for name in COUNTS]
@@ -287,10 +287,12 @@ def test_nothing_is_half_filled(name, field, value):
     """A required field that is missing, null or of a wrong type is an error that names it."""
     cls = getattr(claude_lite, name)
     hollow = without(LEAST[name], field, value)
-    with pytest.raises(StructureError, match=rf"^{name}\.{field}: .* does not fit$"):
+    with pytest.raises(
+        StructureError, match=rf"^{name}\.{field} (is missing or null|cannot be \w+)$"
+    ):
         structure(hollow, cls)
     if field != "type":
-        with pytest.raises(StructureError, match=rf"^{name}\.{field}: "):
+        with pytest.raises(StructureError, match=rf"^{name}\.{field} "):
             structure(hollow, family(cls))
 
 
@@ -298,7 +300,7 @@ def test_nothing_is_half_filled(name, field, value):
 @pytest.mark.parametrize("base", FAMILIES)
 def test_a_member_without_a_type(base, value):
     """Without a type that is text, a block, citation, delta or event is an error."""
-    with pytest.raises(StructureError, match=r"^Unknown\w+\.type: "):
+    with pytest.raises(StructureError, match=r"^Unknown\w+\.type "):
         structure(without({"type": "x", "text": "t"}, "type", value), base)
 
 
@@ -691,5 +693,5 @@ def test_models_are_found_by_their_base():
     made = structure({"name": "x", "new": 1}, Badge)
     assert (made.name, made.level, made.new) == ("x", None, 1)
     assert converter().unstructure({"badges": [made]}) == {"badges": [{"name": "x", "new": 1}]}
-    with pytest.raises(StructureError, match=r"^Badge\.name: nothing does not fit$"):
+    with pytest.raises(StructureError, match=r"^Badge\.name is missing or null$"):
         structure({}, Badge)

@@ -5,13 +5,13 @@ import json
 import re
 from email.parser import BytesParser
 from email.policy import HTTP
-from functools import cache
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from attrs import NOTHING, fields
 from driving import KEY, answer, both, both_colours, client, do, each
+from operations_table import CORE, arguments, body_schema, class_of, is_form, method, properties
+from places import API, ROOT
 
 import claude_lite
 from claude_lite import AsyncClient, Client, CreateMessage, Message, Response, StreamMessage
@@ -27,10 +27,6 @@ from claude_lite.core.structure import Result
 from claude_lite.emulator import Emulator
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
-API = Path(__file__).parent / "data" / "api"
-TABLE = json.loads((API / "operations.json").read_text())["operations"]
-CORE = {one["id"]: one for one in TABLE if one["tier"] == "core"}
-DEFS = json.loads((API / "schemas.json").read_text())["$defs"]
 INDEX = json.loads((API / "samples" / "index.json").read_text())["samples"]
 RESPONSES = [one for one in INDEX if one["file"].startswith("responses/")]
 JSON_SAMPLES = [one["file"] for one in RESPONSES if one.get("format", "json") == "json"]
@@ -51,74 +47,9 @@ every_operation = pytest.mark.parametrize("name", CORE)
 every_sample = pytest.mark.parametrize("file", JSON_SAMPLES)
 
 
-def method(made, name):
-    """Find a method of a client by its dotted name."""
-    for part in name.split("."):
-        made = getattr(made, part)
-    return made
-
-
-@cache
-def class_of(name):
-    """Find the operation that stands behind a method."""
-    return method(Client(api_key=KEY), name).__wrapped__
-
-
 def sample(file):
     """Read a sample's bytes."""
     return (API / "samples" / file).read_bytes()
-
-
-def body_schema(one):
-    """Give the schema of the body of a request; one without has an empty one."""
-    ref = (one["request"].get("schema") or {}).get("$ref")
-    return DEFS[ref.removeprefix("#/$defs/")] if ref else {}
-
-
-def properties(one):
-    """Name the properties of the body of a request, but for `stream`."""
-    return set(body_schema(one).get("properties", ())) - {"stream"}
-
-
-def is_form(one):
-    """Whether the body is a form."""
-    return one["request"]["content_type"] == "multipart/form-data"
-
-
-@pytest.fixture
-def skill(tmp_path):
-    """A folder with a skill."""
-    folder = tmp_path / "my-skill"
-    folder.mkdir()
-    (folder / "SKILL.md").write_text("---\nname: a\ndescription: b\n---\n")
-    return folder
-
-
-def arguments(one, skill):
-    """Give a value to everything that an operation takes, as the API's table has it."""
-    path = {part["name"]: f"{part['name']}_1" for part in one["path_params"]}
-    query = {part["name"]: query_value(part["schema"]) for part in one["query_params"]}
-    headers = {part["arg"]: f"the-{part['arg']}" for part in one["header_params"]}
-    if "betas" in headers:
-        headers["betas"] = ["b-2026-01-01", "a-2026-01-01"]
-    if is_form(one):
-        body = {"file": b"abc", "expires_in_seconds": 1, "files": skill, "display_name": "Mine"}
-        body = {key: value for key, value in body.items() if key in properties(one)}
-    else:
-        body = {key: {"value of": key, "ü": [1, None]} for key in properties(one)}
-    if "requests" in body:
-        body["requests"] = [{"custom_id": "a", "params": {"any": "thing"}}]
-    return path, query, headers, body
-
-
-def query_value(schema):
-    """Make a value of a query parameter: past its bounds, which are the server's to hold."""
-    kinds = schema.get("type", "string")
-    if "array" in kinds:
-        return ["a b", "c/d"]
-    if "boolean" in kinds:
-        return True
-    return 10_000_000 if "integer" in kinds else "x&y"
 
 
 def query_text(value):
@@ -600,7 +531,7 @@ def test_pages_go_backwards_by_ids(colour):
 
 # The documentation
 
-METHODS = Path(__file__).parent.parent / "docs" / "methods.md"
+METHODS = ROOT / "docs" / "methods.md"
 ROW = re.compile(r"\| `([\w.]+)` \| `client\.([\w.]+)` \| `(\w+)` \| `(\w+) (\S+)` \|")
 
 

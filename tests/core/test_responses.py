@@ -6,12 +6,12 @@ import math
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 from attrs import asdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.core.limits import LONG_TEXT, parse_json
@@ -26,7 +26,6 @@ from claude_lite.core.responses import (
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
 from claude_lite.wire import Limits, RateLimit, RateLimits, Response, rate_limits
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 DATE = "Mon, 02 Nov 2026 09:15:00 GMT"
 HEADERS = {"request-id": "req_1", "anthropic-organization-id": "org_1", "retry-after": "2"}
 

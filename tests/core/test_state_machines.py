@@ -37,7 +37,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from test_sse import reference
+from sse_reference import reference
 
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.core.exchange import MAX_REDIRECTS, Authenticate, Exchange

@@ -1,51 +1,17 @@
 """Event-stream frames: built here by hand, decoded whatever the cut, refused when broken."""
 
-import base64
 import json
 import struct
 import zlib
 
 import pytest
+from frames import A, B, chunk, failure, frame
 
 from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 from claude_lite.wire import Response
 
 HEAD = Response(200, {"content-type": CONTENT_TYPE, "request-id": "req_1"})
-
-
-def text_header(name, value):
-    """Write a header of type 7, text."""
-    return bytes([len(name)]) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value
-
-
-def frame(headers, payload, *, prelude=0, message=0):
-    """Write a frame; *prelude* and *message* are added to its checksums."""
-    raw = b"".join(
-        text_header(name, value.encode()) if isinstance(value, str) else value
-        for name, value in headers.items()
-    )
-    lengths = struct.pack(">II", 12 + len(raw) + len(payload) + 4, len(raw))
-    body = lengths + struct.pack(">I", zlib.crc32(lengths) ^ prelude) + raw + payload
-    return body + struct.pack(">I", zlib.crc32(body) ^ message)
-
-
-def chunk(event, **broken):
-    """Write the frame of one event."""
-    data = event if isinstance(event, bytes) else json.dumps(event).encode()
-    payload = json.dumps({"bytes": base64.b64encode(data).decode(), "p": "abcdef"}).encode()
-    headers = {
-        ":event-type": "chunk",
-        ":content-type": "application/json",
-        ":message-type": "event",
-    }
-    return frame(headers, payload, **broken)
-
-
-def failure(code, message):
-    """Write the frame of an exception."""
-    headers = {":exception-type": code, ":message-type": "exception"}
-    return frame(headers, json.dumps({"message": message}).encode())
 
 
 def sse(event):
@@ -62,9 +28,6 @@ def decoded(*chunks, **options):
     except (UnexpectedResponse, ResponseTooLarge) as error:
         return found, error
     return found, None
-
-
-A, B = {"type": "ping"}, {"type": "content_block_stop", "index": 0, "x": "wörld"}
 
 
 def test_a_frame_is_an_event():

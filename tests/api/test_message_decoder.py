@@ -5,11 +5,11 @@ import itertools
 import json
 import pickle
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import SAMPLES
 
 from claude_lite.api.messages.content import TextBlock, ToolUseBlock, UnknownBlock
 from claude_lite.api.messages.decoder import MessageDecoder
@@ -33,7 +33,6 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, Response
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 STREAMS = {p.stem: p.read_bytes() for p in sorted((SAMPLES / "streams").glob("*.sse"))}
 STREAMS.pop("completions_legacy")  # another protocol
 BROKEN = {"error_mid_stream", "truncated"}
@@ -915,7 +914,7 @@ def test_text_for_a_block_that_has_none():
     """An unknown block whose `text` is no text cannot grow: there is no partial, but the usage."""
     events = started(block_start({"type": "new", "text": 5}), delta("text_delta", text="x"))
     decoder, _ = fed([sse(events)], close=False)
-    with pytest.raises(UnexpectedResponse, match="a message out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the message has an unexpected shape"):
         decoder.result()
     decoder.receive(sse([block_stop()]))
     assert type(decoder.error) is UnexpectedResponse
