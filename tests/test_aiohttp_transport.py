@@ -49,7 +49,7 @@ from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.aiohttp.connection import hung_up
 from claude_lite_transports.aiohttp.exchange import _COUNTS, _measured
 from claude_lite_transports.aiohttp.pool import _socket
-from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.aiohttp.reply import OpenReply
 from claude_lite_transports.aiohttp.upload import Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Watch, _unheard
 from claude_lite_transports.shared.per_loop import prune
@@ -1493,7 +1493,9 @@ def test_a_connection_that_was_lost_at_the_head():
         begun.set()
         while connection.protocol.transport is not None:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
-        reply = Reply(connection, connection.protocol, message, content, Limits(), pool.watch, inf)
+        reply = OpenReply(
+            connection, connection.protocol, message, content, Limits(), pool.watch, inf
+        )
         assert await reply.chunk() == b"half"
         assert isinstance(await asyncio.wait_for(reply.chunk(), 2.0), StreamInterrupted)
         reply.end()

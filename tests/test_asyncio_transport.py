@@ -37,7 +37,7 @@ from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import _alternating
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 
 try:
     import uvloop
@@ -1000,7 +1000,7 @@ def test_what_cannot_be_pickled_is_refused():
     with pytest.raises(TypeError):
         pickle.dumps(AsyncioTransport(context=ssl.create_default_context()))
     request = Request("GET", "http://a/", {"x-api-key": MaskedStr(KEY)})
-    opening = Opening(request, Route("http", "a", 80), ("http", "a", "/"))
+    opening = Opening(request, Way("http", "a", 80), ("http", "a", "/"))
     for body in (b"", b"body"):
         sent = opening.with_body(body, len(body))
         assert KEY.encode() in bytes(sent)

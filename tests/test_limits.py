@@ -20,7 +20,7 @@ from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.recording import RecordingTransport
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.shared.http1 import ReplyParser
 from claude_lite_transports.urllib import UrllibTransport
 
 try:
@@ -434,7 +434,7 @@ def test_depth_is_counted():
 
 def test_the_head_of_a_proxy_is_bounded():
     """A proxy that answers CONNECT has the limits of any reply."""
-    answer = Reply("CONNECT")
+    answer = ReplyParser("CONNECT")
     answer.receive(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000)
     with pytest.raises(ResponseTooLarge, match="max_head"):
         answer.has_head()
@@ -449,7 +449,7 @@ def test_what_is_between_chunks_is_bounded(data, size):
     data = HEAD + CHUNKED + b"1\r\na\r\n" + data
     taken = []
     with pytest.raises(ResponseTooLarge, match="over 65536 bytes"):
-        feed(Reply("GET"), [data[at : at + size] for at in range(0, len(data), size)], taken)
+        feed(ReplyParser("GET"), [data[at : at + size] for at in range(0, len(data), size)], taken)
     assert taken == [b"a"]
 
 

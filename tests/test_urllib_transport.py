@@ -35,7 +35,7 @@ from claude_lite.testing.conformance.cases import get, post
 from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply, replying
 from claude_lite.wire import Limits, MaskedStr, Request, Transport
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
@@ -751,14 +751,14 @@ def test_select_does_where_there_is_no_poll(transport, monkeypatch):
 
 def test_connections_of_another_process_are_closed_only_at_the_end():
     """`close` leaves alone what was idle at a fork; `end` closes the copy of it."""
-    route = Route("http", "127.0.0.1", 9)
+    way = Way("http", "127.0.0.1", 9)
     idle = Idle(8, 60.0)
     ours, inherited = socket.socket(), socket.socket()
-    idle.keep(route, ours)
-    idle._stacks[os.getppid(), route] = deque([(inherited, inf)])
+    idle.keep(way, ours)
+    idle._stacks[os.getppid(), way] = deque([(inherited, inf)])
     idle.close()
     assert (ours.fileno(), inherited.fileno() >= 0) == (-1, True)
-    assert idle.take(route) is None
+    assert idle.take(way) is None
     idle.end()
     assert inherited.fileno() == -1
 

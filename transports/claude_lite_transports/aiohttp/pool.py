@@ -59,7 +59,7 @@ _TCP_OPTIONS: Final = [
 ]
 
 
-class Pool:
+class AiohttpPool:
     """The connections of one loop, and how each origin is reached.
 
     Takes the options of `AiohttpTransport`, and a connector unless it is to make its own.

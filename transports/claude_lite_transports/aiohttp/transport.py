@@ -24,8 +24,8 @@ import aiohttp
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
 from claude_lite_transports.aiohttp.exchange import ask
-from claude_lite_transports.aiohttp.pool import Pool
-from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.aiohttp.pool import AiohttpPool
+from claude_lite_transports.aiohttp.reply import OpenReply
 from claude_lite_transports.shared.per_loop import PerLoop
 
 __all__ = ["AiohttpTransport"]
@@ -65,7 +65,7 @@ class AiohttpTransport:
             "keepalive_timeout": keepalive_timeout,
         }
         self._pid = getpid()
-        self._pools: PerLoop[Pool] = PerLoop()
+        self._pools: PerLoop[AiohttpPool] = PerLoop()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._session is not None or self._options["ssl"] is not None:
@@ -93,7 +93,7 @@ class AiohttpTransport:
         """Close the running loop's connections, busy ones too; the next use opens new ones."""
         await self._pools.close()
 
-    async def begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
+    async def begin(self, request: Request, *, whole: bool = False) -> OpenReply | Exception:
         """Send one request and wait for the head of the reply; what went wrong is returned."""
         now, total = asyncio.get_running_loop().time(), request.limits.total
         end = inf if total is None else now + total
@@ -107,23 +107,23 @@ class AiohttpTransport:
         body = await reply.read(request.limits.max_response)
         return reply.response(body) if isinstance(body, bytes) else body
 
-    async def pool(self) -> Pool:
+    async def pool(self) -> AiohttpPool:
         """Find or open the running loop's connections."""
         return self._pools.here() or await self._pools.open(self._make)
 
-    def _make(self) -> Pool:
+    def _make(self) -> AiohttpPool:
         connector = None
         if self._session is not None:
             connector = self._session.connector
             if connector is None or self._pid != getpid():
                 raise UsageError("the session is closed, or it belongs to another process")
-        return Pool(connector, **self._options)
+        return AiohttpPool(connector, **self._options)
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHead]):
     """A context around a reply, and an iterator of its chunks."""
 
-    _reply: Reply
+    _reply: OpenReply
 
     def __init__(self, transport: AiohttpTransport, request: Request) -> None:
         self._transport = transport

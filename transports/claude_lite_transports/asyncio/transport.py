@@ -25,7 +25,7 @@ from claude_lite_transports.shared.per_loop import PerLoop
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
-    from claude_lite_transports.asyncio.pool import Pool
+    from claude_lite_transports.asyncio.pool import AsyncioPool
 
 __all__ = ["AsyncioTransport"]
 
@@ -128,7 +128,7 @@ class AsyncioTransport:
     context: ssl.SSLContext | None = None
     proxies: Mapping[str, str] | None = field(default=None, converter=_mask)
     keepalive: float = 50.0
-    _pools: "PerLoop[Pool]" = field(factory=PerLoop, init=False, repr=False)
+    _pools: "PerLoop[AsyncioPool]" = field(factory=PerLoop, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         try:
@@ -189,7 +189,7 @@ class AsyncioTransport:
         pool = self._pools.here() or await self._pools.open(self._make)
         return await pool.begin(request, start, whole=whole)
 
-    def _make(self) -> "Pool":
-        from claude_lite_transports.asyncio.pool import Pool  # it imports httptools
+    def _make(self) -> "AsyncioPool":
+        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
 
-        return Pool(asyncio.get_running_loop(), self.context, self.proxies, self.keepalive)
+        return AsyncioPool(asyncio.get_running_loop(), self.context, self.proxies, self.keepalive)

@@ -30,7 +30,7 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, MaskedStr, Request
-from claude_lite_transports.shared.http1 import Reply, opening
+from claude_lite_transports.shared.http1 import ReplyParser, opening
 
 RECEIVE: Final = 64 * 1024
 
@@ -127,7 +127,7 @@ class Proxy:
 
 
 @frozen(eq=False)
-class Route:
+class Way:
     """The way to one origin: straight, or through a proxy. `host` as it is in the URL."""
 
     scheme: str
@@ -186,7 +186,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     return parts[1], parts[2], target if target.startswith("/") else "/" + target
 
 
-def find_route(scheme: str, authority: str, proxies: Mapping[str, str] | None) -> Route:
+def find_way(scheme: str, authority: str, proxies: Mapping[str, str] | None) -> Way:
     """Find the way to an origin; without `proxies`, as the environment or the system has it.
 
     Raises `UsageError` for an origin or a proxy that cannot be used.
@@ -199,7 +199,7 @@ def find_route(scheme: str, authority: str, proxies: Mapping[str, str] | None) -
     proxy = _parse_proxy(url) if url else None
     if url and not proxy:
         raise UsageError(f"the {scheme} proxy is not of the form http://[user:password@]host:port")
-    return Route(scheme, parts[1], port, proxy)
+    return Way(scheme, parts[1], port, proxy)
 
 
 def _choose_proxy(
@@ -262,7 +262,7 @@ def _ask_for_tunnel(
     sock: socket.socket, to: str, credential: MaskedStr | None, clocks: Clocks
 ) -> None:
     """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
-    reply = Reply("CONNECT")
+    reply = ReplyParser("CONNECT")
     sock.settimeout(clocks.left())
     sock.sendall(opening(Request("CONNECT", "", {}), to, to, credential))
     failure = ""

@@ -16,7 +16,7 @@ from typing import Any
 from attrs import Factory, field, frozen
 
 from claude_lite.wire import Head, MaskedStr, Request, Response
-from claude_lite_transports.shared.dial import Route, find_route, split_url
+from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import opening
 from claude_lite_transports.urllib.attempt import Attempt
 from claude_lite_transports.urllib.idle import Idle
@@ -53,7 +53,7 @@ class UrllibTransport:
         init=False,
         repr=False,
     )
-    _routes: dict[tuple[str, str], Route] = field(factory=dict, init=False, repr=False)
+    _ways: dict[tuple[str, str], Way] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         weakref.finalize(self, self._idle.end)
@@ -99,13 +99,13 @@ class UrllibTransport:
 
     def _attempt(self, request: Request, max_size: int | None) -> Attempt:
         scheme, authority, target = split_url(request.url)
-        route = self._routes.get((scheme, authority))
-        if route is None:
-            route = find_route(scheme, authority, self.proxies)
-            route = self._routes.setdefault((scheme, authority), route)
-        if route.proxy is None or route.tunnel:
+        way = self._ways.get((scheme, authority))
+        if way is None:
+            way = find_way(scheme, authority, self.proxies)
+            way = self._ways.setdefault((scheme, authority), way)
+        if way.proxy is None or way.tunnel:
             start = opening(request, target, authority)
         else:
             url = f"{scheme}://{authority}{target}"
-            start = opening(request, url, authority, route.proxy.credential)
-        return Attempt(request, start, route, self._idle, self.context, max_size)
+            start = opening(request, url, authority, way.proxy.credential)
+        return Attempt(request, start, way, self._idle, self.context, max_size)
