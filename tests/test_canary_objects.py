@@ -208,7 +208,7 @@ def values(held, folder):
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
         *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
-        *(UrllibTransport(proxies={"https": PROXY}), AsyncioTransport(proxies={"https": PROXY})),
+        *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),
         BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]

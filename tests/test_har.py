@@ -198,7 +198,7 @@ def test_mitmproxy_replays_it(path, tmp_path):
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                     break
                 time.sleep(0.05)
-            transport = UrllibTransport(proxies={"http": f"http://127.0.0.1:{port}"})
+            transport = UrllibTransport(proxy=f"http://127.0.0.1:{port}")
             for chunks, request, *_ in whole:
                 url = "http://api.test/v1/messages"
                 body = json.dumps(json.loads(request.body), separators=(",", ":")).encode()

@@ -205,12 +205,12 @@ def run(transport, url, how, **options):
     asked, is_stream = how
     options = {"api_key": "key", "base_url": url, "retry": never(), "deadline": 5.0, **options}
     if transport == "urllib":
-        with Client(UrllibTransport(proxies={}), **options) as client:
+        with Client(UrllibTransport(trust_env=False), **options) as client:
             return call(client, asked, is_stream)
     made = (
         AiohttpTransport(trust_env=False)
         if transport == "aiohttp"
-        else AsyncioTransport(proxies={})
+        else AsyncioTransport(trust_env=False)
     )
     return asyncio.run(acall(AsyncClient(made, **options), asked, is_stream))
 
@@ -354,7 +354,7 @@ def test_a_stream_that_is_collected_for_its_items():
     events = [START, BLOCK, *[text_delta("x")] * 2000, END]
     with serving(streamed(*events)) as server:
         options = {"api_key": "k", "base_url": server.url(""), "max_values": 1000}
-        client = Client(UrllibTransport(proxies={}), **options)
+        client = Client(UrllibTransport(trust_env=False), **options)
         with (
             pytest.raises(ResponseTooLarge) as caught,
             client.stream(StreamMessage(**ASK), collect=True),
@@ -468,7 +468,7 @@ def test_message_stream_without_limits():
     with serving(streamed(*stream)) as server:
         options = dict.fromkeys(SETTINGS)
         client = Client(
-            UrllibTransport(proxies={}), api_key="k", base_url=server.url(""), **options
+            UrllibTransport(trust_env=False), api_key="k", base_url=server.url(""), **options
         )
         assert client.send(StreamMessage(**ASK)).text == "Hello " * 100
         assert client.config.limits == Limits(10.0, 600.0, 3600.0, *[None] * 6)

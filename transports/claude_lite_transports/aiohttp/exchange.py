@@ -28,7 +28,7 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.aiohttp.connection import let_go, use
-from claude_lite_transports.aiohttp.pool import AiohttpPool, because
+from claude_lite_transports.aiohttp.pool import AiohttpPool, Origin, because
 from claude_lite_transports.aiohttp.reply import LARGEST_LIMIT, OpenReply, limit_passed
 from claude_lite_transports.aiohttp.upload import UPLOAD_PIECE, Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Wait
@@ -53,7 +53,7 @@ async def ask(
     """
     watch, limits, body = pool.watch, request.limits, request.body
     size = len(body) if isinstance(body, bytes) else body.size
-    to, target = pool.route(request.url)
+    to, target = pool.way_to(request.url)
     connection = await pool.connect(to, limits.connect, end)
     if isinstance(connection, ClaudeError):
         return connection
@@ -116,15 +116,15 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
     return size
 
 
-def _head(request: Request, to: aiohttp.ClientRequest, target: str, size: int) -> bytes:
+def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in request.headers:
         lines.append(f"host: {to.headers['host']}")
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     if size or request.method not in _BODILESS:
         lines.append(f"content-length: {size}")
-    if to.proxy is not None and not to.is_ssl() and "proxy-authorization" in to.headers:
-        lines.append(f"proxy-authorization: {to.headers['proxy-authorization']}")
+    if to.credential is not None and not to.is_ssl():
+        lines.append(f"proxy-authorization: {to.credential}")
     head = "\r\n".join(lines)
     if head.count("\r") + head.count("\n") != 2 * len(lines) - 2 or "\0" in head:
         raise ValueError("a header cannot contain line ends")

@@ -6,11 +6,9 @@ it. While no request is under way, the only timer is that of the oldest idle con
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from ssl import SSLContext
 from typing import Final
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
@@ -21,6 +19,7 @@ from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import reach
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import SMALL
+from claude_lite_transports.shared.options import Options
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
@@ -35,15 +34,12 @@ class AsyncioPool:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        context: SSLContext | None,
-        proxies: Mapping[str, str] | None,
-        keepalive: float,
+        options: Options,
     ) -> None:
         self.buffer = ReadBuffer()
         self._loop = loop
-        self._context = context
-        self._proxies = proxies
-        self._keepalive = keepalive
+        self._options = options
+        self._keepalive = options.keepalive_timeout
         self._closed = False
         self._busy: set[Connection] = set()
         self._idle: dict[Way, list[Connection]] = {}
@@ -143,7 +139,7 @@ class AsyncioPool:
         url = split_url(request.url)
         way = self._ways.get(url[:2])
         if way is None:
-            way = self._ways[url[:2]] = find_way(*url[:2], self._proxies)
+            way = self._ways[url[:2]] = find_way(*url[:2], self._options)
         made = Opening(request, way, url)
         if len(self._openings) >= _MAX_OPENINGS:
             self._openings.clear()
@@ -161,7 +157,9 @@ class AsyncioPool:
         return None
 
     async def _open(self, way: Way, limit: float | None, deadline: float) -> Connection:
-        return await reach(way, partial(Connection, self, way), self._context, limit, deadline)
+        return await reach(
+            way, partial(Connection, self, way), self._options.ssl_context, limit, deadline
+        )
 
     def _tick_at(self, due: float) -> None:
         self._due = due

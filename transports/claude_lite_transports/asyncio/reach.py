@@ -15,7 +15,7 @@ from contextlib import suppress
 from errno import ECONNRESET
 from itertools import chain, zip_longest
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -26,16 +26,16 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Request
 from claude_lite_transports.shared.dial import (
-    KEEP_ALIVE,
+    Address,
     Way,
     bare,
     default_context,
     is_timeout,
 )
 from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.tcp import tcp_socket
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-Address = tuple[Any, ...]  # as `getaddrinfo` has them
 
 _HEAD_START: Final = 0.25  # seconds before the next address is tried beside the last (RFC 8305)
 
@@ -148,16 +148,10 @@ def _alternating(addresses: list[Address]) -> list[Address]:
 
 
 async def _try(address: Address) -> socket.socket:
-    family, kind, protocol, _, where = address
-    sock = socket.socket(family, kind, protocol)
+    sock = tcp_socket(*address[:3])
     try:
         sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEP_ALIVE:
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        await asyncio.get_running_loop().sock_connect(sock, where)
+        await asyncio.get_running_loop().sock_connect(sock, address[4])
     except BaseException:
         sock.close()
         raise

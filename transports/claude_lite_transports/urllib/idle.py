@@ -44,7 +44,7 @@ class Idle:
         stack = self._stacks.setdefault((os.getpid(), way), deque())
         stack.append((sock, now + self._keepalive))
         with suppress(IndexError):
-            while len(stack) > self._size or stack[0][1] < now:
+            while len(stack) > self._size or stack[0][1] <= now:
                 stack.popleft()[0].close()
 
     def close(self) -> None:
