@@ -30,7 +30,7 @@ from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
-direct = partial(UrllibTransport, proxies={})  # whatever the environment says
+direct = partial(UrllibTransport, trust_env=False)  # whatever the environment says
 by_name = {case.name: case for case in ASYNC_CASES}
 
 
