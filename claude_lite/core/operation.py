@@ -92,14 +92,12 @@ def local(default: Any = None) -> Any:
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
 def operation(cls: C) -> C:
-    """Make *cls* an operation: a frozen attrs class of keyword fields. To be used as a decorator.
+    """Make *cls* an operation: a frozen attrs class of keyword fields. Use it as a decorator.
 
     The `__dict__` of an operation holds the fields that were given, in the order of declaration.
     The defaults of other fields are attributes of the class.
     """
-    if (
-        not cls.__annotations__ and len(cls.__bases__) == 1
-    ):  # it declares no field, so attrs has nothing to add
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # attrs has nothing to add
         cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # `Operation` has it
         return cls
     return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
@@ -191,9 +189,7 @@ def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | No
             "extra_headers has a credential, but an operation may be stored and shown: give the"
             " credential to the client, by with_options(api_key=...) or with_options(headers=...)"
         )
-    return (
-        None if headers is None else dict(headers)
-    )  # a copy, so that no credential is added later
+    return None if headers is None else dict(headers)  # copied: nobody adds a credential later
 
 
 def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:

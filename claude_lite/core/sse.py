@@ -79,7 +79,7 @@ class SSEDecoder:
         return data.removeprefix(BOM)
 
     def _without_cr(self, data: bytes) -> bytes:
-        """Turn every line end into LF. The LF of a CR at the end of a chunk may be in the next."""
+        """Turn every line end into LF, also a CRLF that is cut between two chunks."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -112,7 +112,7 @@ class SSEDecoder:
         return events
 
     def _parse(self, block: bytes | bytearray) -> tuple[str, bytes] | None:
-        if block.startswith(b"event: "):  # as the API writes events; the next may begin alike
+        if block.startswith(b"event: "):  # the API's layout: most events begin alike
             end = block.find(b"\n", 7)
             if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
                 self._head = bytes(block[: end + 7])

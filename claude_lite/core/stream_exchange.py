@@ -132,9 +132,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         encoding, translate = self._encoding, self._translate
         try:
             for start in range(0, len(data), self.stride):
-                piece = data[start : start + self.stride]
-                piece = encoding.receive(piece) if encoding is not None else piece
-                for part in translate(piece) if translate is not None else (piece,):
+                plain = data[start : start + self.stride]
+                plain = encoding.receive(plain) if encoding is not None else plain
+                for part in translate(plain) if translate is not None else (plain,):
                     items += self._feed(decoder, part)
             left = self.left  # decoding may take long, and the transport checks no time meanwhile
             if left is not None and left < 0:
