@@ -68,9 +68,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
-        self._refused = bytearray()
-        self._content_at = self._started
-        self._values = 0
+        self._refused = bytearray()  # the body of an error
+        self._content_at = self._started  # when the last content came
+        self._values = 0  # in the items of this attempt
 
     @property
     def stride(self) -> int:
