@@ -11,7 +11,7 @@ from claude_lite.core.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports.shared import http1 as _http1
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.shared.http1 import ReplyParser
 
 NO_LIMITS = Limits(max_response=None, max_head=None, max_headers=None)
 HEAD = Response(200, {})
@@ -65,7 +65,7 @@ def touched(data, step, monkeypatch):
         pattern = getattr(_http1, name)
         if not isinstance(pattern, CountedPattern):
             monkeypatch.setattr(_http1, name, CountedPattern(pattern))
-    reply = Reply("GET", NO_LIMITS)
+    reply = ReplyParser("GET", NO_LIMITS)
     reply._buffer = Counted()
     Counted.touched = 0
     for at in range(0, len(data), step):

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from claude_lite import Overloaded, Request, StreamInterrupted
 from claude_lite.emulator import Emulator, ledger, message_hash
@@ -19,12 +19,11 @@ from claude_lite.emulator.serving import serve
 from claude_lite.faults import FaultScript
 from claude_lite.faults.script import REMEMBERED_BODIES
 
-ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks are not part of what is installed", allow_module_level=True)
 sys.path.append(str(ROOT))
 
-from benchmarks import soak_cases, soak_report  # noqa: E402  # found there only from here on
+from benchmarks import soak_cases, soak_report  # found there only from here on
 
 
 def soak(folder, *args):

@@ -1,7 +1,7 @@
-"""The Admin API: https://docs.claude.com/en/api/admin-api. It takes an admin key.
+"""The Admin API: https://docs.claude.com/en/api/admin-api. It needs an admin key.
 
-The organization, its invites, users and API keys. Workspaces are in `claude_lite.api.workspaces`,
-reports in `claude_lite.api.reports`. Models read the shapes of both API versions.
+The organization, its invites, users and API keys. Workspaces are in `workspaces.py`, reports in
+`reports.py`. The models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,13 @@ class Organization(Result):
 
 @model
 class Invite(Result):
-    """An invitation. `status` is accepted, deleted, expired or pending; times in RFC 3339."""
+    """An invitation. Times are RFC 3339."""
 
     id: str
     email: str
     role: str
     status: str
+    """accepted, deleted, expired or pending."""
     invited_at: str | None = None
     expires_at: str | None = None
     accepted_at: str | None = None
@@ -61,41 +62,43 @@ class Invite(Result):
 
 @model
 class User(Result):
-    """A member of the organization. `role` is user, developer, billing, admin, ..."""
+    """A member of the organization."""
 
     id: str
     email: str
     name: str
     role: str
+    """user, developer, billing, admin, ..."""
     added_at: str | None = None
     type: str = "user"
 
 
 @model
 class APIKey(Result):
-    """An API key, without the key. `status` is active, inactive, archived or expired.
-
-    `scope` says where it holds; under API versions before 2026-10-21 `workspace_id` does.
-    """
+    """An API key; the secret itself is not shown."""
 
     id: str
     name: str
     status: str
+    """active, inactive, archived or expired."""
     created_at: str | None = None
     created_by: dict[str, Any] | None = None
     expires_at: str | None = None
     partial_key_hint: str | None = None
     principal: dict[str, Any] | None = None
     scope: dict[str, Any] | None = None
+    """Where the key is valid, from API version 2026-10-21 on."""
     workspace_id: str | None = None
+    """Where the key is valid, under older API versions."""
     type: str = "api_key"
 
 
 @model
 class Deleted(Result):
-    """What was deleted or removed: `type` says which kind of thing."""
+    """The answer to a deletion or a removal."""
 
     type: str
+    """The kind of the deleted object, such as invite_deleted."""
     id: str | None = None
     user_id: str | None = None
     workspace_id: str | None = None
@@ -114,7 +117,7 @@ class RetrieveOrganization(Operation[Organization]):
 
 @operation
 class CreateInvite(Operation[Invite]):
-    """Invite someone by email; the invitation holds for 21 days."""
+    """Invite someone by email; the invitation is valid for 21 days."""
 
     route = Route("organization.invites.create", "POST", f"{ORGANIZATIONS}/invites", "never")
     result_type = Invite
@@ -228,7 +231,7 @@ class ListAPIKeys(IdPaged[APIKey]):
 
 @operation
 class UpdateAPIKey(Operation[APIKey]):
-    """Rename an API key, or change its status: active, inactive, archived."""
+    """Rename an API key, or change its status to active, inactive or archived."""
 
     route = Route("organization.api_keys.update", "POST", ORGANIZATIONS + "/api_keys/{api_key_id}")
     result_type = APIKey

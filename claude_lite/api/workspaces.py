@@ -1,6 +1,6 @@
-"""Workspaces and their members: https://docs.claude.com/en/api/admin-api. It takes an admin key.
+"""Workspaces and their members, in the Admin API: https://docs.claude.com/en/api/admin-api.
 
-Models read the shapes of both API versions.
+These operations need an admin key. The models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ __all__ = [
 
 @model
 class Workspace(Result):
-    """A workspace; archived ones keep their history."""
+    """A workspace. An archived workspace keeps its history."""
 
     id: str
     name: str
@@ -47,7 +47,7 @@ class Workspace(Result):
 
 @model
 class WorkspaceMember(Result):
-    """A user's membership of a workspace."""
+    """The membership of a user in a workspace."""
 
     user_id: str
     workspace_id: str
@@ -114,7 +114,7 @@ class UpdateWorkspace(Operation[Workspace]):
 
 @operation
 class ArchiveWorkspace(Operation[Workspace]):
-    """Archive a workspace; its API keys stop working."""
+    """Archive a workspace. Its API keys stop working."""
 
     route = Route(
         "organization.workspaces.archive",
@@ -167,7 +167,7 @@ class ListWorkspaceMembers(IdPaged[WorkspaceMember]):
 
 @operation
 class UpdateWorkspaceMember(Operation[WorkspaceMember]):
-    """Change a member's role."""
+    """Change the role of a member."""
 
     route = Route("organization.workspaces.members.update", "POST", MEMBERS + "/{user_id}")
     result_type = WorkspaceMember
