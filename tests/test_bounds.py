@@ -23,6 +23,8 @@ except ImportError:
 else:
     TRANSPORTS = ["urllib", "aiohttp", "asyncio"]
 
+pytestmark = pytest.mark.slow
+
 PROBE = Path(__file__).with_name("bounds_probe.py")
 MEGABYTE = 1 << 20
 MOST_MEMORY = 120

@@ -293,6 +293,7 @@ def all_failures(kind, options, base_url, **more):
     return errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CREDENTIALS.values(), ids=CREDENTIALS)
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_a_server_that_echoes(kind, options):
@@ -317,6 +318,7 @@ def test_failures_on_the_wire(kind, script):
             all_failures(kind, options, server.url(""), content_timeout=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_failures_to_connect(kind):
     """A refused connection, TLS to who speaks none, and a name that does not exist."""

@@ -468,6 +468,7 @@ def server():
             process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 @pytest.mark.parametrize("transport", ["urllib", "aiohttp"])
 def test_400_megabytes_up_and_down_are_not_held(transport, server, tmp_path):

@@ -560,6 +560,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 def test_100000_requests_are_matched_in_flat_memory():
     """Their results are some 150 MB, and reading and matching them takes less than 10."""

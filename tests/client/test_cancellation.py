@@ -540,6 +540,7 @@ async def sweep(site, form, strike, *, cold=False, most=TURNS):
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_cancelled_at_any_point(kind, tmp_path):
     """Cancelled at any point, in any way, on a new connection or a used one: nothing is left."""
@@ -621,6 +622,7 @@ def test_cancelled_while_the_server_is_silent(kind, form, mark, tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLAIN)
 def test_nothing_grows(kind, tmp_path, caplog):
     """However many calls are cancelled: after the first ones no memory is taken, nor a socket."""

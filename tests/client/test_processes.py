@@ -46,6 +46,7 @@ def families(server):
 # Forks
 
 
+@pytest.mark.slow
 def test_100_children_of_a_sync_client(server):
     """100 forked children make 20 calls each: all answers are right, and no socket is shared."""
     code = """
@@ -65,6 +66,7 @@ def test_100_children_of_a_sync_client(server):
     assert server.heard[0][0] == server.heard[-1][0] == 0  # the parent's connection is still good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASYNC)
 def test_100_children_of_an_async_client(name, server):
     """The same for children of a running loop, which goes on after them."""

@@ -292,6 +292,7 @@ def test_headers_are_made_once():
     assert first.headers is second.headers
 
 
+@pytest.mark.slow
 def test_a_client_is_cheap():
     """A thousand clients are a few thousand objects, and load no transport."""
     made = [Client(api_key=KEY)]

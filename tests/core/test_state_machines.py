@@ -763,21 +763,25 @@ def text_is_object(text):
         return False
 
 
+@pytest.mark.slow
 def test_calls():
     """Any order of answers, failures, waits, tokens, times: safe, counted, in time and final."""
     run_state_machine_as_test(UnaryCalls, settings=LONGER)
 
 
+@pytest.mark.slow
 def test_streamed_calls():
     """The same of streams, which start over before their content only, and lose none of it."""
     run_state_machine_as_test(StreamedCalls, settings=LONGER)
 
 
+@pytest.mark.slow
 def test_events():
     """Whatever is written, with any line ends and cuts, gives its events, each in its moment."""
     run_state_machine_as_test(Events, settings=RUN)
 
 
+@pytest.mark.slow
 def test_messages():
     """Any order of valid events is the message that they say; any other is our error."""
     run_state_machine_as_test(Messages, settings=RUN)

@@ -275,6 +275,7 @@ def test_identical_requests_are_a_queue(colour, path):
     assert [told(r) for r in colour.block(repeating, *[(ask("x"), "send")] * 4)] == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_shuffled_concurrent_replays_are_equal(path):
     """Two hundred concurrent requests, in a hundred orders, get the same answers."""
     count = 200

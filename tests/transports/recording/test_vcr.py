@@ -46,6 +46,7 @@ def fetch(url, data, headers):
             return error.code, error.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["yaml", "json"])
 def test_vcrpy_replays_it(path, tmp_path, suffix):
     """Vcrpy finds every whole answer by method, host, path, query and body, to the byte."""
