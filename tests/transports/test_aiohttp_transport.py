@@ -1457,7 +1457,7 @@ def test_a_broken_connection_is_caused_by_its_reset():
     run(main)
 
 
-# What seldom happens
+# Rare events
 
 
 def test_a_host_of_the_callers_own_is_left():

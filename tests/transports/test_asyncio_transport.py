@@ -1352,7 +1352,7 @@ def test_proxies_come_from_the_environment(monkeypatch):
             assert asyncio.run(AsyncioTransport().send(get(server))).body == expected
 
 
-# What seldom happens
+# Rare events
 
 
 class Late(asyncio.SelectorEventLoop):

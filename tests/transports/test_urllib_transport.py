@@ -631,7 +631,7 @@ def test_proxies_come_from_the_environment(monkeypatch):
             transport.close()
 
 
-# What seldom happens
+# Rare events
 
 
 def test_a_connection_that_takes_nothing_any_more_has_sent_nothing(transport):

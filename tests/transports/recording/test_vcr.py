@@ -39,7 +39,7 @@ def fetch(url, data, headers):
     """Send a request with nothing but the standard library; give status and body."""
     request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310  # ours
     try:
-        with urllib.request.urlopen(request) as response:  # noqa: S310  # likewise
+        with urllib.request.urlopen(request) as response:  # noqa: S310  # ours
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         with error:
