@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from claude_lite.core.config import Config
-from claude_lite.core.limits import WIDEST
+from claude_lite.core.limits import BYTES_PER_LETTER
 from claude_lite.testing import message
 from claude_lite.testing.conformance.loopback import LoopbackServer
 from claude_lite.wire import DEFAULT_LIMITS
@@ -97,7 +97,7 @@ GZIP, DEFLATE = b"Content-Encoding: gzip\r\n", b"Content-Encoding: deflate\r\n"
 WIDE = "x" * 999 + "\U0001f600"  # one such letter makes Python use four bytes for each of a text
 EVENT = b'data: {"type":"x"}\n\n'
 BIG = MOST - 2000
-WIDE_MOST = Config().max_event // WIDEST - 2000
+WIDE_MOST = Config().max_event // BYTES_PER_LETTER - 2000
 BOMB = squeezed(bytes(MEGABYTE), 60)
 N = DEFAULT_LIMITS.max_values - 100
 INPUT = '"' + WIDE * (BIG // 1004) + '"'

@@ -35,7 +35,7 @@ from claude_lite import (
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import UploadFile
 from claude_lite.api.webhooks import Webhooks
-from claude_lite.bulk.requests_file import read
+from claude_lite.bulk.requests_file import read_requests
 from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.cli import bench
 from claude_lite.cli.main import main as command
@@ -58,7 +58,7 @@ from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.faulty import AsyncFaultTransport, FaultTransport
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
-from claude_lite_transports.recording.cassette import load
+from claude_lite_transports.recording.cassette import load_cassette
 from claude_lite_transports.recording.har import to_har
 from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
@@ -91,9 +91,9 @@ NOT_SHOWN = {
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own
     },
     "within a transport, for as long as one exchange takes": {
-        *("Body", "Part", "Proxy", "Upload", "Wait"),
+        *("Body", "Part", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
-    "on its way to disk": {"Arrival", "Plain", "Live"},
+    "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
 
 
@@ -208,7 +208,7 @@ def values(held, folder):
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
         *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
-        *(UrllibTransport(proxies={"https": PROXY}), AsyncioTransport(proxies={"https": PROXY})),
+        *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),
         BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]
@@ -226,9 +226,9 @@ def values(held, folder):
         built = dialect.adapt(operation.build(made.config.target))
         held += [dialect, made, built, dialect.sign(built)]
     (folder / "requests.jsonl").write_text(json.dumps({"custom_id": "a", "params": ASK}))
-    held += load(folder / "a.json")
+    held += load_cassette(folder / "a.json")
     with (folder / "requests.jsonl").open("rb") as file:
-        held += read(file, stream=False)
+        held += read_requests(file, stream=False)
 
 
 async def many(held, folder):
@@ -342,7 +342,7 @@ def test_what_was_written_is_silent(seen):
     for path in folder.iterdir():
         silent(path.read_bytes())
     for name in ("a.json", "b.json"):
-        items = load(folder / name)
+        items = load_cassette(folder / name)
         assert items
         silent(json.dumps(to_har(items)))
         silent(repr(items) + "".join(map(str, items)))

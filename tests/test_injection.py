@@ -71,9 +71,9 @@ HOSTILE = [
 TEMPLATE = re.compile(r"\{\w+\}")
 
 TRANSPORTS = {
-    "urllib": lambda: UrllibTransport(proxies={}),
+    "urllib": lambda: UrllibTransport(trust_env=False),
     "aiohttp": lambda: AiohttpTransport(trust_env=False),
-    "asyncio": lambda: AsyncioTransport(proxies={}),
+    "asyncio": lambda: AsyncioTransport(trust_env=False),
 }
 
 

@@ -5,13 +5,13 @@ import tracemalloc
 
 import pytest
 
-from claude_lite.api.completions import ChatCompletion, ChatDecoder
+from claude_lite.api.completions import ChatDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.core.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports.shared import http1 as _http1
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.shared.http1 import ReplyParser
 
 NO_LIMITS = Limits(max_response=None, max_head=None, max_headers=None)
 HEAD = Response(200, {})
@@ -65,7 +65,7 @@ def touched(data, step, monkeypatch):
         pattern = getattr(_http1, name)
         if not isinstance(pattern, CountedPattern):
             monkeypatch.setattr(_http1, name, CountedPattern(pattern))
-    reply = Reply("GET", NO_LIMITS)
+    reply = ReplyParser("GET", NO_LIMITS)
     reply._buffer = Counted()
     Counted.touched = 0
     for at in range(0, len(data), step):
@@ -160,7 +160,7 @@ def test_accumulating_a_message(name):
     assert peak_twice < 2.5 * peak_once + 10_000
 
 
-def test_weighing_a_message_is_seldom():
+def test_weighing_a_message_is_rarely():
     """A message of far more bytes than its text has is not weighed again at every chunk."""
     weighed = []
 
@@ -169,7 +169,7 @@ def test_weighing_a_message_is_seldom():
             weighed.append(self._came)
             super()._weigh(before)
 
-    decoder = Watched(HEAD, 100_000, Limits(max_response=100_000))
+    decoder = Watched(HEAD, Limits(max_event=100_000, max_response=100_000))
     for chunk in message_stream("x" * 80_000):
         decoder.receive(chunk)
     assert decoder.complete
@@ -182,7 +182,7 @@ def test_a_chat_is_put_together_once():
     """The pieces of a chat's text and calls are joined, not added to what there is each time."""
 
     def whole(pieces):
-        decoder = ChatDecoder(HEAD, ChatCompletion, None)
+        decoder = ChatDecoder(HEAD)
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "12"}}
         delta = {"content": "xy", "tool_calls": [call]}
         piece = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta}]}

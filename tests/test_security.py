@@ -59,17 +59,17 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 def urllib(*, trusts=None, **options):
     """Make a client over urllib."""
-    return Client(UrllibTransport(context=trusts), api_key=KEY, retry=never(), **options)
+    return Client(UrllibTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 def aiohttp(*, trusts=None, **options):
     """Make a client over aiohttp."""
-    return AsyncClient(AiohttpTransport(ssl=trusts), api_key=KEY, retry=never(), **options)
+    return AsyncClient(AiohttpTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 def asyncio_(*, trusts=None, **options):
     """Make a client over plain asyncio."""
-    return AsyncClient(AsyncioTransport(context=trusts), api_key=KEY, retry=never(), **options)
+    return AsyncClient(AsyncioTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 every_transport = pytest.mark.parametrize(

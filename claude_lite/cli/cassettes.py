@@ -16,19 +16,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from claude_lite.cli.terminal import CONTROLS, EXIT_DONE, EXIT_FAILED
 from claude_lite.errors import UsageError
 
 if TYPE_CHECKING:
     from claude_lite_transports.recording.cassette import Interaction
     from claude_lite_transports.recording.redaction import Redactor
 
-DONE: Final = 0
-FAILED: Final = 1
-FORMATS: Final = ("cassette", "har", "vcr")
+RECORDING_KINDS: Final = ("cassette", "har", "vcr")
 SUFFIXES: Final = {".har": "har", ".yaml": "vcr", ".yml": "vcr"}
 
-# What would move a terminal's cursor, or worse.
-_CONTROLS: Final = {c: None for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (9, 10)}
 _TEST: Final = re.compile(r"(?:.*\.)?(test\w*)")
 
 
@@ -74,19 +71,19 @@ def add_commands(commands: Any) -> None:
     )
     add.add_argument("source", metavar="IN", type=Path)
     add.add_argument("target", metavar="OUT", type=Path)
-    add.add_argument("--to", choices=FORMATS, help="the kind of OUT")
+    add.add_argument("--to", choices=RECORDING_KINDS, help="the kind of OUT")
     add.add_argument("--base-url", metavar="URL", help="to put before paths (default: the API's)")
     add.set_defaults(command=_convert)
 
 
 def _show(args: argparse.Namespace) -> int:
-    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.cassette import load_cassette
     from claude_lite_transports.recording.listing import listed  # see the docstring
 
     for path in args.files:
-        items = load(_existing(path))
+        items = load_cassette(_existing(path))
         _say("".join(f"{line}\n" for line in listed(items)))
-    return DONE
+    return EXIT_DONE
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -97,11 +94,11 @@ def _check(args: argparse.Namespace) -> int:
             wrong, odd = wrong + grave, odd + (not grave)
             _say(f"{path}: {text}\n")
     _say(f"{len(paths)} checked, {wrong} wrong, {odd} odd\n")
-    return FAILED if wrong or (args.strict and odd) else DONE
+    return EXIT_FAILED if wrong or (args.strict and odd) else EXIT_DONE
 
 
 def _redact(args: argparse.Namespace) -> int:
-    from claude_lite_transports.recording.cassette import dump, load, write
+    from claude_lite_transports.recording.cassette import cassette_text, load_cassette, replace_file
     from claude_lite_transports.recording.redaction import Redactor  # see the docstring
     from claude_lite_transports.recording.review import cleaned, refuse_secrets
 
@@ -110,16 +107,16 @@ def _redact(args: argparse.Namespace) -> int:
             raise UsageError(f"there is no variable {name}")
     redactor = Redactor([*args.text, *(os.environ[name] for name in args.env)])
     dropped = {name.lower() for name in args.header}
-    loaded = {path: load(path) for path in _cassettes(args.files)}
+    loaded = {path: load_cassette(path) for path in _cassettes(args.files)}
     for items in loaded.values():
         _learn(items, redactor)
     for path, items in loaded.items():
         clean = [cleaned(item, redactor, dropped) for item in items]
         refuse_secrets(clean, redactor, path)
-        if (text := dump(clean)) != path.read_text(encoding="utf-8"):
-            write(path, text)
+        if (text := cassette_text(clean)) != path.read_text(encoding="utf-8"):
+            replace_file(path, text)
             _say(f"{path}: rewritten\n")
-    return DONE
+    return EXIT_DONE
 
 
 def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
@@ -130,7 +127,7 @@ def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from claude_lite_transports.recording import har, vcr  # see the docstring
-    from claude_lite_transports.recording.cassette import dump, write
+    from claude_lite_transports.recording.cassette import cassette_text, replace_file
     from claude_lite_transports.recording.foreign import BASE_URL
     from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import refuse_secrets
@@ -149,15 +146,15 @@ def _convert(args: argparse.Namespace) -> int:
         if lost := len(items) - len(data["interactions"]):
             _say(f"left out, because vcrpy cannot hold them: {lost} failed requests\n")
     else:
-        text = dump(items)
-    write(args.target, text)
-    return DONE
+        text = cassette_text(items)
+    replace_file(args.target, text)
+    return EXIT_DONE
 
 
 def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     """Read a recording of any kind."""
     from claude_lite_transports.recording import har, vcr  # see the docstring
-    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.cassette import load_cassette
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -171,17 +168,17 @@ def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     request: Any = first.get("request") if isinstance(first, dict) else None
     if isinstance(request, dict) and "uri" in request:
         return vcr.from_vcr(data, redactor)
-    return load(path)
+    return load_cassette(path)
 
 
 def findings(path: Path) -> "Iterator[tuple[bool, str]]":
     """Yield what is wrong (True) or odd (False) about a recording, in words."""
-    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.cassette import load_cassette
     from claude_lite_transports.recording.redaction import Redactor  # see the docstring
     from claude_lite_transports.recording.review import repeats_in, secrets_in
 
     try:
-        items = load(path)
+        items = load_cassette(path)
     except UsageError as error:
         yield True, error.message.removeprefix(f"{path} ")
         return
@@ -229,4 +226,4 @@ def _existing(path: Path) -> Path:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text.translate(_CONTROLS))
+    sys.stdout.write(text.translate(CONTROLS))

@@ -347,7 +347,7 @@ def test_a_zip_counts_as_it_unpacks(tmp_path):
     with pytest.raises(RequestTooLarge, match="unpacked"):
         CreateSkill(files=path).build(Config(api_key="canary").target)
     path.write_bytes(b"no archive")
-    with pytest.raises(UsageError, match=r"no \.zip"):
+    with pytest.raises(UsageError, match=r"cannot be read as a \.zip"):
         CreateSkillVersion(skill_id="skill_1", files=path).build(Config(api_key="canary").target)
 
 
@@ -415,7 +415,10 @@ def test_a_skill_is_a_path():
 
 # Large files
 
-SERVE = "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
+SERVE = (
+    "from claude_lite.emulator.serving import run_server; "
+    "run_server(announce=lambda u: print(u, flush=True))"
+)
 TRANSFER = """
 import asyncio, json, sys
 from pathlib import Path

@@ -31,7 +31,7 @@ from claude_lite.errors import (
     StreamTruncated,
     UnexpectedResponse,
 )
-from claude_lite.wire import Response
+from claude_lite.wire import Limits, Response
 
 STREAMS = {p.stem: p.read_bytes() for p in sorted((SAMPLES / "streams").glob("*.sse"))}
 STREAMS.pop("completions_legacy")  # another protocol
@@ -263,7 +263,7 @@ def raw_events(name):
 
 def fed(chunks, limit=None, *, close=True):
     """Feed a decoder; give it, and the events that it returned."""
-    decoder = MessageDecoder(HEAD, limit)
+    decoder = MessageDecoder(HEAD, Limits(max_event=limit))
     events = [event for chunk in chunks for event in decoder.receive(chunk)]
     if close:
         decoder.close()
@@ -915,7 +915,7 @@ def test_text_for_a_block_that_has_none():
     """An unknown block whose `text` is no text cannot grow: there is no partial, but the usage."""
     events = started(block_start({"type": "new", "text": 5}), delta("text_delta", text="x"))
     decoder, _ = fed([sse(events)], close=False)
-    with pytest.raises(UnexpectedResponse, match="a message out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the message has an unexpected shape"):
         decoder.result()
     decoder.receive(sse([block_stop()]))
     assert type(decoder.error) is UnexpectedResponse

@@ -258,7 +258,7 @@ def test_a_signed_body_that_is_no_event(body):
 
 def test_a_parsed_body_is_the_callers_mistake():
     """A framework's dict is not what was signed."""
-    with pytest.raises(UsageError, match="bytes as they came, not dict"):
+    with pytest.raises(UsageError, match="the bytes that came, not dict"):
         at().verify(json.loads(BODY), HEADERS)
 
 

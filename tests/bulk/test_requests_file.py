@@ -5,7 +5,7 @@ import pytest
 
 from claude_lite import ClaudeError, CreateMessage, StreamMessage, UsageError
 from claude_lite.bulk import Item
-from claude_lite.bulk.requests_file import operation, read
+from claude_lite.bulk.requests_file import operation_from, read_requests
 from claude_lite.core.config import Config
 
 PARAMS = {
@@ -28,7 +28,7 @@ def sent(op):
 
 def complaint(text):
     """Read one bad line, and give its outcome's id and message."""
-    (outcome,) = read([text])
+    (outcome,) = read_requests([text])
     assert isinstance(outcome.result, UsageError)
     assert (outcome.line, outcome.attempts) == (1, 0)
     return outcome.custom_id, outcome.result.message
@@ -36,7 +36,7 @@ def complaint(text):
 
 def test_a_line_becomes_a_request():
     """The params are sent as they are."""
-    (item,) = read([line("ticket-17")])
+    (item,) = read_requests([line("ticket-17")])
     assert (item.line, item.custom_id, type(item.operation)) == (1, "ticket-17", CreateMessage)
     assert sent(item.operation) == PARAMS
 
@@ -44,14 +44,14 @@ def test_a_line_becomes_a_request():
 def test_every_field_arrives_whether_it_is_known_or_not():
     """Unknown fields and nulls of the params are in the body, too; nothing is renamed."""
     params = {**PARAMS, "brand_new": {"x": [1]}, "container": None, "temperature": 0.5}
-    assert sent(operation(params)) == params
+    assert sent(operation_from(params)) == params
 
 
 @pytest.mark.parametrize("name", ["extra_body", "extra_headers", "betas", "collect", "retry"])
 def test_names_of_this_library_are_not_special_in_params(name):
     """A param cannot change how the request is made: it is sent, for the API to refuse."""
     params = {**PARAMS, name: {"x-api-key": "other"}}
-    request = operation(params).build(CONFIG.target)
+    request = operation_from(params).build(CONFIG.target)
     assert orjson.loads(request.body) == params
     assert request.headers["x-api-key"] == "canary"
 
@@ -68,7 +68,7 @@ def test_names_of_this_library_are_not_special_in_params(name):
 )
 def test_streams_where_it_is_asked_for(given, option, cls):
     """A request is streamed if its params or the option say so."""
-    op = operation({**PARAMS, **given}, stream=option)
+    op = operation_from({**PARAMS, **given}, stream=option)
     assert type(op) is cls
     assert sent(op).get("stream", False) is (cls is StreamMessage)
 
@@ -76,13 +76,13 @@ def test_streams_where_it_is_asked_for(given, option, cls):
 def test_empty_lines_a_byte_order_mark_and_a_last_line_without_end():
     """What editors and other systems leave in files is no reason to complain."""
     lines = [b"\xef\xbb\xbf" + line("a"), b"\n", b"  \r\n", line("b").strip()]
-    assert [(item.line, item.custom_id) for item in read(lines)] == [(1, "a"), (4, "b")]
+    assert [(item.line, item.custom_id) for item in read_requests(lines)] == [(1, "a"), (4, "b")]
 
 
 def test_lines_are_read_as_they_are_asked_for():
     """Nothing is read ahead."""
     lines = iter([line("a"), line("b"), line("c")])
-    reader = read(lines)
+    reader = read_requests(lines)
     next(reader)
     assert next(lines) == line("b")
 
@@ -123,7 +123,7 @@ def test_a_bad_line_is_an_outcome_that_says_what_is_wrong(text, custom_id, messa
 
 def test_a_bad_line_does_not_stop_the_others():
     """What comes before and after is read."""
-    found = list(read([line("a"), b"{\n", line("b"), b"7\n", line("c")]))
+    found = list(read_requests([line("a"), b"{\n", line("b"), b"7\n", line("c")]))
     names = [item.custom_id for item in found if isinstance(item, Item)]
     assert names == ["a", "b", "c"]
     assert [item.line for item in found] == [1, 2, 3, 4, 5]
@@ -131,14 +131,14 @@ def test_a_bad_line_does_not_stop_the_others():
 
 def test_of_two_lines_of_one_name_the_second_is_bad():
     """The second outcome has no custom_id: under that name there is one answer only."""
-    first, second, third = read([line("a"), line("a"), line("b")])
+    first, second, third = read_requests([line("a"), line("a"), line("b")])
     assert (first.custom_id, second.custom_id, third.custom_id) == ("a", None, "b")
     assert second.result.message == "line 2: custom_id 'a' is that of line 1 already"
 
 
 def test_the_longest_name_is_good():
     """64 characters are allowed."""
-    (item,) = read([line("Az09_-" + "x" * 58)])
+    (item,) = read_requests([line("Az09_-" + "x" * 58)])
     assert isinstance(item, Item)
 
 
@@ -152,12 +152,12 @@ def test_complaints_are_short_and_of_plain_characters():
 def test_large_integers_keep_their_digits():
     """A number past 64 bits arrives as it was written."""
     text = line().replace(b'"max_tokens":64', b'"max_tokens":64,"seed":123456789012345678901234')
-    (item,) = read([text])
+    (item,) = read_requests([text])
     assert b'"seed":123456789012345678901234' in item.operation.build(CONFIG.target).body
 
 
 def test_a_bad_lines_error_can_be_rebuilt():
     """Its error is plain data like any other."""
-    (outcome,) = read([b"{"])
+    (outcome,) = read_requests([b"{"])
     data = outcome.to_dict()["result"]["error"]
     assert type(ClaudeError.from_dict(data)) is UsageError

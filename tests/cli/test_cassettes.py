@@ -11,7 +11,7 @@ from claude_lite.cli.cassettes import add_commands
 from claude_lite.cli.main import main
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
-from claude_lite_transports.recording.cassette import SecretInCassette, load
+from claude_lite_transports.recording.cassette import SecretInCassette, load_cassette
 
 LIVE = "sk-ant-api03-AbCdEfGhIjKl"
 
@@ -147,7 +147,7 @@ def test_redact(path, monkeypatch, capsys):
     assert not [
         secret for secret in (LIVE[:12], LIVE[12:], "hunter2", "Bob", "1234") if secret in text
     ]
-    whole, stream = load(path)
+    whole, stream = load_cassette(path)
     assert whole.request["json"] == {"ask": "REDACTED"}
     assert whole.request["url"] == "/v1/messages?api_key=REDACTED"
     assert whole.head.headers == {"request-id": "req_REDACTED"}
@@ -215,7 +215,7 @@ def test_an_import_loses_its_secrets(path, tmp_path):
     har.write_text("\ufeff" + json.dumps({"log": {"entries": [entry, later]}}))
     assert run("convert", har, path) == 0
     assert CANARY not in path.read_text()
-    assert [item.whole().body for item in load(path)] == [b"REDACTED"] * 2
+    assert [item.whole().body for item in load_cassette(path)] == [b"REDACTED"] * 2
 
 
 def test_wrong_usage(path, tmp_path):

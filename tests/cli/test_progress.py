@@ -9,7 +9,7 @@ from rich.console import Console
 from claude_lite import Overloaded, UsageError
 from claude_lite.bulk import Outcome, Tally
 from claude_lite.cli import progress as module
-from claude_lite.cli.progress import Live, Plain, display, progress, summary
+from claude_lite.cli.progress import LiveDisplay, PlainDisplay, display, progress, summary
 
 
 class Terminal(io.StringIO):
@@ -48,7 +48,7 @@ def test_no_terminal_gets_a_plain_line_now_and_then(tally, monkeypatch):
     """The first comes after some seconds, and more are not printed than one each so often."""
     out = io.StringIO()
     with display(tally, 1500, out) as shown:
-        assert isinstance(shown, Plain)
+        assert isinstance(shown, PlainDisplay)
         shown.update()
         assert out.getvalue() == ""
     monkeypatch.setattr(module, "PLAIN_EVERY", 0.0)
@@ -61,7 +61,7 @@ def test_a_terminal_gets_a_live_line(tally):
     """On a terminal the line is there at the end, and complaints stand above it."""
     out = Terminal()
     with display(tally, 1500, out) as shown:
-        assert isinstance(shown, Live)
+        assert isinstance(shown, LiveDisplay)
         shown.update()
         shown.complain("line 2: [bold]not markup[/bold]")
     text = out.getvalue()

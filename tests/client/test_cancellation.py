@@ -209,7 +209,7 @@ def transports(kind, site, client_tls):
     name = kind.removeprefix("recorded ")
     session = None
     if name == "asyncio":
-        transport = AsyncioTransport(context=client_tls, proxies={})
+        transport = AsyncioTransport(ssl_context=client_tls, trust_env=False)
     elif name == "emulator":
         transport = AsyncEmulatorTransport(site.emulator)
         site.url = own_host()
@@ -217,7 +217,7 @@ def transports(kind, site, client_tls):
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
         transport = AiohttpTransport(session=session, trust_env=False)
     else:
-        transport = AiohttpTransport(ssl=client_tls, trust_env=False)
+        transport = AiohttpTransport(ssl_context=client_tls, trust_env=False)
     if kind != name:
         tape = site.folder / "tape.json"
         transport = AsyncRecordingTransport(tape, transport, mode="rewrite", force=True)

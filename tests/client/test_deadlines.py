@@ -98,10 +98,10 @@ def run(transport, url, form, size=1, **options):
     watch = Stopwatch()
     try:
         if transport == "urllib":
-            call(Client(UrllibTransport(proxies={}), **options), form, fields)
+            call(Client(UrllibTransport(trust_env=False), **options), form, fields)
         else:
             own = transport == "asyncio"
-            made = AsyncioTransport(proxies={}) if own else AiohttpTransport(trust_env=False)
+            made = AsyncioTransport(trust_env=False) if own else AiohttpTransport(trust_env=False)
             asyncio.run(acall(AsyncClient(made, **options), form, fields))
     except ClaudeError as error:
         return error, watch.seconds

@@ -118,7 +118,7 @@ def test_tls_among_greenlets(server_tls):
         import ssl
         from claude_lite_transports.urllib import UrllibTransport
         context = ssl.create_default_context(cafile={str(PEM)!r})
-        client = Client(UrllibTransport(context=context), api_key=KEY, base_url=URL)
+        client = Client(UrllibTransport(ssl_context=context), api_key=KEY, base_url=URL)
         for turn in range(2):
             together(10, lambda n: say(client, f"{{n}} {{turn}}"))
         try:

@@ -20,7 +20,7 @@ except ImportError:
 else:
     MADE = {
         "aiohttp": lambda: AiohttpTransport(trust_env=False),
-        "asyncio": lambda: AsyncioTransport(proxies={}),
+        "asyncio": lambda: AsyncioTransport(trust_env=False),
     }
 
 CALLERS, EACH = 200, 5
@@ -53,7 +53,7 @@ def test_threads_in_a_storm(form):
     """200 threads against a server that only says 529: no more than 1.2 times and the bucket."""
     with (
         LoopbackServer(busy) as server,
-        Client(UrllibTransport(proxies={}), **options(server)) as c,
+        Client(UrllibTransport(trust_env=False), **options(server)) as c,
     ):
 
         def caller(_):

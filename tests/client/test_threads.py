@@ -11,7 +11,7 @@ from driving import KEY
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, ClaudeError, Client, never
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 from claude_lite_transports.urllib.idle import Idle
 
 ASYNC = ["aiohttp", "asyncio"]
@@ -191,12 +191,12 @@ def test_concurrent_loops_do_not_share_connections(name, server):
 
 def test_idle_connections_end_while_threads_use_them():
     """All idle connections can be closed for good while threads bring back and take others."""
-    route = Route("http", "host", 80)
+    way = Way("http", "host", 80)
     with often():
         for _ in range(20):
             idle, over = Idle(64, 30.0), threading.Event()
             for _ in range(30):
-                idle.keep(route, socket.socket())
+                idle.keep(way, socket.socket())
 
             def work(n, idle=idle, over=over):
                 if n == 0:
@@ -204,7 +204,7 @@ def test_idle_connections_end_while_threads_use_them():
                     over.set()
                     return True
                 while not over.is_set():
-                    idle.keep(route, socket.socket())
+                    idle.keep(way, socket.socket())
                 return True
 
             assert on_threads(4, work) == [True] * 4
@@ -215,5 +215,5 @@ def test_what_comes_back_after_the_end_is_closed():
     """A connection that a daemon thread still has at exit is closed when it is done with it."""
     idle, sock = Idle(64, 30.0), socket.socket()
     idle.end()
-    idle.keep(Route("http", "host", 80), sock)
+    idle.keep(Way("http", "host", 80), sock)
     assert sock.fileno() == -1

@@ -166,7 +166,7 @@ def test_successive_loops_share_a_token():
     assert source.count == 1
 
 
-def test_a_cancelled_mint_is_taken_over():
+def test_a_cancelled_new_token_is_taken_over():
     """If the task that creates a token is cancelled, another task creates it."""
     source = Provider()
     tokens = AsyncTokens(source.later)

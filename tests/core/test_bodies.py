@@ -45,7 +45,7 @@ def test_a_line_that_the_api_does_not_send_is_an_error(bad):
 
 def test_a_line_without_end_is_too_large():
     """It is an error at the limit, and not held beyond it."""
-    decoder = LinesDecoder(HEAD, BatchEntry, 100)
+    decoder = LinesDecoder(HEAD, BatchEntry, Limits(max_event=100))
     for _ in range(11):
         assert decoder.receive(b"x" * 10) == []
     assert isinstance(decoder.error, ResponseTooLarge)

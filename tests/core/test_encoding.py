@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_lite.core.encoding import PIECE, SLICE, ContentDecoder
+from claude_lite.core.encoding import ContentDecoder
+from claude_lite.core.limits import DEFLATED_SLICE, INFLATED_PIECE
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 MEGABYTE = 1 << 20
@@ -67,7 +68,7 @@ def test_what_was_compressed_comes_back(kind, data):
     encoding, compress = KINDS[kind]
     body = compress(data)
     assert undone(encoding, [body]) == data
-    for size in (1, 7, SLICE - 1, SLICE, SLICE + 1):
+    for size in (1, 7, DEFLATED_SLICE - 1, DEFLATED_SLICE, DEFLATED_SLICE + 1):
         if len(body) // size < 5000:
             assert undone(encoding, [b"", *sized(body, size), b""]) == data
 
@@ -100,10 +101,12 @@ def test_encodings_that_were_not_asked_for(name):
         ContentDecoder(name)
 
 
-@pytest.mark.parametrize("k", [*range(-2, 30), 100, 257, 258, 259, 300, 700, PIECE - 1, PIECE])
+@pytest.mark.parametrize(
+    "k", [*range(-2, 30), 100, 257, 258, 259, 300, 700, INFLATED_PIECE - 1, INFLATED_PIECE]
+)
 def test_nothing_is_held_back_at_the_end_of_a_piece(k):
     """Where zlib has read all, and not written all, the rest still comes, with no byte to read."""
-    data = bytes(PIECE + k)
+    data = bytes(INFLATED_PIECE + k)
     for compress in (bare, zlib.compress):
         body = compress(data)
         assert len(undone("deflate", [body])) == len(data)

@@ -306,7 +306,7 @@ def test_only_methods_take_their_names():
 def test_methods_are_methods():
     """On the class they are functions with their docstrings, and they cannot be replaced."""
     assert Message.to_dict(message()) == message().to_dict()
-    assert Message.to_param.__doc__.startswith("The message as the next")
+    assert Message.to_param.__doc__.startswith("The message for `messages`")
     with pytest.raises(FrozenInstanceError):
         message().to_dict = None
     with pytest.raises(FrozenInstanceError):
@@ -351,5 +351,5 @@ def test_a_result_comes_back_from_a_queue():
     data["content"].clear()
     assert twin == made
     for wrong in ({"content": "text"}, None, "text", [1]):
-        with pytest.raises(UsageError, match="no Message"):
+        with pytest.raises(UsageError, match="not a serialised Message"):
             type(made).from_dict(wrong)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from places import SAMPLES
 
 from claude_lite.api.messages.operations import CreateMessage
-from claude_lite.core.limits import LONG, parse_json
+from claude_lite.core.limits import LONG_TEXT, parse_json
 from claude_lite.core.responses import (
     LONGEST_WAIT,
     decoded,
@@ -302,8 +302,8 @@ def test_values_are_counted_in_long_bodies_too():
     """Over the limit it is an error; long texts, with whatever in them, are few values."""
     limits = Limits(max_values=1000)
     with pytest.raises(ResponseTooLarge, match="over 1000 values"):
-        parse_json(b"[" + b"0," * LONG + b"0]", limits)
-    for text in ("x" * LONG, ",[{" * LONG):
+        parse_json(b"[" + b"0," * LONG_TEXT + b"0]", limits)
+    for text in ("x" * LONG_TEXT, ",[{" * LONG_TEXT):
         assert parse_json(json.dumps([text]).encode(), limits) == [text]
 
 

@@ -287,10 +287,12 @@ def test_nothing_is_half_filled(name, field, value):
     """A required field that is missing, null or of a wrong type is an error that names it."""
     cls = getattr(claude_lite, name)
     hollow = without(LEAST[name], field, value)
-    with pytest.raises(StructureError, match=rf"^{name}\.{field}: .* does not fit$"):
+    with pytest.raises(
+        StructureError, match=rf"^{name}\.{field} (is missing or null|cannot be \w+)$"
+    ):
         structure(hollow, cls)
     if field != "type":
-        with pytest.raises(StructureError, match=rf"^{name}\.{field}: "):
+        with pytest.raises(StructureError, match=rf"^{name}\.{field} "):
             structure(hollow, family(cls))
 
 
@@ -298,7 +300,7 @@ def test_nothing_is_half_filled(name, field, value):
 @pytest.mark.parametrize("base", FAMILIES)
 def test_a_member_without_a_type(base, value):
     """Without a type that is text, a block, citation, delta or event is an error."""
-    with pytest.raises(StructureError, match=r"^Unknown\w+\.type: "):
+    with pytest.raises(StructureError, match=r"^Unknown\w+\.type "):
         structure(without({"type": "x", "text": "t"}, "type", value), base)
 
 
@@ -691,5 +693,5 @@ def test_models_are_found_by_their_base():
     made = structure({"name": "x", "new": 1}, Badge)
     assert (made.name, made.level, made.new) == ("x", None, 1)
     assert converter().unstructure({"badges": [made]}) == {"badges": [{"name": "x", "new": 1}]}
-    with pytest.raises(StructureError, match=r"^Badge\.name: nothing does not fit$"):
+    with pytest.raises(StructureError, match=r"^Badge\.name is missing or null$"):
         structure({}, Badge)

@@ -14,7 +14,7 @@ from places import API
 
 from claude_lite.emulator import MODELS, Emulator, message_hash
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Route, Router
+from claude_lite.emulator.reading.routing import Answer, Router, ServedRoute
 from claude_lite.errors import ConnectionFailed, ConnectionLost, StreamInterrupted, UsageError
 from claude_lite.wire import Request, Response, Sleep
 
@@ -784,9 +784,9 @@ def test_routes_may_hold_names():
 
     router = Router(
         [
-            Route("GET", "/v1/things/{thing_id}", handler),
-            Route("POST", "/v1/things/{thing_id}/parts/{part}", handler, most=5),
-            Route("GET", "/v1/things/all", handler),
+            ServedRoute("GET", "/v1/things/{thing_id}", handler),
+            ServedRoute("POST", "/v1/things/{thing_id}/parts/{part}", handler, most=5),
+            ServedRoute("GET", "/v1/things/all", handler),
         ]
     )
     assert router.find("GET", "/v1/things/7")[1] == {"thing_id": "7"}

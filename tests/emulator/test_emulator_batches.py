@@ -13,7 +13,7 @@ from claude_lite import Client
 from claude_lite.api.batches import BatchResults, CreateBatch, RetrieveBatch
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.reading.blobs import Blob
-from claude_lite.emulator.reading.json_array import split
+from claude_lite.emulator.reading.json_array import find_elements
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
@@ -323,7 +323,7 @@ def test_an_array_is_split_wherever_the_bytes_are_cut(elements, others, size):
     others.pop("requests", None)
     document = orjson.dumps({**others, "requests": elements, "end": 0})
     pieces = [document[i : i + size] for i in range(0, len(document), size)]
-    found = split(pieces, "requests", 100)
+    found = find_elements(pieces, "requests", 100)
     places = zip(found.starts, found.stops, strict=True)
     texts = [document[start:stop] for start, stop in places]
     assert [orjson.loads(text) for text in texts if text] == elements
@@ -332,7 +332,7 @@ def test_an_array_is_split_wherever_the_bytes_are_cut(elements, others, size):
 
 def test_an_array_with_too_many_elements_is_not_read_to_its_end():
     """Past the limit nothing more is looked at."""
-    found = split((b'{"requests":[1,2,3,4,5', b"not JSON at all"), "requests", 3)
+    found = find_elements((b'{"requests":[1,2,3,4,5', b"not JSON at all"), "requests", 3)
     assert len(found.stops) == 4
 
 

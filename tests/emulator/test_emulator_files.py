@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from claude_lite import AsyncClient, Client
 from claude_lite.api.files import DeleteFile, DownloadFile, ListFiles, UploadFile
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.reading.blobs import PIECE, Blob, Spool
+from claude_lite.emulator.reading.blobs import READ_SIZE, Blob, Spool
 from claude_lite.emulator.reading.forms import read_form
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.serving import emulator_server
@@ -152,8 +152,8 @@ class Endless:
     def __iter__(self):
         """Yield the head, then zeros."""
         yield self._head
-        for start in range(len(self._head), self.size, PIECE):
-            yield bytes(min(PIECE, self.size - start))
+        for start in range(len(self._head), self.size, READ_SIZE):
+            yield bytes(min(READ_SIZE, self.size - start))
 
 
 @pytest.mark.slow
@@ -329,7 +329,7 @@ def test_a_download_is_not_made_before_it_is_wanted():
     file_id = emulator.add_file("a", Endless(10 * MEGABYTES))
     reply = emulator.reply(Request("GET", f"https://x/v1/files/{file_id}/content", HEADERS))
     assert (reply.at_once, reply.size) == (False, 10 * MEGABYTES)
-    assert max(len(step) for step in reply.steps) == PIECE
+    assert max(len(step) for step in reply.steps) == READ_SIZE
 
 
 @given(st.lists(st.binary(max_size=2000), max_size=9), st.integers(0, 4000), st.data())
@@ -350,27 +350,27 @@ def test_a_blob_reads_what_was_spooled(pieces, kept, data):
 
 def test_a_needle_across_two_pieces_is_found():
     """A boundary may lie anywhere."""
-    blob = Blob.of(bytes(PIECE - 2) + b"needle" + bytes(PIECE))
-    assert blob.find(b"needle") == PIECE - 2
+    blob = Blob.of(bytes(READ_SIZE - 2) + b"needle" + bytes(READ_SIZE))
+    assert blob.find(b"needle") == READ_SIZE - 2
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_body_is_spooled_as_it_arrives(chunked):
     """What is above the limit of memory becomes a source; what is above it all is dropped."""
-    size = HELD + 3 * PIECE
-    reader = RequestReader(HELD + PIECE)
+    size = HELD + 3 * READ_SIZE
+    reader = RequestReader(HELD + READ_SIZE)
     framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % size
     reader.receive(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-    for _ in range(size // PIECE):
-        piece = b"z" * PIECE
-        reader.receive(b"%x\r\n%b\r\n" % (PIECE, piece) if chunked else piece)
+    for _ in range(size // READ_SIZE):
+        piece = b"z" * READ_SIZE
+        reader.receive(b"%x\r\n%b\r\n" % (READ_SIZE, piece) if chunked else piece)
         if reader._requests.gi_frame is not None:
             received = reader.next()
     if chunked:
         reader.receive(b"0\r\n\r\n")
         received = reader.next()
-    assert received.body.size == HELD + PIECE + 1
-    assert b"".join(received.body) == b"z" * (HELD + PIECE + 1)
+    assert received.body.size == HELD + READ_SIZE + 1
+    assert b"".join(received.body) == b"z" * (HELD + READ_SIZE + 1)
 
 
 def test_a_problem_of_a_long_field_is_one_of_the_field():
@@ -403,7 +403,10 @@ def high_water(pid):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
-SERVE = "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
+SERVE = (
+    "from claude_lite.emulator.serving import run_server; "
+    "run_server(announce=lambda u: print(u, flush=True))"
+)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 from emulated import Api
 
-from claude_lite.emulator.reading.catalogue import MODELS
+from claude_lite.emulator.reading.known_models import MODELS
 
 
 def ids(page):

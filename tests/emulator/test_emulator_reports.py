@@ -10,7 +10,7 @@ from emulated import Api, message
 from claude_lite import Client
 from claude_lite.api.reports import MessagesUsageReport
 from claude_lite.emulator import Emulator
-from claude_lite.emulator.state.usage import REMEMBERED, Usage
+from claude_lite.emulator.state.usage import REMEMBERED_ROWS, UsageRecords
 from claude_lite_transports.emulator import EmulatorTransport
 
 DAY = 86400
@@ -118,12 +118,12 @@ def test_a_batch_is_counted_once_at_half_the_price():
 
 def test_usage_has_a_bound():
     """The minute that was counted first is forgotten first."""
-    usage = Usage()
+    usage = UsageRecords()
     body = Api().call("messages.create", message())["usage"]
-    for minute in range(REMEMBERED + 1):
+    for minute in range(REMEMBERED_ROWS + 1):
         usage.record(minute * 60, body, model="m", workspace_id="w", api_key_id=None)
-    rows = [at for at, _, _ in usage.between(0, (REMEMBERED + 1) * 60)]
-    assert (len(rows), rows[0]) == (REMEMBERED, 60)
+    rows = [at for at, _, _ in usage.between(0, (REMEMBERED_ROWS + 1) * 60)]
+    assert (len(rows), rows[0]) == (REMEMBERED_ROWS, 60)
 
 
 def test_usage_is_grouped_and_filtered():

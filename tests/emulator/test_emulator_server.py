@@ -446,7 +446,8 @@ def test_ipv6_urls_have_brackets():
 def test_run_ends_cleanly_by_a_signal(number):
     """It announces the URL, serves, and on a signal ends with status 0 and no noise."""
     code = (
-        "from claude_lite.emulator.serving import run; run(announce=lambda u: print(u, flush=True))"
+        "from claude_lite.emulator.serving import run_server; "
+        "run_server(announce=lambda u: print(u, flush=True))"
     )
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code]
     with subprocess.Popen(  # noqa: S603  # our own code

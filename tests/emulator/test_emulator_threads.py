@@ -3,7 +3,7 @@
 import pytest
 from emulated import Api, message
 
-from claude_lite.emulator.state.threads import REMEMBERED, Threads
+from claude_lite.emulator.state.stored_threads import REMEMBERED_THREADS, StoredThreads
 
 BETAS = ["message-threads-2026-08-12"]
 CREATE = "beta.messages.create"
@@ -87,9 +87,9 @@ def test_a_thread_out_of_shape_is_refused(thread):
 
 def test_old_threads_are_forgotten():
     """Those that were kept longest ago go first, so that memory has a bound."""
-    threads = Threads()
+    threads = StoredThreads()
     body = {"thread": {"type": "create"}, "messages": []}
-    for i in range(REMEMBERED + 1):
+    for i in range(REMEMBERED_THREADS + 1):
         threads.keep(body, {"id": f"msg_{i}", "content": [], "stop_reason": "end_turn"}, "w")
-    assert len(threads._threads) == REMEMBERED
+    assert len(threads._threads) == REMEMBERED_THREADS
     assert ("w", "msg_0") not in threads._threads

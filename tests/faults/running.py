@@ -56,10 +56,10 @@ def trusting(pem):
 def asynchronous(transport, pem):
     """Make the asynchronous transport of this name."""
     if transport == "aiohttp":
-        return AiohttpTransport(trust_env=False, **({"ssl": trusting(pem)} if pem else {}))
+        return AiohttpTransport(trust_env=False, **({"ssl_context": trusting(pem)} if pem else {}))
     from claude_lite_transports.asyncio import AsyncioTransport  # see ASYNCIO
 
-    return AsyncioTransport(context=trusting(pem), proxies={})
+    return AsyncioTransport(ssl_context=trusting(pem), trust_env=False)
 
 
 def options(case, url):
@@ -108,7 +108,7 @@ def run(case, transport, form, url):
 def run_sync(case, form, url):
     """Run the calls of a case with a `Client`."""
     outcomes = []
-    made = UrllibTransport(context=trusting(case.trusts), proxies={})
+    made = UrllibTransport(ssl_context=trusting(case.trusts), trust_env=False)
     with Client(transport=made, **options(case, url)) as client:
         for _ in range(case.calls):
             watch = Stopwatch()

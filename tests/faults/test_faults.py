@@ -153,16 +153,16 @@ def test_a_script_survives_pickle_and_json():
         ({"on": {"probability": 2}, "do": REFUSE}, "rule 1.on.probability"),
         ({"on": {"once": True}, "do": REFUSE}, "rule 1.on.once: unknown"),
         ({"on": [], "do": REFUSE}, "rule 1.on: expected an object"),
-        ({"on": {}, "do": {"fault": "slow"}}, "rule 1.do.bytes_per_second: required"),
-        ({"on": {}, "do": {"fault": "truncate"}}, "rule 1.do.after_bytes: required"),
+        ({"on": {}, "do": {"fault": "slow"}}, "rule 1.do.bytes_per_second: missing; expected"),
+        ({"on": {}, "do": {"fault": "truncate"}}, "rule 1.do.after_bytes: missing; give"),
         ({"on": {}, "do": {"fault": "status", "status": 99}}, "rule 1.do.status"),
         ({"on": {}, "do": {"fault": "reset", "after_bytes": -1}}, "rule 1.do.after_bytes"),
         (
             {"on": {}, "do": {"fault": "reset", "after_bytes": 1, "after_events": 1}},
-            "rule 1.do.after_bytes: not together",
+            "rule 1.do.after_bytes: cannot be given together",
         ),
         ({"on": {}, "do": {"fault": "headers", "set": {"a": 1}}}, "rule 1.do.set"),
-        ({"on": {"times": {1}}, "do": REFUSE}, "rules: not plain JSON"),
+        ({"on": {"times": {1}}, "do": REFUSE}, "rules: expected plain JSON data"),
     ],
 )
 def test_a_wrong_rule_is_named(rule, complaint):

@@ -24,13 +24,13 @@ from claude_lite.errors import (
     UnexpectedResponse,
 )
 from claude_lite.testing import ASYNC_CASES, CASES, check_async_transport, check_transport
-from claude_lite.testing.conformance.checking import _InThreads
+from claude_lite.testing.conformance.checking import InThreads
 from claude_lite.wire import Head, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
-direct = partial(UrllibTransport, proxies={})  # whatever the environment says
+direct = partial(UrllibTransport, trust_env=False)  # whatever the environment says
 by_name = {case.name: case for case in ASYNC_CASES}
 
 
@@ -350,4 +350,4 @@ def test_a_stale_connection_is_noticed():
 def test_a_call_that_goes_on_is_noticed():
     """An asynchronous transport that leaves the work to threads cannot stop it."""
     with pytest.raises(AssertionError, match="not closed"):
-        check_async_transport(lambda: _InThreads(direct()), by_name["cancelling_a_call_closes_it"])
+        check_async_transport(lambda: InThreads(direct()), by_name["cancelling_a_call_closes_it"])

@@ -280,7 +280,7 @@ def test_settings(run, pytester, server):
             return {
                 "redact": ["Hello"],
                 "request_headers": ["user-agent"],
-                "transport": UrllibTransport(proxies={}),
+                "transport": UrllibTransport(trust_env=False),
             }
     """
     source = """

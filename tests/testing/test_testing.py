@@ -115,7 +115,7 @@ def test_a_stub_gives_its_answers_in_order():
     with client.messages.stream(**ASK) as stream:
         assert "".join(stream.text_stream) == "Bye"
     assert [request.method for request in stub.requests] == ["POST"] * 4
-    with pytest.raises(AssertionError, match=r"POST https://\S+ is call 5, one too many"):
+    with pytest.raises(AssertionError, match=r"no answer left for POST https://\S+: it is call 5"):
         client.messages.create(**ASK)
     client.close()
 

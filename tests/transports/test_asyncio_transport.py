@@ -38,7 +38,7 @@ from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import _alternating
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 
 try:
     import uvloop
@@ -94,7 +94,7 @@ def on_a_skewed_loop(main):
 @asynccontextmanager
 async def opened(**options):
     """Give a transport without proxies, closed at the end."""
-    transport = AsyncioTransport(**{"proxies": {}, **options})
+    transport = AsyncioTransport(**{"trust_env": False, **options})
     try:
         yield transport
     finally:
@@ -276,7 +276,7 @@ def test_idle_connections_expire():
 
     async def main(loop):
         with LoopbackServer(script) as server:
-            async with opened(keepalive=20.0) as transport:
+            async with opened(keepalive_timeout=20.0) as transport:
                 await transport.send(get(server))
                 loop.skew = 15.0
                 await transport.send(get(server))
@@ -298,7 +298,7 @@ def test_old_connections_are_not_used(run):
 
     async def main():
         with LoopbackServer(echo) as server:
-            async with opened(keepalive=0.0) as transport:
+            async with opened(keepalive_timeout=0.0) as transport:
                 await transport.send(get(server))
                 await transport.send(get(server))
                 assert server.connections == 2
@@ -842,7 +842,7 @@ def test_50_loops_one_after_another():
         from claude_lite.wire import Request
         from claude_lite_transports.asyncio import AsyncioTransport
 
-        transport = AsyncioTransport(proxies={})
+        transport = AsyncioTransport(trust_env=False)
         for number in range(50):
             async def main():
                 for _ in range(2):
@@ -864,7 +864,7 @@ def test_uvloop_one_after_another():
         from claude_lite.wire import Request
         from claude_lite_transports.asyncio import AsyncioTransport
 
-        transport = AsyncioTransport(proxies={})
+        transport = AsyncioTransport(trust_env=False)
         for number in range(20):
             async def main():
                 for _ in range(2):
@@ -884,7 +884,7 @@ def test_a_loop_that_was_closed_without_ceremony():
         from claude_lite.wire import Request
         from claude_lite_transports.asyncio import AsyncioTransport
 
-        transport = AsyncioTransport(proxies={})
+        transport = AsyncioTransport(trust_env=False)
         for number in range(3):
             loop = asyncio.new_event_loop()
             loop.run_until_complete(transport.send(Request("POST", sys.argv[1], {}, b"body")))
@@ -908,7 +908,7 @@ def test_a_forgotten_transport_closes_its_connections(run):
 
     async def main():
         with LoopbackServer(script) as server:
-            await AsyncioTransport(proxies={}).send(get(server))
+            await AsyncioTransport(trust_env=False).send(get(server))
             assert await told(closed) == 0
 
     run(main())
@@ -932,7 +932,7 @@ def test_a_forked_child_makes_its_own_connections():
             body = (await transport.send(Request("GET", sys.argv[1] + what, {}))).body
             assert body == what.encode(), body
 
-        transport = AsyncioTransport(proxies={})
+        transport = AsyncioTransport(trust_env=False)
         loop = asyncio.new_event_loop()
         loop.run_until_complete(ask("/before"))
         if os.fork() == 0:
@@ -954,7 +954,7 @@ def test_a_forked_child_makes_its_own_connections():
 
 def test_threads_have_their_own_loops():
     """Threads share a transport, each with the connections of its own loop."""
-    transport = AsyncioTransport(proxies={})
+    transport = AsyncioTransport(trust_env=False)
     right = Queue()
 
     def work(server, number):
@@ -980,13 +980,14 @@ def test_it_pickles_its_options():
 
     async def main():
         with LoopbackServer(echo) as server:
-            transport = AsyncioTransport(keepalive=7.0, proxies={"https": "http://p:1"})
+            transport = AsyncioTransport(keepalive_timeout=7.0, trust_env=False)
             headers = {"x-api-key": MaskedStr(KEY)}
             await transport.send(Request("GET", server.url(), headers))
             data = pickle.dumps(transport)
             assert KEY.encode() not in data
             twin = pickle.loads(data)  # noqa: S301  # made here
-            assert (twin.keepalive, twin.proxies) == (7.0, {"https": "http://p:1"})
+            assert twin._options == transport._options
+            assert twin._options.keepalive_timeout == 7.0
             assert not twin._pools.held
             assert not copy.deepcopy(transport)._pools.held
             await transport.close()
@@ -996,12 +997,12 @@ def test_it_pickles_its_options():
 
 def test_what_cannot_be_pickled_is_refused():
     """Neither a password, nor a TLS context, nor a head gets into a pickle."""
-    with pytest.raises(UsageError):
-        pickle.dumps(AsyncioTransport(proxies={"http": "http://u:canary@p:1"}))
     with pytest.raises(TypeError):
-        pickle.dumps(AsyncioTransport(context=ssl.create_default_context()))
+        pickle.dumps(AsyncioTransport(proxy="http://u:canary@p:1"))
+    with pytest.raises(TypeError):
+        pickle.dumps(AsyncioTransport(ssl_context=ssl.create_default_context()))
     request = Request("GET", "http://a/", {"x-api-key": MaskedStr(KEY)})
-    opening = Opening(request, Route("http", "a", 80), ("http", "a", "/"))
+    opening = Opening(request, Way("http", "a", 80), ("http", "a", "/"))
     for body in (b"", b"body"):
         sent = opening.with_body(body, len(body))
         assert KEY.encode() in bytes(sent)
@@ -1087,7 +1088,7 @@ def test_no_address_is_connection_failed(run, host):
 def test_urls_that_cannot_be_used(url):
     """A URL that is not encoded, or has no usable origin, is refused; it is not shown."""
     with pytest.raises(UsageError) as caught:
-        asyncio.run(AsyncioTransport(proxies={}).send(Request("GET", url, {})))
+        asyncio.run(AsyncioTransport(trust_env=False).send(Request("GET", url, {})))
     assert "canary" not in str(caught.value)
 
 
@@ -1184,7 +1185,7 @@ def test_tls_connections_are_used_again(run, server_tls):
 
     async def main():
         with LoopbackServer(replying(reply(body), chunked(body)), server_tls) as server:
-            async with opened(context=trust()) as transport:
+            async with opened(ssl_context=trust()) as transport:
                 for _ in range(2):
                     assert (await transport.send(post(server, body))).body == body
                 async with transport.stream(get(server)) as (_, chunks):
@@ -1205,7 +1206,7 @@ def test_a_refusal_gets_through_tls(run, server_tls):
 
     async def main():
         with LoopbackServer(refuse, server_tls) as server:
-            async with opened(context=trust()) as transport:
+            async with opened(ssl_context=trust()) as transport:
                 response = await transport.send(post(server, bytes(20_000_000)))
                 assert response.body == b"too large"
 
@@ -1232,7 +1233,7 @@ def test_a_certificate_is_for_its_name(run, server_tls):
 
     async def main():
         with LoopbackServer(replying(reply()), server_tls) as server:
-            async with opened(context=trust()) as transport:
+            async with opened(ssl_context=trust()) as transport:
                 url = server.url().replace("127.0.0.1", "127.1")  # the same to the resolver
                 await fails(CertificateRefused, transport.send(Request("GET", url, {})))
 
@@ -1264,7 +1265,7 @@ def test_an_http_proxy_gets_the_whole_url(run):
 
     async def main():
         with LoopbackServer(replying(reply(b"proxied"))) as proxy:
-            async with opened(proxies={"http": through(proxy, "me:p%40ss@")}) as transport:
+            async with opened(proxy=through(proxy, "me:p%40ss@")) as transport:
                 for _ in range(2):
                     assert (await transport.send(Request("GET", url, {}))).body == b"proxied"
             got = proxy.received[0]
@@ -1291,8 +1292,8 @@ def test_tls_goes_through_a_tunnel(run, server_tls):
 
     with LoopbackServer(replying(reply(b"safe")), server_tls) as server:
         with LoopbackServer(tunnel) as proxy:
-            proxies = {"all": through(proxy, "me:p%40ss@")}
-            transport = AsyncioTransport(context=trust(), proxies=proxies)
+            via = through(proxy, "me:p%40ss@")
+            transport = AsyncioTransport(ssl_context=trust(), proxy=via)
             run(main())
             origin = server.url("").removeprefix("https://")
         (connect,) = asked
@@ -1328,7 +1329,7 @@ def test_no_tunnel_is_no_connection(run, answer, error):
 
     async def main():
         with LoopbackServer(refuse) as proxy:
-            async with opened(proxies={"https": through(proxy, "me:canary@")}) as transport:
+            async with opened(proxy=through(proxy, "me:canary@")) as transport:
                 headers = {"x-api-key": MaskedStr("canary")}
                 limits = Limits(connect=BRIEF if answer is None else 2.0)
                 request = Request("GET", "https://api.test/", headers, limits=limits)
@@ -1451,7 +1452,7 @@ def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls):
         echo(peer)
         gone.put(peer.number)
 
-    transport = AsyncioTransport(proxies={}, context=trust())
+    transport = AsyncioTransport(trust_env=False, ssl_context=trust())
     with LoopbackServer(script, server_tls if secure else None) as server:
         loop = LOOPS[kind]()
         loop.run_until_complete(transport.send(get(server, "/first")))

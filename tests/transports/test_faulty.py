@@ -140,14 +140,14 @@ def test_they_are_transports():
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_empty_script_changes_nothing(case):
     """Around the synchronous network transport, with no fault, it conforms."""
-    check_transport(lambda: FaultTransport(UrllibTransport(proxies={}), []), case)
+    check_transport(lambda: FaultTransport(UrllibTransport(trust_env=False), []), case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_fault_that_does_nothing_changes_nothing(case):
     """The path that faults take conforms as well, where the fault leaves all as it is."""
     rules = [{"on": {}, "do": {"fault": "headers", "set": {}}}]
-    check_transport(lambda: FaultTransport(UrllibTransport(proxies={}), rules), case)
+    check_transport(lambda: FaultTransport(UrllibTransport(trust_env=False), rules), case)
 
 
 @pytest.mark.parametrize(

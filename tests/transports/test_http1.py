@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from claude_lite.errors import ConnectionLost, StreamInterrupted, UnexpectedResponse, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, MaskedStr, Request
-from claude_lite_transports.shared.http1 import SMALL, Reply, opening
+from claude_lite_transports.shared.http1 import SMALL, ReplyParser, opening
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 REPLIES = {
@@ -22,9 +22,9 @@ REPLIES = {
 }
 
 
-def parse(*pieces: bytes, method: str = "POST") -> tuple[Reply, bytes]:
+def parse(*pieces: bytes, method: str = "POST") -> tuple[ReplyParser, bytes]:
     """Feed a reply piece by piece, taking the body as it comes, up to the end."""
-    reply, body = Reply(method), b""
+    reply, body = ReplyParser(method), b""
     for piece in pieces:
         if piece:
             reply.receive(piece)
@@ -38,9 +38,9 @@ def parse(*pieces: bytes, method: str = "POST") -> tuple[Reply, bytes]:
     return reply, body
 
 
-def read(head: str, method: str = "POST") -> Reply:
+def read(head: str, method: str = "POST") -> ReplyParser:
     """Parse a head alone."""
-    reply = Reply(method)
+    reply = ReplyParser(method)
     reply.receive(head.replace("\n", "\r\n").encode("latin-1"))
     assert reply.has_head()
     return reply
@@ -107,7 +107,7 @@ def test_a_bad_head_is_unexpected(head):
 
 def test_what_is_not_http_is_noticed_at_once():
     """A reply that cannot become HTTP any more is not waited for."""
-    reply = Reply("GET")
+    reply = ReplyParser("GET")
     reply.receive(b"HTTP")
     assert not reply.has_head()
     reply.receive(b"S")
@@ -136,7 +136,7 @@ def test_a_repeated_length_counts_once():
 )
 def test_broken_chunks_are_noticed_at_once(chunks):
     """A chunk that breaks the grammar is an error without waiting for more."""
-    reply = Reply("GET")
+    reply = ReplyParser("GET")
     reply.receive(CHUNKED + chunks)
     assert reply.has_head()
     with pytest.raises(StreamInterrupted):
@@ -145,7 +145,7 @@ def test_broken_chunks_are_noticed_at_once(chunks):
 
 def test_what_came_before_a_break_is_taken_first():
     """The data of good chunks is handed out before the error."""
-    reply = Reply("GET")
+    reply = ReplyParser("GET")
     reply.receive(CHUNKED + b"2\r\nok\r\nnonsense\r\n")
     assert reply.has_head()
     assert reply.take() == b"ok"

@@ -19,7 +19,7 @@ from claude_lite import AsyncClient, UsageError
 from claude_lite.testing.conformance.cases import get
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
-from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.aiohttp.reply import OpenReply
 
 try:
     from claude_lite_transports.asyncio import AsyncioTransport
@@ -107,7 +107,7 @@ def test_what_a_call_in_flight_is_made_of(kind):
 def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
     """Of replies that are ready at once, each is parsed and done with before the next one is."""
     order, received, asked = [], threading.Semaphore(0), threading.Event()
-    parse, finish = ResponseHandler.data_received, Reply.response
+    parse, finish = ResponseHandler.data_received, OpenReply.response
 
     def parsed(handler, data):
         order.append("parsed")
@@ -134,7 +134,7 @@ def test_a_reply_is_parsed_by_who_waits_for_it(monkeypatch):
         await transport.close()
 
     monkeypatch.setattr(ResponseHandler, "data_received", parsed)
-    monkeypatch.setattr(Reply, "response", finished)
+    monkeypatch.setattr(OpenReply, "response", finished)
     with LoopbackServer(script) as server:
         asyncio.run(main())
     assert order == ["parsed", "finished"] * 8

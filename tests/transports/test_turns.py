@@ -43,8 +43,8 @@ KINDS = ["aiohttp", *ASYNCIO]
 def made(kind, tls=None):
     """Make a transport that ignores the environment."""
     if kind == "aiohttp":
-        return AiohttpTransport(ssl=tls, trust_env=False)
-    return AsyncioTransport(context=tls, proxies={})
+        return AiohttpTransport(ssl_context=tls, trust_env=False)
+    return AsyncioTransport(ssl_context=tls, trust_env=False)
 
 
 @pytest.mark.parametrize("undecrypted", [-1, 0, 1, 30_000, 40_000, 65_536, 10**6])
@@ -255,7 +255,7 @@ def outcome(kind, url, tls=None):
 
     if kind != "urllib":
         return asyncio.run(main())
-    transport = UrllibTransport(context=tls, proxies={})
+    transport = UrllibTransport(ssl_context=tls, trust_env=False)
     try:
         return transport.send(Request("POST", url, {}, b"x" * 1000))
     except ClaudeError as error:

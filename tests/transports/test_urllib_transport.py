@@ -36,7 +36,7 @@ from claude_lite.testing.conformance.cases import get, post
 from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply, replying
 from claude_lite.wire import Limits, MaskedStr, Request, Transport
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
@@ -46,7 +46,7 @@ BRIEF = 0.1
 @pytest.fixture
 def transport():
     """A transport without proxies, closed at the end."""
-    transport = UrllibTransport(proxies={})
+    transport = UrllibTransport(trust_env=False)
     yield transport
     transport.close()
 
@@ -62,7 +62,7 @@ def server_tls():
 @pytest.fixture
 def trusting():
     """A transport that trusts the certificate of `server_tls`, closed at the end."""
-    transport = UrllibTransport(context=ssl.create_default_context(cafile=PEM), proxies={})
+    transport = UrllibTransport(ssl_context=ssl.create_default_context(cafile=PEM), trust_env=False)
     yield transport
     transport.close()
 
@@ -154,7 +154,7 @@ def test_the_pool_keeps_no_more_than_its_size():
             peer.send(reply())
         closed.put(peer.number)
 
-    transport = UrllibTransport(proxies={}, pool_size=2)
+    transport = UrllibTransport(trust_env=False, pool_size=2)
     with LoopbackServer(script) as server, ThreadPoolExecutor(8) as threads:
         list(threads.map(transport.send, [get(server)] * 8))
         gone = {closed.get(timeout=2) for _ in range(6)}
@@ -188,7 +188,7 @@ def test_the_newest_idle_connection_is_used_first(transport):
 
 def test_old_connections_are_not_used():
     """An idle connection is not used for longer than `keepalive` seconds."""
-    transport = UrllibTransport(proxies={}, keepalive=0.0)
+    transport = UrllibTransport(trust_env=False, keepalive_timeout=0.0)
     with LoopbackServer(replying(reply())) as server:
         transport.send(get(server))
         transport.send(get(server))
@@ -239,7 +239,7 @@ def test_a_forked_child_makes_its_own_connections():
             body = transport.send(Request("GET", sys.argv[1] + what, {})).body
             assert body == what.encode(), body
 
-        transport = UrllibTransport(proxies={})
+        transport = UrllibTransport(trust_env=False)
         ask("/before")
         if os.fork() == 0:
             ask("/child")
@@ -259,7 +259,7 @@ def test_nothing_is_left_open_at_exit():
         import sys
         from claude_lite.wire import Request
         from claude_lite_transports.urllib import UrllibTransport
-        transport = UrllibTransport(proxies={})
+        transport = UrllibTransport(trust_env=False)
         transport.send(Request("GET", sys.argv[1], {}))
     """
     with LoopbackServer(replying(reply())) as server:
@@ -276,7 +276,7 @@ def test_a_forgotten_transport_closes_its_connections():
         closed.put(peer.number)
 
     with LoopbackServer(script) as server:
-        UrllibTransport(proxies={}).send(get(server))
+        UrllibTransport(trust_env=False).send(get(server))
         gc.collect()
         assert closed.get(timeout=2) == 0
 
@@ -298,21 +298,21 @@ def test_importing_it_is_cheap():
 def test_it_pickles_its_options():
     """A pickled transport has the options of the original, and no connection."""
     with LoopbackServer(replying(reply())) as server:
-        transport = UrllibTransport(pool_size=3, keepalive=7.0, proxies={"https": "http://p:1"})
+        transport = UrllibTransport(pool_size=3, keepalive_timeout=7.0, trust_env=False)
         transport.send(get(server))
         twin = pickle.loads(pickle.dumps(transport))  # noqa: S301  # made here
         transport.close()
-    assert (twin.pool_size, twin.keepalive) == (3, 7.0)
-    assert twin.proxies == {"https": "http://p:1"}
+    assert twin._options == transport._options
+    assert (twin._pool_size, twin._options.keepalive_timeout) == (3, 7.0)
     assert not twin._idle._stacks
 
 
 def test_what_cannot_be_pickled_is_refused():
     """Neither a password nor a TLS context gets into a pickle."""
     with pytest.raises(TypeError):
-        pickle.dumps(UrllibTransport(proxies={"http": "http://u:canary@p:1"}))
+        pickle.dumps(UrllibTransport(proxy="http://u:canary@p:1"))
     with pytest.raises(TypeError):
-        pickle.dumps(UrllibTransport(context=ssl.create_default_context()))
+        pickle.dumps(UrllibTransport(ssl_context=ssl.create_default_context()))
 
 
 # Requests
@@ -536,7 +536,7 @@ def test_an_http_proxy_gets_the_whole_url():
     """Without TLS the proxy is asked for the URL, and given the credentials in its own."""
     url = "http://api.test/v1/models?x=%2F"
     with LoopbackServer(replying(reply(b"proxied"))) as proxy:
-        transport = UrllibTransport(proxies={"http": through(proxy, "me:p%40ss@")})
+        transport = UrllibTransport(proxy=through(proxy, "me:p%40ss@"))
         for _ in range(2):
             assert transport.send(Request("GET", url, {})).body == b"proxied"
         transport.close()
@@ -558,9 +558,7 @@ def test_tls_goes_through_a_tunnel(server_tls):
     context = ssl.create_default_context(cafile=PEM)
     with LoopbackServer(replying(reply(b"safe")), server_tls) as server:
         with LoopbackServer(tunnel) as proxy:
-            transport = UrllibTransport(
-                context=context, proxies={"all": through(proxy, "me:p%40ss@")}
-            )
+            transport = UrllibTransport(ssl_context=context, proxy=through(proxy, "me:p%40ss@"))
             for _ in range(2):
                 assert transport.send(post(server)).body == b"safe"
             transport.close()
@@ -596,7 +594,7 @@ def test_no_tunnel_is_no_connection(answer, error):
             peer.gone()
 
     with LoopbackServer(refuse) as proxy:
-        transport = UrllibTransport(proxies={"https": through(proxy, "me:canary@")})
+        transport = UrllibTransport(proxy=through(proxy, "me:canary@"))
         headers = {"x-api-key": MaskedStr("canary")}
         limits = Limits(connect=BRIEF)
         with pytest.raises(error) as caught:
@@ -609,9 +607,8 @@ def test_no_tunnel_is_no_connection(answer, error):
 @pytest.mark.parametrize("proxy", ["socks5://me:canary@p:1", "https://me:canary@p", "http://a b"])
 def test_proxies_that_cannot_be_used(proxy):
     """A proxy of another kind is refused, without its password being shown."""
-    transport = UrllibTransport(proxies={"http": proxy})
-    with pytest.raises(UsageError) as caught:
-        transport.send(Request("GET", "http://127.0.0.1:9/", {}))
+    with pytest.raises(UsageError, match="`proxy`") as caught:
+        UrllibTransport(proxy=proxy)
     assert "canary" not in shows(caught.value)
 
 
@@ -751,14 +748,14 @@ def test_select_does_where_there_is_no_poll(transport, monkeypatch):
 
 def test_connections_of_another_process_are_closed_only_at_the_end():
     """`close` leaves alone what was idle at a fork; `end` closes the copy of it."""
-    route = Route("http", "127.0.0.1", 9)
+    way = Way("http", "127.0.0.1", 9)
     idle = Idle(8, 60.0)
     ours, inherited = socket.socket(), socket.socket()
-    idle.keep(route, ours)
-    idle._stacks[os.getppid(), route] = deque([(inherited, inf)])
+    idle.keep(way, ours)
+    idle._stacks[os.getppid(), way] = deque([(inherited, inf)])
     idle.close()
     assert (ours.fileno(), inherited.fileno() >= 0) == (-1, True)
-    assert idle.take(route) is None
+    assert idle.take(way) is None
     idle.end()
     assert inherited.fileno() == -1
 

@@ -13,11 +13,11 @@ from claude_lite_transports.recording.cassette import (
     Interaction,
     InteractionsUnused,
     SecretInCassette,
-    dump,
+    cassette_text,
     encode_body,
     encode_chunk,
-    load,
-    write,
+    load_cassette,
+    replace_file,
 )
 
 JSON = st.recursive(
@@ -42,7 +42,7 @@ def interaction(**response):
 )
 def test_a_body_is_restored_to_the_byte(body):
     """Whatever the body, the text of the file gives back exactly its bytes."""
-    text = dump([interaction(**encode_body(body))])
+    text = cassette_text([interaction(**encode_body(body))])
     back = Interaction.from_raw(json.loads(text)["interactions"][0])
     assert b"".join(back.chunks) == body
 
@@ -50,7 +50,7 @@ def test_a_body_is_restored_to_the_byte(body):
 @given(st.lists(st.binary(max_size=8)))
 def test_chunks_are_restored_to_the_byte(chunks):
     """Chunks come back with their bytes and their boundaries, empty ones included."""
-    text = dump([interaction(chunks=[encode_chunk(chunk) for chunk in chunks])])
+    text = cassette_text([interaction(chunks=[encode_chunk(chunk) for chunk in chunks])])
     back = Interaction.from_raw(json.loads(text)["interactions"][0])
     assert list(back.chunks) == chunks
 
@@ -80,7 +80,7 @@ def test_the_file_reads_and_diffs_well(tmp_path):
     """A file is indented, with one chunk a line, and delays in one line; this is version 1."""
     chunks = ["event: ping\n\n", {"base64": "4oI="}, "line\u2028end"]
     item = interaction(headers={"a": "b"}, chunks=chunks, delays_ms=[5, 0, 1, 20])
-    write(tmp_path / "new" / "x.json", dump([item]))
+    replace_file(tmp_path / "new" / "x.json", cassette_text([item]))
     assert (
         (tmp_path / "new" / "x.json").read_text()
         == r"""{
@@ -108,7 +108,7 @@ def test_the_file_reads_and_diffs_well(tmp_path):
 }
 """
     )
-    assert load(tmp_path / "new" / "x.json") == [item]
+    assert load_cassette(tmp_path / "new" / "x.json") == [item]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.json"]
 
 
@@ -117,8 +117,8 @@ def test_half_a_surrogate_pair_survives(tmp_path):
     item = Interaction.from_raw(
         {"request": {"method": "POST", "url": "/", "json": "\ud800"}, "error": {"error": "X"}}
     )
-    write(tmp_path / "x.json", dump([item]))
-    assert load(tmp_path / "x.json") == [item]
+    replace_file(tmp_path / "x.json", cassette_text([item]))
+    assert load_cassette(tmp_path / "x.json") == [item]
 
 
 @pytest.mark.parametrize(
@@ -137,20 +137,20 @@ def test_a_broken_file_is_a_usage_error(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"x\.json"):
-        load(path)
+        load_cassette(path)
 
 
 def test_a_missing_file_is_empty(tmp_path):
     """No file, no interactions: a miss will say what to do."""
-    assert load(tmp_path / "x.json") == []
+    assert load_cassette(tmp_path / "x.json") == []
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     """The file is replaced in one step, or not at all."""
     path = tmp_path / "x.json"
-    write(path, "old")
+    replace_file(path, "old")
     with pytest.raises(AttributeError):
-        write(path, None)
+        replace_file(path, None)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

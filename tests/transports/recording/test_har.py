@@ -14,7 +14,7 @@ from scripted import ask
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
 from claude_lite_transports.recording import RecordingTransport
-from claude_lite_transports.recording.cassette import dump, write
+from claude_lite_transports.recording.cassette import cassette_text, replace_file
 from claude_lite_transports.recording.har import from_har, to_har
 from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
@@ -198,7 +198,7 @@ def test_mitmproxy_replays_it(path, tmp_path):
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                     break
                 time.sleep(0.05)
-            transport = UrllibTransport(proxies={"http": f"http://127.0.0.1:{port}"})
+            transport = UrllibTransport(proxy=f"http://127.0.0.1:{port}")
             for chunks, request, *_ in whole:
                 url = "http://api.test/v1/messages"
                 body = json.dumps(json.loads(request.body), separators=(",", ":")).encode()
@@ -213,7 +213,7 @@ def test_an_import_is_replayed(path, tmp_path):
     """What came from a HAR answers the same requests as what went into it."""
     items = record(path)
     other = tmp_path / "y.json"
-    write(other, dump(restored(items)))
+    replace_file(other, cassette_text(restored(items)))
     assert other.read_text() == path.read_text()
     transport = RecordingTransport(other, force=True)
     assert transport.send(ask(1)).json() == {"a": "é ✓", "b": [1.5, None]}

@@ -13,8 +13,8 @@ from claude_lite_transports.recording import RecordingTransport
 from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
-    dump,
-    write,
+    cassette_text,
+    replace_file,
 )
 from claude_lite_transports.recording.matching import describe, match_key
 from claude_lite_transports.recording.multipart import split_parts
@@ -148,7 +148,7 @@ def miss(tmp_path, *bodies, now, url=URL, allow_repeats=False):
         )
         for body in bodies
     ]
-    write(tmp_path / "x.json", dump(items))
+    replace_file(tmp_path / "x.json", cassette_text(items))
     transport = RecordingTransport(tmp_path / "x.json", force=True, allow_repeats=allow_repeats)
     with pytest.raises(CassetteMiss) as caught:
         transport.send(Request("POST", url, {}, json.dumps(now).encode()))

@@ -114,7 +114,7 @@ def test_recording_changes_nothing(case, path):
     """Around a real transport, recording, it conforms: nothing is held back, lost or late."""
 
     def make():
-        return RecordingTransport(path, UrllibTransport(proxies={}), "rewrite", force=True)
+        return RecordingTransport(path, UrllibTransport(trust_env=False), "rewrite", force=True)
 
     check_transport(make, case)
 

@@ -14,7 +14,7 @@ from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request, Response
 from claude_lite_transports.recording import CassetteMiss, RecordingTransport
-from claude_lite_transports.recording.cassette import dump, write
+from claude_lite_transports.recording.cassette import cassette_text, replace_file
 from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.recording.vcr import dump_json, dump_yaml, from_vcr, load_yaml, to_vcr
 
@@ -118,7 +118,7 @@ def test_what_vcrpy_records_is_imported(tmp_path):
     assert CANARY in file.read_text()
     items = from_vcr(load_yaml(file.read_text()), Redactor())
     path = tmp_path / "cassette.json"
-    write(path, dump(items))
+    replace_file(path, cassette_text(items))
     assert CANARY not in path.read_text()
     asked = [Request("POST", "https://h/v1/messages", headers, data) for data in (body, streaming)]
     given = [

@@ -13,7 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 _Key = tuple[int, asyncio.AbstractEventLoop]
 
 
-class Pool(Protocol):
+class ClosesWithLoop(Protocol):
     """The connections of one loop."""
 
     async def close(self) -> None:
@@ -25,7 +25,7 @@ class Pool(Protocol):
         ...
 
 
-P = TypeVar("P", bound=Pool)
+P = TypeVar("P", bound=ClosesWithLoop)
 _Held = dict[_Key, tuple[P, AsyncGenerator[None, None]]]
 
 _FOREIGN: Final[list[object]] = []  # other processes' pools, kept from being finalised

@@ -1,7 +1,8 @@
-"""Message threads (beta): conversations that are kept here, so that a turn brings what is new.
+"""Message threads (beta): the server keeps a conversation, and a request brings the new turn.
 
-A thread has the name of its last answer, and goes on from there once. What it was created with
-(`system`, `tools`) stays as it is. A refused turn is not kept.
+The id of a thread is the id of its last answer; a thread can be continued once from there. The
+`system` and the `tools` of the request that created a thread cannot change. A refused turn is
+not kept.
 """
 
 import threading
@@ -12,27 +13,27 @@ from attrs import frozen
 
 from claude_lite.emulator.reading.problems import Problem
 
-REMEMBERED: Final = 1000  # threads; the one that was unused for longest is forgotten first
-FIXED: Final = ("system", "tools")
+REMEMBERED_THREADS: Final = 1000  # the one unused for longest is forgotten first
+FIXED_FIELDS: Final = ("system", "tools")
 
 
 @frozen
-class Thread:
-    """A conversation up to an answer; without messages it has gone on already."""
+class StoredThread:
+    """A conversation up to an answer. It has no messages if it was continued already."""
 
     messages: tuple[Any, ...]
-    fixed: Mapping[str, Any]  # as it was created with
+    fixed: Mapping[str, Any]  # `system` and `tools`, as in the first request
 
 
-class Threads:
-    """The threads of all workspaces. Safe to share between threads of the other kind."""
+class StoredThreads:
+    """The message threads of all workspaces. Safe to share between threads of the process."""
 
     def __init__(self) -> None:
-        self._threads: dict[tuple[str, str], Thread] = {}
+        self._threads: dict[tuple[str, str], StoredThread] = {}
         self._lock = threading.Lock()
 
     def resume(self, body: dict[str, Any], workspace_id: str) -> dict[str, Any]:
-        """Put what is kept before what *body* brings; a `Problem` if it is not there."""
+        """Put the kept messages before those of *body*; raises `Problem` if there are none."""
         previous = _previous(body)
         if previous is None or not isinstance(body.get("messages"), list):
             return body
@@ -42,29 +43,31 @@ class Threads:
             raise _problem(404, "thread_not_found", f"No thread was found for {previous}.")
         if not kept.messages:
             raise _problem(400, "thread_already_continued", f"{previous} has been continued.")
-        for name in FIXED:
+        for name in FIXED_FIELDS:
             if name in body and body[name] != kept.fixed.get(name):
                 message = f"{name} differs from what the thread was created with."
                 raise _problem(400, "thread_fingerprint_mismatch", message)
         return {**body, **kept.fixed, "messages": [*kept.messages, *body["messages"]]}
 
     def keep(self, body: Mapping[str, Any], message: Mapping[str, Any], workspace_id: str) -> None:
-        """Keep the conversation that *message* answers, if *body* asks for it."""
+        """Keep the conversation of *body* and its answer *message*, if *body* uses a thread."""
         if not body.get("thread") or message["stop_reason"] == "refusal":
             return
         said = {"role": "assistant", "content": message["content"]}
-        fixed = {name: body[name] for name in FIXED if name in body}
+        fixed = {name: body[name] for name in FIXED_FIELDS if name in body}
         previous = _previous(body)
         with self._lock:
             if previous is not None:
-                self._threads[workspace_id, previous] = Thread((), {})
-            self._threads[workspace_id, message["id"]] = Thread((*body["messages"], said), fixed)
-            while len(self._threads) > REMEMBERED:
+                self._threads[workspace_id, previous] = StoredThread((), {})
+            self._threads[workspace_id, message["id"]] = StoredThread(
+                (*body["messages"], said), fixed
+            )
+            while len(self._threads) > REMEMBERED_THREADS:
                 del self._threads[next(iter(self._threads))]
 
 
 def _previous(body: Mapping[str, Any]) -> str | None:
-    """Return the id that a turn goes on from; what is out of shape is for others to refuse."""
+    """Return the id of the thread to continue; a malformed `thread` is refused elsewhere."""
     thread = body.get("thread")
     if not isinstance(thread, dict) or thread.get("type") != "continue":
         return None
