@@ -1,17 +1,17 @@
-"""Everything that can go wrong, by what a caller would do about it.
+"""Everything that can go wrong, as classes that tell a caller what to do next.
 
     ClaudeError
     ├── UsageError                  the call itself is wrong; nothing was sent (a ValueError)
-    │   └── CredentialMissing       no API key or token to be found
-    ├── TransportError              no (whole) response; raised by transports
+    │   └── CredentialMissing       no API key or token was found
+    ├── TransportError              no response, or not all of it; raised by transports
     │   ├── ConnectionFailed        nothing was sent: DNS, refused, TLS, connect timeout
-    │   │   ├── CertificateRefused  the server is not who it should be; do not try again
+    │   │   ├── CertificateRefused  the server cannot prove its identity; do not try again
     │   │   └── ConnectTimedOut     no connection in time (a TimedOut, too)
-    │   ├── ConnectionLost          sent, and no reply came: it may have been done
-    │   ├── TimedOut                a clock ran out; `phase` says which
+    │   ├── ConnectionLost          sent, but no reply came: the API may have done the work
+    │   ├── TimedOut                a time limit ran out; `phase` names the limit
     │   └── StreamInterrupted       the reply began and broke off
-    │       └── StreamTruncated     it even ended in good order, but too early
-    ├── APIError                    the API said no, by status or by an error event
+    │       └── StreamTruncated     the connection ended in good order, but too early
+    ├── APIError                    the API answered with an error status or an error event
     │   ├── InvalidRequest          400 and other 4xx: fix the request
     │   ├── AuthenticationFailed    401: fix the credential
     │   ├── PaymentRequired         402: see the billing page
@@ -24,15 +24,15 @@
     │   │   └── SpendLimitReached   429, but waiting will not help
     │   ├── ServerError             500 and other 5xx
     │   ├── ServerTimeout           504: the API gave up; stream, or ask for less
-    │   └── Overloaded              529: the API is busy; not your fault
-    ├── UnexpectedResponse          a response, but not one that the API sends (a proxy's?)
-    │   └── ResponseTooLarge        past a limit of this client's own
+    │   └── Overloaded              529: the API is busy for everyone; try again
+    ├── UnexpectedResponse          the API does not send this response; a proxy may have
+    │   └── ResponseTooLarge        the response is beyond a limit of this client
     └── RetryLater                  `retry=defer()`: run the call again in `delay` seconds
 
-Errors are plain data: no library objects, no secrets. `type(error)(*error.args)` rebuilds
-one, so that they survive pickle and the JSON of task queues; `to_dict` and `from_dict` do so
-by name. A status and the `error.type` of an SSE error event lead to the same classes.
-Source: https://docs.claude.com/en/api/errors
+An error holds plain data: no library objects, no secrets. `type(error)(*error.args)` makes an equal
+error, so errors survive pickle; `to_dict` and `from_dict` take them through the JSON of a queue.
+The status of a response and the `error.type` of an error event in a stream lead to the same
+classes. Source: https://docs.claude.com/en/api/errors
 """
 
 from collections.abc import Mapping
@@ -80,23 +80,31 @@ KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("retry_after", "delay"), (int, float)),
     "details": dict,
 }
-"""The type of an error's fields as plain data, by name."""
+"""The type that each field of an error has in plain data."""
 
 
 def visible(text: str) -> str:
-    """*text* in one line, with escapes for what would not show, or would steer a terminal."""
+    """Give *text* as one line, with escapes in place of invisible and control characters."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class ClaudeError(Exception):
-    """Base of every error that this library raises.
+    """Base of every error that this library raises. A field that does not apply is None.
 
-    Attributes: `message`; `status` of the HTTP response; `type` and `error_code` in the API's
-    words; `request_id`; `organization_id`; `retry_after` in seconds, as the server asked;
-    `attempts` made; `advice` for the reader; `details`, a JSON object of whatever else is
-    known. Those that do not apply are None.
+    Attributes:
+        message: A sentence that says what went wrong.
+        status: The HTTP status of the response.
+        type: The API's type of the error, such as "rate_limit_error".
+        error_code: A code that says more than `type`: the API's, or another platform's.
+        request_id: The API's id for the request (`req_…`); support asks for it.
+        organization_id: The id of the organization that the credential belongs to.
+        retry_after: The seconds that the server asks to wait.
+        attempts: The number of attempts that the call made.
+        advice: A sentence that says what to do.
+        details: A JSON object with everything else that is known.
+
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = (
@@ -141,7 +149,7 @@ class ClaudeError(Exception):
         return tuple(getattr(self, name) for name in self.FIELDS)
 
     def amend(self, **changes: Any) -> Self:
-        """Set fields by name, keeping `args` in step, and return the error itself."""
+        """Set fields by name, update `args`, and return the error itself."""
         for name, value in changes.items():
             if name not in self.FIELDS:
                 raise TypeError(f"{type(self).__name__} has no field {name!r}")
@@ -150,7 +158,7 @@ class ClaudeError(Exception):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """The error as a JSON object: its class in `error`, and the fields that are set."""
+        """Give the error as a JSON object: the class's name as `error`, and the fields set."""
         fields = {name: getattr(self, name) for name in self.FIELDS}
         return {
             "error": type(self).__name__,
@@ -159,47 +167,56 @@ class ClaudeError(Exception):
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "ClaudeError":
-        """Rebuild an error from `to_dict`; an unknown class becomes a `ClaudeError`.
+        """Rebuild an error from the JSON object that `to_dict` gave.
 
-        Raises `UsageError` for fields that `to_dict` does not write.
+        Args:
+            data: The JSON object.
+
+        Returns:
+            The error; a `ClaudeError` if its class is not known.
+
+        Raises:
+            UsageError: A field has a type that `to_dict` does not write.
+
         """
         cls = _by_name().get(str(data.get("error")), ClaudeError)
         given = {name: data[name] for name in cls.FIELDS if data.get(name) is not None}
         wrong = [name for name in given if not isinstance(given[name], KINDS.get(name, object))]
         if wrong:
-            raise UsageError(f"not an error: {', '.join(wrong)} cannot be what it is")
+            types = ", ".join(f"`{n}` cannot be {type(given[n]).__name__}" for n in wrong)
+            raise UsageError(f"not a serialised error: {types}")
         return cls(**given)
 
     def _detail(self, name: str, kind: type[D]) -> D | None:
-        """One of `details`; None if it is of another *kind*, for the server may add its own."""
+        """Give an entry of `details`; None if a server put a value of another type there."""
         value = self.details.get(name)
         return value if isinstance(value, kind) else None
 
     @property
     def partial(self) -> dict[str, Any] | None:
-        """The part of the message that a broken stream had brought, as the API writes it."""
+        """The part of a message that arrived before its stream broke, in the API's JSON."""
         return self._detail("partial", dict)
 
     @property
     def workspace_id(self) -> str | None:
-        """The workspace that the credential belongs to (`wrkspc_…`), if the response said so."""
+        """The id of the workspace (`wrkspc_…`), if the response had it."""
         return self._detail("workspace_id", str)
 
     @property
     def rate_limits(self) -> RateLimits:
-        """The rate limits that were in force, as far as the response told them."""
+        """The rate limits in force, as the response told them."""
         return rate_limits(self._detail("rate_limits", dict) or {})
 
     @property
     def usage(self) -> dict[str, Any] | None:
-        """The usage known so far when a stream broke, as the API writes it."""
+        """The usage that was known when a stream broke, in the API's JSON."""
         return self._detail("usage", dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args
 
     def __str__(self) -> str:
-        return visible(self._text())  # a server's words must not look like lines of a log
+        return visible(self._text())  # a server's text must not look like lines of a log
 
     def _text(self) -> str:
         where = [
@@ -218,36 +235,39 @@ class ClaudeError(Exception):
 
 
 class UsageError(ClaudeError, ValueError):
-    """The call is wrong as it stands; nothing was sent."""
+    """The call itself is wrong; nothing was sent. Also a `ValueError`."""
 
     def __str__(self) -> str:
-        return self._text()  # our own words, sometimes in several lines
+        return self._text()  # this library wrote the text; it may have several lines
 
 
 class CredentialMissing(UsageError):
-    """No API key and no token: neither given nor in the environment."""
+    """No API key or token was given, and the environment has none."""
 
 
 class TransportError(ClaudeError):
-    """No whole response arrived; raised by transports, and only these leaves."""
+    """No response arrived, or not all of it. Transports raise its leaf classes only."""
 
 
 class ConnectionFailed(TransportError):
-    """No connection (DNS, refused, TLS, connect timeout), so nothing was sent."""
+    """No connection was made (DNS, refused, TLS, connect timeout), so nothing was sent."""
 
 
 class CertificateRefused(ConnectionFailed):
-    """The server's certificate does not prove who it is; trying again will not help."""
+    """The server's certificate does not prove its identity. Trying again does not help."""
 
 
 class ConnectionLost(TransportError):
-    """The request was sent, at least in part, and the connection ended without a reply."""
+    """The request was sent, at least in part, but the connection ended without a reply."""
 
 
 class TimedOut(TransportError):
-    """A clock ran out: `phase` is "connect", "read" (silence), "content" (only pings) or "total".
+    """A time limit ran out.
 
-    The first is always a `ConnectTimedOut`: nothing was sent.
+    Attributes:
+        phase: The limit: "connect" (always a `ConnectTimedOut`: nothing was sent), "read" (the
+            server was silent), "content" (a stream brought only pings), or "total" (the deadline).
+
     """
 
     FIELDS = ("phase", *ClaudeError.FIELDS)
@@ -258,31 +278,31 @@ class TimedOut(TransportError):
 
 
 class ConnectTimedOut(TimedOut, ConnectionFailed):
-    """No connection in time, so nothing was sent; `phase` is "connect"."""
+    """No connection was made in time, so nothing was sent. `phase` is "connect"."""
 
     def __init__(self, phase: str = "connect", *args: Any, **fields: Any) -> None:
         super().__init__(phase, *args, **fields)
 
 
 class StreamInterrupted(TransportError):
-    """The reply had begun when the connection broke; `partial` is what had arrived."""
+    """The reply had begun when the connection broke. `partial` has what arrived of a message."""
 
 
 class StreamTruncated(StreamInterrupted):
-    """The reply ended in good order before it was complete (no `message_stop`)."""
+    """The connection ended in good order, but before the reply was complete (`message_stop`)."""
 
 
 class APIError(ClaudeError):
-    """The API answered with an error."""
+    """The API answered with an error status, or with an error event in a stream."""
 
     @property
     def should_retry(self) -> bool | None:
-        """What the server's `x-should-retry` header says, if it says anything."""
+        """The server's `x-should-retry` header; None if there is none."""
         return self._detail("should_retry", bool)
 
 
 class InvalidRequest(APIError):
-    """400 `invalid_request_error`: the request is malformed; `message` names the field."""
+    """400 `invalid_request_error`, and other 4xx: `message` names the field that is wrong."""
 
 
 class AuthenticationFailed(APIError):
@@ -294,7 +314,7 @@ class PaymentRequired(APIError):
 
 
 class PermissionDenied(APIError):
-    """403 `permission_error`: the credential may not do this."""
+    """403 `permission_error`: the credential does not allow this operation."""
 
 
 class NotFound(APIError):
@@ -306,11 +326,11 @@ class RequestTimeout(APIError):
 
 
 class Conflict(APIError):
-    """409 `conflict_error`: the resource was changed at the same time."""
+    """409 `conflict_error`: someone else changed the resource at the same time."""
 
 
 class RequestTooLarge(APIError):
-    """413 `request_too_large`; also raised, without a status, before too much is sent."""
+    """413 `request_too_large`. Without a status, the client refused to send the request."""
 
 
 class RateLimited(APIError):
@@ -318,7 +338,7 @@ class RateLimited(APIError):
 
 
 class SpendLimitReached(RateLimited):
-    """429 for a monthly spend limit: waiting does not help, raising the limit does."""
+    """429 for a monthly spend limit. Waiting does not help; raise the limit."""
 
 
 class ServerError(APIError):
@@ -326,7 +346,7 @@ class ServerError(APIError):
 
 
 class ServerTimeout(ServerError):
-    """504 `timeout_error`: it took the API too long; stream, batch, or ask for less."""
+    """504 `timeout_error`: the API took too long. Use a stream or a batch, or ask for less."""
 
 
 class Overloaded(ServerError):
@@ -334,39 +354,48 @@ class Overloaded(ServerError):
 
 
 class UnexpectedResponse(ClaudeError):
-    """A response that the API does not send: HTML, broken JSON, a foreign redirect ..."""
+    """A response that the API does not send: HTML, broken JSON, a redirect elsewhere ..."""
 
 
 class ResponseTooLarge(UnexpectedResponse):
-    """A response past a limit of this client's own: too long, too many, or too deep."""
+    """A response beyond a limit of this client: too many bytes, values, headers or levels."""
 
     @classmethod
     def past(cls, setting: str, limit: int, what: str) -> Self:
-        """The error about *what* is past *limit*, the value of the option *setting*."""
+        """Make the error for a response beyond a limit.
+
+        Args:
+            setting: The name of the option.
+            limit: The value of the option.
+            what: The message, which says what was beyond the limit.
+
+        """
         details = {"setting": setting, "limit": limit}
         return cls(what, advice=f"Raise {setting} to allow it.", details=details)
 
     @classmethod
     def whole(cls, limit: float) -> Self:
-        """The error about a body, to be held whole, past *limit* bytes: `max_response`."""
+        """Make the error for a whole body of more than `max_response`, which is *limit*, bytes."""
         limit = int(limit)
         return cls.past("max_response", limit, f"a response of over {limit} bytes")
 
     @property
     def setting(self) -> str | None:
-        """The option of the client that sets the limit: "max_response", "max_event", ..."""
+        """The name of the client's option: "max_response", "max_event", ..."""
         return self._detail("setting", str)
 
     @property
     def limit(self) -> int | None:
-        """The limit that was passed, in the units of its option."""
+        """The value of the option `setting`."""
         return self._detail("limit", int)
 
 
 class RetryLater(ClaudeError):
-    """With `retry=defer()`: the call should be made again, `delay` seconds from now.
+    """Run the call again later: raised in place of a wait, with `retry=defer()`.
 
-    `cause` is the error that led to it, as its `to_dict`.
+    Attributes:
+        delay: The seconds to wait before the call is made again.
+
     """
 
     FIELDS = ("delay", *ClaudeError.FIELDS)
@@ -377,7 +406,7 @@ class RetryLater(ClaudeError):
 
     @property
     def cause(self) -> dict[str, Any] | None:
-        """The error behind it, as its `to_dict`."""
+        """The error of the last attempt, as its `to_dict` gives it."""
         return self._detail("cause", dict)
 
 
@@ -418,10 +447,10 @@ SPEND_LIMIT_CODES: Final = frozenset(
 
 
 def class_for(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
-    """Choose the error class: by code, then status, then the API's type of error.
+    """Choose the class of an error: by its code, then its status, then the API's type of error.
 
-    The status of a response decides where it is specific; an error event has none, and there
-    its type decides. 400 is the API's catch-all, so that a known type refines it.
+    A specific status decides. The type decides where there is no status, in an error event, and
+    where the status is not specific: 400 is the API's status for many types of error.
     """
     if error_code in SPEND_LIMIT_CODES:
         return SpendLimitReached

@@ -1,8 +1,8 @@
 """The types that cross the boundary between the core and its transports.
 
-Nothing else does. The core says what to send (`Request`) and how long to wait (`Sleep`);
-a transport brings back what arrived (`Response`, or chunks of bytes) or raises one of the
-leaves of `claude_lite.errors.TransportError`. Neither side imports the other.
+No other types cross it. The core says which `Request` to send and how long to `Sleep`. A transport
+returns the `Response`, or its head and chunks of its body, or it raises a leaf class of
+`claude_lite.errors.TransportError`. Both sides import this module; neither imports the other.
 """
 
 import re
@@ -39,20 +39,21 @@ _SECRET_NAME: Final = re.compile(
 
 
 def is_secret_header(name: str) -> bool:
-    """Whether the value of the header *name* is a secret, by the end of its name.
+    """Tell whether the header *name* has a secret value, by the last word of the name.
 
-    The one rule of this code base: what it names is masked when shown, left out of pickles and
-    recordings, and refused in an operation. It covers the API's own credentials, cookies, and
-    those of gateways (`x-portkey-api-key`, `cf-access-client-secret`, `helicone-auth`, ...).
+    This is the only rule for secret headers in the code base. Their values are masked when they are
+    shown, left out of pickles and recordings, and refused in an operation. The rule covers cookies,
+    the API's own credentials, and those of gateways (`x-portkey-api-key`,
+    `cf-access-client-secret`, `helicone-auth`, ...).
     """
     return _SECRET_NAME.search(name.lower()) is not None
 
 
 class MaskedStr(str):
-    """A header value that carries a credential.
+    """A header value that holds a credential.
 
-    It is the string that a transport needs, and yet neither its repr (in tracebacks that show
-    local variables, in the repr of a dict of headers) nor its pickle gives the value away.
+    A transport uses it like any string. Its repr and its pickle hold a mask in place of the value:
+    a repr gets into tracebacks that show local variables, and into the repr of a dict of headers.
     """
 
     __slots__ = ()
@@ -71,20 +72,20 @@ class MaskedStr(str):
 
 
 class BodySource(Protocol):
-    """A request body too large to hold: its length is known and it can be read again."""
+    """A request body that is too large for memory. Its size is known, and it can be read again."""
 
     @property
     def size(self) -> int:
-        """The exact number of bytes that one pass yields."""
+        """The exact number of bytes in the body."""
         ...
 
     def __iter__(self) -> Iterator[bytes]:
-        """Start over and yield the body in pieces of moderate size; may block on a disk."""
+        """Yield the body from its beginning, in chunks of moderate size; may block on a disk."""
         ...
 
 
 def repr_headers(headers: Mapping[str, str]) -> str:
-    """Show headers with the values of the secret ones masked."""
+    """Show headers, with a mask in place of each secret value."""
     return repr({k: MASK if is_secret_header(k) else v for k, v in headers.items()})
 
 
@@ -92,22 +93,31 @@ def _repr_body(body: "bytes | BodySource") -> str:
     return f"<{len(body) if isinstance(body, bytes) else body.size} bytes>"
 
 
-# Those that are made for every call have a `__dict__`: it is quicker to fill than slots are.
+# Every call makes instances of `Limits`, `Request` and `Response`. They have no slots, because a
+# `__dict__` is faster to fill.
 
 
 @frozen(slots=False)
 class Limits:
-    """What one attempt is held to. Seconds, bytes and numbers; None is no limit.
+    """The limits of one attempt. None means no limit.
 
-    By the transport: `connect` spans DNS, TCP and TLS; `read` is the longest silence while a
-    reply is awaited or arrives; `total` spans the attempt, a streamed body to its end included.
-    `max_response` bounds a body that is read whole (streams are bounded by the core, event by
-    event), `max_head` all that is neither body nor its size: the heads, interim ones (1xx) and
-    the trailers included, and `max_headers` the number of headers in a head.
+    The transport enforces the first six, the core the last three. A time that runs out raises
+    `claude_lite.errors.TimedOut`; a reply beyond one of the `max_...` limits raises
+    `claude_lite.errors.ResponseTooLarge`. `claude_lite.core.limits` explains the defaults.
 
-    By the core: `max_depth` and `max_values`, the levels and the number of values of one JSON
-    text; `max_event`, one event or line of a stream. Past any of the last six the error is
-    `claude_lite.errors.ResponseTooLarge`.
+    Attributes:
+        connect: Seconds for DNS, TCP and TLS together.
+        read: The longest silence, in seconds, before a reply and within it.
+        total: Seconds for the attempt, to the end of the body, streamed or not.
+        max_response: The most bytes of a body that is read whole. It does not bound a streamed
+            body: the core bounds each event of a stream.
+        max_head: The most bytes of a reply's heads and trailers together, interim heads (1xx) and
+            all else included that is neither the body nor the size of a chunk.
+        max_headers: The most headers in one head.
+        max_depth: The most levels of one JSON text.
+        max_values: The most values in one JSON text.
+        max_event: The most bytes of one event or line of a stream.
+
     """
 
     connect: float | None = 10.0
@@ -122,7 +132,7 @@ class Limits:
 
     @property
     def max_whole(self) -> int | None:
-        """What the pieces of a stream may come to, where they are put together."""
+        """The most bytes that the pieces of a stream may have together, where all are kept."""
         if self.max_event is None or self.max_response is None:
             return None
         return max(self.max_event, self.max_response)
@@ -133,10 +143,18 @@ DEFAULT_LIMITS: Final = Limits()
 
 @frozen(slots=False)
 class Request:
-    """An HTTP request, ready to be sent. Header names are lower-case; the URL is encoded.
+    """An HTTP request that is ready to be sent.
 
-    A transport adds `host`, `content-length` and `connection`, and nothing that changes the
-    meaning: no cookies, no redirects followed, no decompression, no retries.
+    A transport adds the headers `host`, `content-length` and `connection`, and nothing that changes
+    the meaning. It sends no cookies, follows no redirects, decompresses nothing, retries nothing.
+
+    Attributes:
+        method: The HTTP method, in upper case.
+        url: The whole URL, encoded.
+        headers: The headers, by lower-case names.
+        body: The body, or a source that yields it in chunks.
+        limits: The limits of the attempt that sends this request.
+
     """
 
     method: str
@@ -146,7 +164,8 @@ class Request:
     limits: Limits = DEFAULT_LIMITS
 
     def within(self, seconds: float) -> "Request":
-        """The same request, with so much time in all (`attrs.evolve` takes ten times as long)."""
+        """Copy the request with `limits.total` set to *seconds*."""
+        # `attrs.evolve` takes ten times as long.
         limits, request = object.__new__(Limits), object.__new__(Request)
         limits.__dict__.update(self.limits.__dict__, total=seconds)
         request.__dict__.update(self.__dict__, limits=limits)
@@ -155,7 +174,14 @@ class Request:
 
 @frozen
 class RateLimit:
-    """One limit: `limit` and `remaining` in its unit, `reset` when it will be full again."""
+    """The state of one rate limit, as a response tells it; None where it does not.
+
+    Attributes:
+        limit: The most requests or tokens per minute.
+        remaining: The requests or tokens that are left. The API rounds tokens to thousands.
+        reset: The time at which all of `limit` is available again.
+
+    """
 
     limit: int | None = None
     remaining: int | None = None
@@ -164,9 +190,9 @@ class RateLimit:
 
 @frozen
 class RateLimits:
-    """The rate limits in force, by kind; a kind that the response does not name is None.
+    """The rate limits in force, by kind. A kind that the response does not name is None.
 
-    Tokens are counted a minute; `remaining` is rounded to thousands by the API.
+    The kinds `priority_...` are those of the Priority Tier, `fast_...` those of fast mode.
     """
 
     requests: RateLimit | None = None
@@ -180,7 +206,7 @@ class RateLimits:
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits:
-    """Read the `anthropic-ratelimit-*`, `-priority-*` and `-fast-*` headers."""
+    """Read the headers `anthropic-ratelimit-*`, `anthropic-priority-*` and `anthropic-fast-*`."""
     found: dict[str, RateLimit] = {}
     for name in (attribute.name for attribute in fields(RateLimits)):
         prefix = "anthropic-" + name.replace("_", "-")
@@ -196,7 +222,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 def _number(value: str | None) -> int | None:
     try:
         return int(value or "")
-    except (ValueError, TypeError):  # of an error's plain data it may be anything
+    except (ValueError, TypeError):  # an error from a queue's JSON may hold any type here
         return None
 
 
@@ -210,9 +236,13 @@ def _time(value: str | None) -> datetime | None:
 
 @frozen(slots=False)
 class Response:
-    """An HTTP response, of any status. Header names are lower-case.
+    """An HTTP response of any status. The head of a stream is a `Response` without a body.
 
-    The head of a stream is a `Response` without a body. Repeated headers are joined by ", ".
+    Attributes:
+        status: The HTTP status.
+        headers: The headers, by lower-case names; repeated headers are joined by ", ".
+        body: The whole body; from a transport, as it came over the wire.
+
     """
 
     status: int
@@ -221,42 +251,57 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """The API's name for this request (`req_…`), to be quoted to support."""
+        """The API's id for this request (`req_…`); support asks for it."""
         return self.headers.get("request-id")
 
     @property
     def organization_id(self) -> str | None:
-        """The organization that the credential belongs to."""
+        """The id of the organization that the credential belongs to."""
         return self.headers.get("anthropic-organization-id")
 
     @property
     def workspace_id(self) -> str | None:
-        """The workspace that the credential belongs to (`wrkspc_…`)."""
+        """The id of the workspace that the credential belongs to (`wrkspc_…`)."""
         return self.headers.get("anthropic-workspace-id")
 
     @property
     def rate_limits(self) -> RateLimits:
-        """The rate limits that were in force."""
+        """The rate limits in force, as the headers tell them."""
         return rate_limits(self.headers)
 
     def json(self) -> Any:
-        """Parse the body as JSON; raises `ValueError` if it is not.
+        """Parse the body as JSON.
 
-        Integers past 64 bits come as floats; `claude_lite.core.json_text.loads` keeps every digit.
+        Integers of more than 64 bits become floats; `claude_lite.core.json_text.loads` keeps every
+        digit.
+
+        Raises:
+            ValueError: The body is not JSON.
+
         """
         return orjson.loads(self.body)
 
 
 @frozen
 class Sleep:
-    """Wait this many seconds, then ask for the next action."""
+    """Wait, then ask the exchange for the next action.
+
+    Attributes:
+        seconds: How long to wait.
+
+    """
 
     seconds: float
 
 
 @frozen
 class Done(Generic[R]):
-    """The exchange is over, with this result."""
+    """The call is over.
+
+    Attributes:
+        result: The result of the call.
+
+    """
 
     result: R
 
@@ -267,85 +312,125 @@ AsyncHead = tuple[Response, AsyncIterable[bytes]]
 
 @runtime_checkable
 class Transport(Protocol):
-    """What a synchronous back end provides. Time is I/O, too.
+    """All that a sync client needs for I/O. Waiting is I/O, too.
 
-    `send` returns the whole response; `stream` yields its head and an iterable of its chunks,
-    and closes the connection when the context ends before the body does. Both raise nothing
-    but `TransportError` leaves. A transport that keeps a clock of its own (a test's virtual
-    one) also has a `monotonic()` method. The iterable may have a method `finish()`: it is
-    called when the message is complete, though the body may not be, and waits a moment (0.1 s)
-    for the end of it, so that the connection can be kept.
+    A transport that has its own clock, such as the virtual clock of a test, also has a method
+    `monotonic()`, a `Clock`.
     """
 
     def send(self, request: Request, /) -> Response:
-        """Send it and return the whole response."""
+        """Send *request* and return the whole response.
+
+        Args:
+            request: The request, with the limits of this attempt.
+
+        Returns:
+            The response, whatever its status.
+
+        Raises:
+            TransportError: No whole response arrived. Only leaf classes are raised.
+            UnexpectedResponse: The reply is not HTTP, or (`ResponseTooLarge`) it is beyond a limit
+                of the request.
+            UsageError: The request cannot be put on the wire.
+
+        """
         ...
 
     def stream(self, request: Request, /) -> AbstractContextManager[Head]:
-        """Send it and yield the head, and the chunks of the body as they come."""
+        """Send *request* and yield the head of its response, and the body in chunks.
+
+        If the context ends before the body does, the transport closes the connection. The iterable
+        of chunks may have a method `finish()`. The client calls it when the message is complete,
+        though the end of the body may still be on its way: `finish()` waits for it for a moment
+        (0.1 s), so that the connection can be used again.
+
+        Args:
+            request: The request, with the limits of this attempt.
+
+        Returns:
+            A context manager that gives the head, and an iterable of the chunks. Entering it and
+            iterating raise the same errors as `send`.
+
+        """
         ...
 
     def sleep(self, seconds: float, /) -> None:
-        """Wait."""
+        """Wait for *seconds*."""
         ...
 
     def close(self) -> None:
-        """Close what is open; a later call opens it anew."""
+        """Close all connections. The next call opens new ones."""
         ...
 
 
 @runtime_checkable
 class AsyncTransport(Protocol):
-    """What an asynchronous back end provides; see `Transport`."""
+    """All that an async client needs for I/O: the methods of `Transport`, to be awaited."""
 
     async def send(self, request: Request, /) -> Response:
-        """Send it and return the whole response."""
+        """Send *request* and return the whole response; see `Transport.send`."""
         ...
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
-        """Send it and yield the head, and the chunks of the body as they come."""
+        """Send *request* and yield the head, and the body in chunks; see `Transport.stream`."""
         ...
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait."""
+        """Wait for *seconds*, without blocking the event loop."""
         ...
 
     async def close(self) -> None:
-        """Close what this loop has open; a later call opens it anew."""
+        """Close the connections of the running event loop. The next call opens new ones."""
         ...
 
 
 class Dialect(Protocol):
-    """How another platform wants what the API takes: a pure function over the built request.
+    """The form that another platform gives to the API's requests and streams, without I/O.
 
-    A dialect is a frozen value, and a client with one never sends the first-party credential
-    that is in the environment. `claude_lite.dialects` has those that there are.
+    A dialect is a frozen value. A client with a dialect never sends the API credential that is in
+    the environment. `claude_lite.dialects` has the dialects of Bedrock, Vertex AI and Foundry.
     """
 
     @property
     def base_url(self) -> str:
-        """Where requests go, in place of the API's own address; no slash at its end."""
+        """The platform's address, in place of the API's; without a slash at its end."""
         ...
 
     def adapt(self, request: Request, /) -> Request:
-        """The platform's request for the API's own, which was built on `base_url`.
+        """Turn a request for the API into a request for the platform.
 
-        It may carry a credential that was given to the client, as the API would have it.
-        Raises `UsageError` for an operation that the platform lacks.
+        Args:
+            request: The request, built on `base_url`. If the client was given a credential, the
+                request has it in the header that the API reads.
+
+        Raises:
+            UsageError: The platform does not have the operation.
+
         """
         ...
 
     def sign(self, request: Request, /) -> Request:
-        """Add a credential, if *request* has none yet; called for each attempt."""
+        """Add the platform's credential if *request* has none. Called once per attempt.
+
+        Args:
+            request: The request, as `adapt` returned it.
+
+        """
         ...
 
     def decode(self, head: Response, /) -> Callable[[bytes], Iterable[bytes]] | None:
-        """What turns chunks of a stream into server-sent events; None if they are that.
+        """Give a function that turns chunks of a stream into bytes of server-sent events.
 
-        Iterating its result raises `UnexpectedResponse` for what cannot be read.
+        Args:
+            head: The head of the stream.
+
+        Returns:
+            The function, or None if the stream has server-sent events already. Iterating over the
+            function's result raises `UnexpectedResponse` where the stream cannot be read.
+
         """
         ...
 
 
 Clock = Callable[[], float]
-"""Seconds since some moment; only differences count."""
+"""A function that gives the seconds since a fixed moment. Only differences between them count."""

@@ -11,10 +11,10 @@ import itertools
 import json
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 
 import pytest
 from attrs import evolve, frozen
+from places import API
 
 from claude_lite import (
     AsyncClient,
@@ -34,7 +34,6 @@ from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Sleep
 
-API = Path(__file__).parent / "data" / "api"
 KEY = "sk-ant-test-0123456789"
 HELLO = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
 TEXT = "Hello, wörld 🌍!"

@@ -2,8 +2,8 @@
 
 import gzip
 import json
-from pathlib import Path
 
+from places import SAMPLES
 from scripted import Script, ask
 
 from claude_lite.errors import ConnectionFailed, StreamInterrupted
@@ -11,7 +11,7 @@ from claude_lite.wire import MaskedStr, Request, Response
 from claude_lite_transports.recording import RecordingTransport
 from claude_lite_transports.recording.cassette import load_cassette
 
-STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").iterdir())
+STREAMS = sorted((SAMPLES / "streams").iterdir())
 URL = "https://api.anthropic.com/v1/messages"
 CANARY = "canary-0123456789-zyxwvutsrqp"
 EVENTS = {"content-type": "text/event-stream; charset=utf-8"}

@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 KEYS = [
     *("unary 1", "unary 32", "unary 256", "large 32"),
     *("stream burst", "stream trickle", "stream whole", "stream 500", "storm"),

@@ -35,7 +35,7 @@ from claude_lite import (
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import UploadFile
 from claude_lite.api.webhooks import Webhooks
-from claude_lite.bulk.requests_file import read
+from claude_lite.bulk.requests_file import read_requests
 from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.cli import bench
 from claude_lite.cli.main import main as command
@@ -93,7 +93,7 @@ NOT_SHOWN = {
     "within a transport, for as long as one exchange takes": {
         *("Body", "Part", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
-    "on its way to disk": {"Arrival", "Plain", "Live"},
+    "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
 
 
@@ -228,7 +228,7 @@ def values(held, folder):
     (folder / "requests.jsonl").write_text(json.dumps({"custom_id": "a", "params": ASK}))
     held += load_cassette(folder / "a.json")
     with (folder / "requests.jsonl").open("rb") as file:
-        held += read(file, stream=False)
+        held += read_requests(file, stream=False)
 
 
 async def many(held, folder):

@@ -3,11 +3,11 @@
 import copy
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import API
 
 import claude_lite
 from claude_lite import errors
@@ -38,7 +38,6 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Response, rate_limits
 
-API = Path(__file__).parent / "data/api"
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 CODES = json.loads((API / "errors.json").read_bytes())["by_error_code"]
 SAMPLES = {path.stem: json.loads(path.read_bytes()) for path in (API / "samples/errors").iterdir()}

@@ -12,11 +12,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import claude_lite
 import claude_lite_transports
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = {
     package.__name__: Path(package.__file__).parent
     for package in (claude_lite, claude_lite_transports)

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from claude_lite.api.completions import ChatCompletion, ChatDecoder
+from claude_lite.api.completions import ChatDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.core.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
@@ -168,7 +168,7 @@ def test_weighing_a_message_is_seldom():
             weighed.append(self._came)
             super()._weigh(before)
 
-    decoder = Watched(HEAD, 100_000, Limits(max_response=100_000))
+    decoder = Watched(HEAD, Limits(max_event=100_000, max_response=100_000))
     for chunk in message_stream("x" * 80_000):
         decoder.receive(chunk)
     assert decoder.complete
@@ -181,7 +181,7 @@ def test_a_chat_is_put_together_once():
     """The pieces of a chat's text and calls are joined, not added to what there is each time."""
 
     def whole(pieces):
-        decoder = ChatDecoder(HEAD, ChatCompletion, None)
+        decoder = ChatDecoder(HEAD)
         call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "12"}}
         delta = {"content": "xy", "tool_calls": [call]}
         piece = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta}]}

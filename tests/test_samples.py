@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SAMPLES
 
 from claude_lite import (
     AsyncClient,
@@ -23,7 +24,6 @@ from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTran
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
 from claude_lite_transports.urllib import UrllibTransport
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(SAMPLES.glob("responses/*messages.create*.json"))
 COUNTS = sorted(SAMPLES.glob("responses/*messages.count_tokens.json"))
 ERRORS = sorted(SAMPLES.glob("errors/*.json"))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import structlog
 from driving import HELLO, do
+from places import ROOT, TESTS, TLS
 
 from claude_lite import (
     AsyncClient,
@@ -38,8 +39,6 @@ from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport
 
 KEY = "sk-ant-security-0123456789"
-ROOT = Path(__file__).parents[1]
-TLS = Path(__file__).parent / "data/tls"
 PAGE = ROOT / "docs/security.md"
 JSON = "content-type: application/json"
 MESSAGE = json.dumps(
@@ -416,7 +415,7 @@ for kind in (urllib, aiohttp, asyncio_):
         done = subprocess.run(  # noqa: S603  # this interpreter
             [sys.executable, "-c", program, server.url("")],
             env={**os.environ, "SSL_CERT_FILE": str(TLS / "localhost.pem")},
-            cwd=Path(__file__).parent,
+            cwd=TESTS,
             capture_output=True,
             text=True,
             check=False,

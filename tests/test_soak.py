@@ -9,22 +9,21 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from claude_lite import Overloaded, Request, StreamInterrupted
 from claude_lite.emulator import Emulator, ledger, message_hash
 from claude_lite.emulator.serving import serve
 from claude_lite.faults import FaultScript
-from claude_lite.faults.script import REMEMBERED
+from claude_lite.faults.script import REMEMBERED_BODIES
 
-ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks are not part of what is installed", allow_module_level=True)
 sys.path.append(str(ROOT))
 
-from benchmarks import soak_cases, soak_report  # noqa: E402  # found there only from here on
+from benchmarks import soak_cases, soak_report  # found there only from here on
 
 
 def soak(folder, *args):
@@ -164,13 +163,13 @@ def test_an_error_that_is_not_the_one_is_found_out(error, right):
 def test_the_emulator_forgets_the_oldest_bodies_and_late_paths():
     """However many requests come, it remembers so many bodies and paths, and counts them all."""
     counts = ledger.Ledger()
-    for number in range(ledger.REMEMBERED + 2):
+    for number in range(ledger.REMEMBERED_BODIES + 2):
         counts.arrive(f"/v1/files/{number % 20_000}", b"%d" % number)
     seen = counts.requests
     assert (seen.total, len(seen.by_body), len(seen.by_path)) == (
-        ledger.REMEMBERED + 2,
-        ledger.REMEMBERED,
-        ledger.PATHS,
+        ledger.REMEMBERED_BODIES + 2,
+        ledger.REMEMBERED_BODIES,
+        ledger.COUNTED_PATHS,
     )
     assert (seen.of(b"1"), seen.of(b"2")) == (0, 1)
 
@@ -182,9 +181,9 @@ def test_a_fault_script_forgets_the_oldest_bodies():
     def strikes(number):
         return script.choose(Request("POST", "http://localhost/v1/messages", {}, b"%d" % number))
 
-    assert all(strikes(number) for number in range(REMEMBERED + 1))
+    assert all(strikes(number) for number in range(REMEMBERED_BODIES + 1))
     assert strikes(0)
-    assert not strikes(REMEMBERED)
+    assert not strikes(REMEMBERED_BODIES)
 
 
 def test_the_emulator_stops_writing_when_its_client_leaves(caplog):

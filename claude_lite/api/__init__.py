@@ -1,7 +1,8 @@
-"""The API's own words: operations and models, a file per page of its documentation.
+"""The operations and models of the API: one file per page of its documentation.
 
-A dictionary to look things up in: no file here is needed to understand another. Every public
-name is importable from `claude_lite`. `Operation.from_dict` finds all operations by their names.
+This folder is a dictionary: read the file that you need, and skip the others. Every public name
+is importable from `claude_lite`. `load_operations` is how `Operation.from_dict` finds the class
+of an operation by its name.
 """
 
 from claude_lite.core import registry

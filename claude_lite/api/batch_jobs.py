@@ -1,6 +1,6 @@
-"""Which requests of a batch have been answered, and which are worth asking again. No I/O.
+"""Track which requests of a batch were answered, and which to ask again. No I/O.
 
-Of results only a few bytes a request are kept, so memory does not grow with them.
+A job keeps a few bytes per request and no result, so memory does not grow with the results.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,42 +14,54 @@ from claude_lite.api.batches import (
     BatchResult,
     CreateBatch,
     ErroredResult,
-    plain,
+    request_json,
 )
 from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import JSON, too_large
 from claude_lite.core.retry import is_passing
 
-__all__ = ["BatchJob", "BatchReport", "split"]
+__all__ = ["BatchJob", "BatchReport", "split_into_batches"]
 
 Pair = tuple[JSON, BatchResult]
-"""A request, and what became of it."""
+"""A request of a batch, and the result of the request."""
 
-FRAME: Final = len(b'{"requests":[]}')
+_FRAME: Final = len(b'{"requests":[]}')
 
-MISSING, SUCCEEDED, ERRORED, CANCELED, EXPIRED, PASSED, OTHER = range(7)
-KINDS: Final = {"succeeded": SUCCEEDED, "canceled": CANCELED, "expired": EXPIRED}
-AGAIN: Final = frozenset({MISSING, EXPIRED, PASSED})
+_MISSING, _SUCCEEDED, _ERRORED, _CANCELED, _EXPIRED, _PASSED, _OTHER = range(7)
+_KIND_OF_TYPE: Final = {"succeeded": _SUCCEEDED, "canceled": _CANCELED, "expired": _EXPIRED}
+_ASKED_AGAIN: Final = frozenset({_MISSING, _EXPIRED, _PASSED})
 
 
-def split(
+def split_into_batches(
     requests: Iterable[JSON],
     *,
     most: int = MAX_REQUESTS,
     size: int = CreateBatch.route.max_body,
     **fields: Any,
 ) -> Iterator[CreateBatch]:
-    """Put *requests* into batches of at most *most*, and of *size* bytes of JSON.
+    """Put *requests* into batches that the API accepts.
 
-    They are taken as the batches are: one batch is held at a time. *fields* are further ones of
-    `CreateBatch`. Raises `RequestTooLarge` for a request that no batch can hold.
+    Requests are read while the batches are taken: one batch is in memory at a time.
+
+    Args:
+        requests: Requests as `CreateBatch` takes them, from any iterable.
+        most: The largest number of requests per batch.
+        size: The largest size of a batch, in bytes of JSON.
+        fields: Other fields of `CreateBatch`; each batch gets them.
+
+    Yields:
+        The operations that create the batches.
+
+    Raises:
+        RequestTooLarge: A single request is larger than *size*.
+
     """
-    frame = FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + FRAME
+    frame = _FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + _FRAME
     held: list[JSON] = []
     total = frame
     for request in requests:
-        given = plain(request)
-        length = len(dumps(given)) + 1  # and a comma
+        given = request_json(request)
+        length = len(dumps(given)) + 1  # the comma after it
         if frame + length > size:
             raise too_large(frame + length, size)
         if len(held) == most or total + length > size:
@@ -63,63 +75,70 @@ def split(
 
 @frozen
 class BatchReport:
-    """How a job stands: counts of requests by their results, and `custom_id`s out of place.
-
-    `missing` ones have no result yet; `duplicate` ones have several in one batch, of which the
-    first counts; `unknown` ones nobody asked for. `other` are results of a kind that this
-    version does not know. `attempts` is the number of batches that were read to their end.
-    """
+    """The state of a job: how many requests have which result, and which `custom_id`s are odd."""
 
     succeeded: int
     errored: int
     canceled: int
     expired: int
     other: int
+    """Results whose type this version does not know."""
     missing: tuple[str, ...]
+    """The `custom_id`s of requests that have no result yet."""
     duplicate: tuple[str, ...]
+    """The `custom_id`s that have several results in one batch; the first result counts."""
     unknown: tuple[str, ...]
+    """The `custom_id`s of results that belong to no request of the job."""
     attempts: int
+    """The number of batches whose results were read to the end."""
 
 
 class BatchJob:
-    """The requests of a batch, and for each what became of it.
+    """The requests of a batch, and the state of each request.
 
-    What has no result, or expired, or failed for a passing reason (the API's being overloaded,
-    say) is asked again: in at most *attempts* batches, the first included. A result is given
-    out once, when nothing more will be done about it.
+    A request is asked again, in a later batch, if it has no result, if it expired, or if it
+    failed for a reason that passes (the API was overloaded, for example). Each result is given
+    out once, when it is final.
     """
 
     def __init__(self, create: CreateBatch, attempts: int = 3) -> None:
+        """Start a job for the requests of *create*.
+
+        Args:
+            create: The operation that creates the first batch.
+            attempts: The largest number of batches for one request, the first included.
+
+        """
         self.create = create
         self.attempts = attempts
         self.batch_id: str | None = None
-        """The batch under way. To go on in another process, pickle the job: it knows what was
-        given out already. Set on a new job, this is right for its first batch only."""
+        """The batch that is being processed. To go on in another process, pickle the job: the job
+        knows which results were given out. On a new job, set only the id of its first batch."""
         self._made = 0
         self._places = {
             request.get("custom_id", ""): i for i, request in enumerate(create.requests)
         }
         self._kinds = bytearray(len(create.requests))
-        self._read = bytearray(len(create.requests))  # the number of the reading, for duplicates
+        self._read = bytearray(len(create.requests))  # the last reading that had a result of it
         self._reading = 0
         self._duplicate: dict[str, None] = {}
         self._unknown: dict[str, None] = {}
 
     def pending(self) -> CreateBatch | None:
-        """The batch to create next; None if there is nothing left to ask, or no attempt."""
+        """The batch to create next; None if nothing is left to ask, or no attempt is left."""
         if self._made >= self.attempts:
             return None
         requests = self.create.requests
         if self._made:
-            requests = [r for r, k in zip(requests, self._kinds, strict=True) if k in AGAIN]
+            requests = [r for r, k in zip(requests, self._kinds, strict=True) if k in _ASKED_AGAIN]
         return self.create.replace(requests=requests) if requests else None
 
     def begin(self) -> None:
-        """Results will be read from the beginning; what was taken already is passed over."""
+        """Start to read results from the beginning; `take` skips results that it has given out."""
         self._reading = self._reading % 255 + 1
 
     def take(self, entry: BatchEntry) -> Pair | None:
-        """Note a result; return it, and its request, if it is one to be given out."""
+        """Note a result; return the request and the result if the result is to be given out."""
         place = self._places.get(entry.custom_id)
         if place is None:
             self._unknown[entry.custom_id] = None
@@ -129,30 +148,30 @@ class BatchJob:
             return None
         self._read[place] = self._reading
         last = self._made + 1 >= self.attempts
-        if self._kinds[place] not in AGAIN:
+        if self._kinds[place] not in _ASKED_AGAIN:
             return None  # given out in an earlier reading
         kind = _kind(entry.result)
         self._kinds[place] = kind
-        if kind in AGAIN and not last:
+        if kind in _ASKED_AGAIN and not last:
             return None
         return self.create.requests[place], entry.result
 
     def end(self) -> None:
-        """All results of the batch have been read."""
+        """Note that all results of the batch have been read."""
         self._made += 1
         self.batch_id = None
 
     @property
     def report(self) -> BatchReport:
-        """How the job stands."""
+        """The state of the job, now."""
         count = self._kinds.count
         return BatchReport(
-            succeeded=count(SUCCEEDED),
-            errored=count(ERRORED) + count(PASSED),
-            canceled=count(CANCELED),
-            expired=count(EXPIRED),
-            other=count(OTHER),
-            missing=tuple(name for name, i in self._places.items() if self._kinds[i] == MISSING),
+            succeeded=count(_SUCCEEDED),
+            errored=count(_ERRORED) + count(_PASSED),
+            canceled=count(_CANCELED),
+            expired=count(_EXPIRED),
+            other=count(_OTHER),
+            missing=tuple(name for name, i in self._places.items() if self._kinds[i] == _MISSING),
             duplicate=tuple(self._duplicate),
             unknown=tuple(self._unknown),
             attempts=self._made,
@@ -161,5 +180,5 @@ class BatchJob:
 
 def _kind(result: BatchResult) -> int:
     if isinstance(result, ErroredResult):
-        return PASSED if is_passing(result.exception) else ERRORED
-    return KINDS.get(result.type, OTHER)  # type: ignore[attr-defined]  # every member has one
+        return _PASSED if is_passing(result.exception) else _ERRORED
+    return _KIND_OF_TYPE.get(result.type, _OTHER)  # type: ignore[attr-defined]  # every result has a type

@@ -1,7 +1,7 @@
-"""Message batches: up to 100,000 messages in one call, answered within 24 hours.
+"""Message batches: https://docs.claude.com/en/api/creating-message-batches.
 
-https://docs.claude.com/en/api/creating-message-batches
-What makes them usable (splitting, waiting, matching) is in `claude_lite.client.batching`.
+A batch is up to 100,000 messages in one call, answered within 24 hours. `batch_jobs.py` splits
+requests into batches and matches results; `claude_lite.client.batching` waits for a batch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -53,7 +53,7 @@ MAX_REQUESTS: Final = 100_000
 
 @model
 class BatchRequestCounts(Model):
-    """How many requests of a batch are in which state; all but `processing` are final."""
+    """The number of requests in each state; all states but `processing` are final."""
 
     processing: int
     succeeded: int
@@ -64,10 +64,11 @@ class BatchRequestCounts(Model):
 
 @model
 class MessageBatch(Result):
-    """A batch. `processing_status` is in_progress, canceling or ended; times in RFC 3339."""
+    """A batch. Times are RFC 3339."""
 
     id: str
     processing_status: str
+    """in_progress, canceling or ended."""
     request_counts: BatchRequestCounts
     created_at: str
     expires_at: str
@@ -75,12 +76,13 @@ class MessageBatch(Result):
     cancel_initiated_at: str | None = None
     archived_at: str | None = None
     results_url: str | None = None
+    """Not used by the library: `BatchResults` asks the configured host."""
     type: str = "message_batch"
 
 
 @model
 class DeletedMessageBatch(Result):
-    """The batch is gone, with its results."""
+    """The answer to `DeleteBatch`: the batch and its results are deleted."""
 
     id: str
     type: str = "message_batch_deleted"
@@ -88,12 +90,12 @@ class DeletedMessageBatch(Result):
 
 @model
 class BatchResult(Model):
-    """What became of one request; the members differ by `type`."""
+    """The result of one request. The subclasses differ by `type`."""
 
 
 @model
 class SucceededResult(BatchResult):
-    """It was answered."""
+    """The request was answered with `message`."""
 
     TAGS = ("succeeded",)
     message: Message
@@ -102,21 +104,22 @@ class SucceededResult(BatchResult):
 
 @model
 class ErroredResult(BatchResult):
-    """It was refused; `error` is the API's envelope."""
+    """The request was refused."""
 
     TAGS = ("errored",)
     error: dict[str, Any]
+    """The body of an error as the API sends it: an object with `type`, `error`, `request_id`."""
     type: str = "errored"
 
     @property
     def exception(self) -> APIError:
-        """The error as the class that the same refusal of a single message would have."""
+        """The error, of the class that `CreateMessage` would raise for the same refusal."""
         return error_from_envelope(self.error, Response(200, {})).amend(status=None)
 
 
 @model
 class CanceledResult(BatchResult):
-    """The batch was canceled before it was sent to the model."""
+    """The batch was canceled before the request was sent to the model."""
 
     TAGS = ("canceled",)
     type: str = "canceled"
@@ -124,7 +127,7 @@ class CanceledResult(BatchResult):
 
 @model
 class ExpiredResult(BatchResult):
-    """The batch ran out of its 24 hours before it was sent to the model."""
+    """The 24 hours of the batch ended before the request was sent to the model."""
 
     TAGS = ("expired",)
     type: str = "expired"
@@ -132,43 +135,49 @@ class ExpiredResult(BatchResult):
 
 @model
 class UnknownResult(BatchResult):
-    """A result of a kind that this version does not know; its fields are attributes."""
+    """A result whose type this version does not know; its fields are attributes."""
 
     type: str
 
 
 @model
 class BatchEntry(Model):
-    """One line of a batch's results; they come in any order."""
+    """One line of the results of a batch. Lines come in any order."""
 
     custom_id: str
     result: BatchResult
 
 
-def plain(request: JSON) -> JSON:
-    """One request of a batch as JSON alone; raises `UsageError` for what would not be sent."""
+def request_json(request: JSON) -> JSON:
+    """Turn a `CreateMessage` in *request* into JSON.
+
+    Raises `UsageError` if the message has a field that only the whole batch can have.
+    """
     params = request.get("params")
     if not isinstance(params, CreateMessage):
         return request
     lost = [name for name in _NOT_OF_ONE if getattr(params, name)]
     if lost:
-        raise UsageError(f"{lost[0]} is for a whole batch: give it to CreateBatch")
+        raise UsageError(
+            f"a request in a batch cannot have {lost[0]}: give {lost[0]} to CreateBatch, "
+            "for the whole batch"
+        )
     return {**request, "params": params.body()}
 
 
 _NOT_OF_ONE: Final = ("betas", "user_profile_id", "workspace_id", "extra_headers", "extra_query")
 
 
-def _all_plain(requests: Iterable[JSON]) -> list[JSON]:
-    return [plain(request) for request in requests]
+def _all_json(requests: Iterable[JSON]) -> list[JSON]:
+    return [request_json(request) for request in requests]
 
 
 @operation
 class CreateBatch(WorkspaceOperation[MessageBatch]):
-    """Create a batch. Each request is `{"custom_id": ..., "params": ...}`.
+    """Create a batch.
 
-    `params` is a JSON object or a `CreateMessage`. Raises `RequestTooLarge` for over 100,000
-    requests or 256 MB, and `UsageError` for a `custom_id` that occurs twice.
+    `build` raises `RequestTooLarge` for more than 100,000 requests or 256 MB, and `UsageError`
+    for a `custom_id` that occurs twice. `split_into_batches` splits what is too large.
     """
 
     route = Route(
@@ -176,29 +185,33 @@ class CreateBatch(WorkspaceOperation[MessageBatch]):
     )
     result_type = MessageBatch
 
-    requests: Sequence[JSON] = field(converter=_all_plain)
+    requests: Sequence[JSON] = field(converter=_all_json)
+    """Objects `{"custom_id": ..., "params": ...}`; `params` is a JSON object or a
+    `CreateMessage`."""
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
     def build(self, target: Target) -> Request:
-        """The request for this operation, checked."""
+        """Check the requests, and build the request for this operation."""
         if len(self.requests) > MAX_REQUESTS:
             raise RequestTooLarge(
-                f"a batch of {len(self.requests)} requests, and the API takes {MAX_REQUESTS}",
+                f"{len(self.requests)} requests in a batch: the API takes {MAX_REQUESTS} at most",
                 type="request_too_large",
-                advice="Nothing was sent.",
+                advice="Nothing was sent. Use split_into_batches.",
             )
         seen: set[str] = set()
         for request in self.requests:
             custom_id = request.get("custom_id")
-            if not isinstance(custom_id, str) or custom_id in seen:
-                raise UsageError(f"custom_id has to be text that occurs once, not {custom_id!r}")
+            if not isinstance(custom_id, str):
+                raise UsageError(f"custom_id has to be text, not {custom_id!r}")
+            if custom_id in seen:
+                raise UsageError(f"custom_id {custom_id!r} occurs twice in the batch: change one")
             seen.add(custom_id)
         return super().build(target)
 
 
 @operation
 class RetrieveBatch(WorkspaceOperation[MessageBatch]):
-    """Look up how far a batch has come."""
+    """Look up the state of a batch."""
 
     route = Route("messages.batches.retrieve", "GET", "/v1/messages/batches/{message_batch_id}")
     result_type = MessageBatch
@@ -216,7 +229,7 @@ class ListBatches(WorkspaceOperation[Page[MessageBatch]], IdPaged[MessageBatch])
 
 @operation
 class CancelBatch(WorkspaceOperation[MessageBatch]):
-    """Cancel a batch. What has been sent to the model may still finish."""
+    """Cancel a batch. Requests that were sent to the model may still be answered."""
 
     route = Route(
         "messages.batches.cancel",
@@ -243,7 +256,7 @@ class DeleteBatch(WorkspaceOperation[DeletedMessageBatch]):
 class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
     """Read the results of a batch that has ended, line by line, in any order.
 
-    They are fetched from the configured host, wherever `results_url` points.
+    The results come from the configured host; the `results_url` of the batch is not used.
     """
 
     route = Route(
@@ -257,5 +270,5 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
     message_batch_id: str
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> LinesDecoder[BatchEntry]:
-        """What the body of the response is fed to."""
-        return LinesDecoder(head, BatchEntry, limits.max_event, limits)
+        """Return the decoder for the body of the response."""
+        return LinesDecoder(head, BatchEntry, limits)

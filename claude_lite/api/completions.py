@@ -1,12 +1,13 @@
-"""Two older ways to ask: text completions, and chat completions as the OpenAI SDK sends them.
+"""Text completions and chat completions, two older ways to call a model.
 
-https://docs.claude.com/en/api/complete (legacy) and
-https://docs.claude.com/en/api/openai-sdk (meant for trials).
+Text completions (legacy): https://docs.claude.com/en/api/complete.
+Chat completions as the OpenAI SDK sends them (the API offers them for trials):
+https://docs.claude.com/en/api/openai-sdk.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from claude_lite.core.limits import check_kept, parse_json, values_in
 from claude_lite.core.model import model
@@ -29,7 +30,7 @@ __all__ = [
 
 @model
 class Completion(Result):
-    """Text that goes on from a prompt; streamed, one piece of it."""
+    """Text that continues a prompt. In a stream, one piece of the text."""
 
     id: str
     completion: str
@@ -40,10 +41,11 @@ class Completion(Result):
 
 @model
 class ChatCompletion(Result):
-    """A chat completion in OpenAI's shape; there is one choice."""
+    """A chat completion in the shape of OpenAI's API."""
 
     id: str
     choices: list[Any]
+    """One choice, as JSON."""
     model: str
     created: int | None = None
     usage: dict[str, Any] | None = None
@@ -51,34 +53,30 @@ class ChatCompletion(Result):
 
     @property
     def text(self) -> str:
-        """The text of the first choice; empty where there is none."""
+        """The text of the first choice; empty if there is no text."""
         choice = _object(self.choices[0]) if self.choices else {}
         message = _object(choice.get("message")) or _object(choice.get("delta"))
         return str(message.get("content") or "")
 
 
 class _PiecesDecoder(ABC):
-    """The decoder of a stream of events that are all of one kind, up to the last one."""
+    """Base of decoders for streams whose events all have one shape."""
 
-    def __init__(
-        self,
-        head: Response,
-        cls: Any,
-        max_event: int | None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    result_type: ClassVar[Any]
+
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
         self.pieces: list[dict[str, Any]] = []
-        self._sse = SSEDecoder(max_event)
-        self._hook = hook_for(cls)
+        self._sse = SSEDecoder(limits.max_event)
+        self._hook = hook_for(self.result_type)
         self._limits = limits
         self._values = 0
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
-        """Take a chunk; return the pieces that it completes."""
+        """Take a chunk; return the pieces that the chunk completes."""
         found: list[dict[str, Any]] = []
         try:
             for name, text in self._sse.receive(data):
@@ -89,7 +87,7 @@ class _PiecesDecoder(ABC):
         return found
 
     def fail(self, error: ClaudeError) -> None:
-        """The body broke off with *error*."""
+        """Note that the body broke off with *error*."""
         if self.complete or self.error is not None:
             return
         self.error = error.amend(
@@ -98,12 +96,12 @@ class _PiecesDecoder(ABC):
         )
 
     def close(self) -> list[dict[str, Any]]:
-        """The body is over; without its last piece it was truncated."""
+        """Note the end of the body: without its last piece the stream was truncated."""
         self.fail(StreamTruncated("the stream ended before its last piece"))
         return []
 
     def item(self, raw: dict[str, Any]) -> Any:
-        """The value that one piece stands for."""
+        """The model of one piece."""
         try:
             return self._hook({**raw})
         except StructureError as error:
@@ -118,7 +116,7 @@ class _PiecesDecoder(ABC):
         except ValueError:
             piece = None
         if not isinstance(piece, dict):
-            raise unexpected(self.head, f"an event {name!r} that is not a JSON object")
+            raise unexpected(self.head, f"the data of event {name!r} is not a JSON object")
         if "error" in piece:
             self.fail(error_from_envelope(piece, self.head))
             return []
@@ -133,36 +131,42 @@ class _PiecesDecoder(ABC):
 
     @abstractmethod
     def is_last(self, piece: dict[str, Any]) -> bool:
-        """Whether nothing comes after *piece*."""
+        """Whether *piece* is the last piece."""
 
 
 class CompletionDecoder(_PiecesDecoder):
-    """The decoder of a text completion. The result has the pieces joined."""
+    """The decoder of a text completion."""
+
+    result_type = Completion
 
     def is_last(self, piece: dict[str, Any]) -> bool:
-        """The piece with a stop reason is the last."""
+        """The piece with a stop reason is the last piece."""
         return piece.get("stop_reason") is not None
 
     def result(self) -> Completion:
-        """All of it."""
+        """The completion so far: the last piece, with the text of all pieces."""
         last = self.pieces[-1] if self.pieces else {}
         text = "".join(str(piece.get("completion", "")) for piece in self.pieces)
         return self.item({**last, "completion": text})  # type: ignore[no-any-return]  # a generated function
 
 
 class ChatDecoder(_PiecesDecoder):
-    """The decoder of a chat completion. The result is in the shape of an unstreamed one."""
+    """The decoder of a chat completion."""
+
+    result_type = ChatCompletion
 
     def is_last(self, piece: dict[str, Any]) -> bool:
-        """`[DONE]` ends it, and nothing else."""
+        """No piece is the last: `[DONE]` ends the stream, and `_piece` reads it."""
         return bool(piece.get("done"))
 
     def result(self) -> ChatCompletion:
-        """All of it."""
+        """The completion so far, in the shape of one that was not streamed."""
         try:
             return self.item(self._whole())  # type: ignore[no-any-return]  # a generated function
         except (AttributeError, TypeError) as error:
-            raise unexpected(self.head, f"a chat completion out of shape ({error})") from None
+            raise unexpected(
+                self.head, f"the chat completion has an unexpected shape ({error})"
+            ) from None
 
     def _whole(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": ""}
@@ -186,7 +190,7 @@ class ChatDecoder(_PiecesDecoder):
 
 
 def _add(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
-    """Fold a piece of a tool call into the calls by index."""
+    """Add a piece of a tool call to *calls*, which are keyed by their index."""
     known = calls.setdefault(
         piece.get("index") or 0,
         {"id": None, "type": "function", "function": {"name": [], "arguments": []}},
@@ -198,7 +202,7 @@ def _add(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
 
 
 def _joined(call: dict[str, Any]) -> dict[str, Any]:
-    """The call with its texts put together, once: to do so piece by piece is quadratic."""
+    """The call with its texts joined. Joining them once, at the end, keeps the work linear."""
     return {**call, "function": {name: "".join(v) for name, v in call["function"].items()}}
 
 
@@ -220,7 +224,7 @@ class _CompletionParams(Operation[Any]):
 
 @operation
 class CreateCompletion(_CompletionParams, Operation[Completion]):
-    """Complete a text (legacy); in the prompt `Human:` and `Assistant:` take turns."""
+    """Complete a text (legacy). In the prompt, turns of `Human:` and `Assistant:` alternate."""
 
     route = Route("completions.create", "POST", "/v1/complete", "once")
     result_type = Completion
@@ -228,7 +232,7 @@ class CreateCompletion(_CompletionParams, Operation[Completion]):
 
 @operation
 class StreamCompletion(_CompletionParams, StreamOperation[Completion, Completion]):
-    """Complete a text (legacy) and read it as it is written."""
+    """Complete a text (legacy) and read the text while the model writes it."""
 
     route = Route("completions.stream", "POST", "/v1/complete", "once")
 
@@ -237,8 +241,8 @@ class StreamCompletion(_CompletionParams, StreamOperation[Completion, Completion
         return {**super().body(), "stream": True}
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> CompletionDecoder:
-        """What the body of the response is fed to."""
-        return CompletionDecoder(head, Completion, limits.max_event, limits)
+        """Return the decoder for the body of the response."""
+        return CompletionDecoder(head, limits)
 
 
 @operation
@@ -266,7 +270,7 @@ class CreateChatCompletion(_ChatParams, Operation[ChatCompletion]):
 
 @operation
 class StreamChatCompletion(_ChatParams, StreamOperation[ChatCompletion, ChatCompletion]):
-    """Create a chat completion as the OpenAI SDK does, and read it as it is written."""
+    """Create a chat completion as the OpenAI SDK does, and read it while the model writes it."""
 
     route = Route("chat.completions.stream", "POST", "/v1/chat/completions", "once")
 
@@ -277,5 +281,5 @@ class StreamChatCompletion(_ChatParams, StreamOperation[ChatCompletion, ChatComp
         return {**super().body(), "stream": True}
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> ChatDecoder:
-        """What the body of the response is fed to."""
-        return ChatDecoder(head, ChatCompletion, limits.max_event, limits)
+        """Return the decoder for the body of the response."""
+        return ChatDecoder(head, limits)

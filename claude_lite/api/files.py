@@ -1,4 +1,7 @@
-"""Files, uploaded once and used in messages: https://docs.claude.com/en/api/files-create."""
+"""Files that are uploaded once and used in messages.
+
+https://docs.claude.com/en/api/files-create
+"""
 
 import os
 import re
@@ -35,7 +38,7 @@ __all__ = [
 
 MAX_FILE: Final = 500 * MEGABYTE
 
-# Names of devices, on Windows, whatever their suffix; and what it would drop of a name.
+# Windows reads these names as devices, with any suffix, and drops these ends of names.
 _DEVICE: Final = re.compile(
     r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
 )
@@ -44,7 +47,7 @@ _DROPPED: Final = (".", " ")
 
 @model
 class FileMetadata(Result):
-    """A file. Only what tools made can be downloaded (`downloadable`); times in RFC 3339."""
+    """A file in the workspace. Times are RFC 3339."""
 
     id: str
     filename: str
@@ -52,6 +55,7 @@ class FileMetadata(Result):
     size_bytes: int
     created_at: str
     downloadable: bool | None = None
+    """True only for files that tools made."""
     expires_at: str | None = None
     scope: dict[str, Any] | None = None
     type: str = "file"
@@ -59,7 +63,7 @@ class FileMetadata(Result):
 
 @model
 class DeletedFile(Result):
-    """The file is gone."""
+    """The answer to `DeleteFile`: the file is deleted."""
 
     id: str
     type: str = "file_deleted"
@@ -67,22 +71,22 @@ class DeletedFile(Result):
 
 @operation
 class UploadFile(UploadOperation[FileMetadata]):
-    """Upload a file of up to 500 MB, streamed from disk.
-
-    `file` is a path or bytes; `filename` and `content_type` are guessed from the path where
-    they are not given. `expires_in_seconds` is 3,600 to 7,776,000.
-    """
+    """Upload a file of up to 500 MB, streamed from disk."""
 
     route = Route("files.upload", "POST", "/v1/files", "never", MAX_FILE)
     result_type = FileMetadata
 
     file: str | os.PathLike[str] | bytes
+    """The path of a file, or its bytes."""
     filename: str | None = local()
+    """The default is the last part of the path."""
     content_type: str | None = local()
+    """The default is guessed from the suffix of the file's name."""
     expires_in_seconds: int | None = None
+    """3,600 to 7,776,000 (90 days)."""
 
     def form(self) -> FormBody:
-        """The body."""
+        """The body of the request."""
         expiry = self.expires_in_seconds
         fields = [] if expiry is None else [("expires_in_seconds", str(expiry))]
         return FormBody(fields, [file_part("file", self.file, self.filename, self.content_type)])
@@ -94,7 +98,7 @@ class ListFiles(
 ):
     """List the files of the workspace.
 
-    `after_id` and `before_id` are for the older shape, under the beta files-api-2025-04-14;
+    `after_id` and `before_id` belong to the older shape, under the beta files-api-2025-04-14;
     `scope_id` is beta.
     """
 
@@ -105,7 +109,7 @@ class ListFiles(
     scope_id: str | None = None
 
     def after(self, page: Page[FileMetadata]) -> "ListOperation[FileMetadata] | None":
-        """Go on in the way that the page has."""
+        """Go on with the cursor of the page, or with the ids of the older shape."""
         return CursorPaged.after(self, page) or IdPaged.after(self, page)
 
 
@@ -121,7 +125,7 @@ class RetrieveFileMetadata(WorkspaceOperation[FileMetadata]):
 
 @operation
 class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
-    """Download a file that a tool made; `client.download` writes it to disk as it comes."""
+    """Download a file that a tool made. `client.download` writes the file to disk."""
 
     route = Route(
         "files.download", "GET", "/v1/files/{file_id}/content", accept="application/binary"
@@ -131,8 +135,8 @@ class DownloadFile(WorkspaceOperation[bytes], StreamOperation[bytes, bytes]):
     file_id: str
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
-        """What the body of the response is fed to."""
-        return BytesDecoder(head, limits.max_whole)
+        """Return the decoder for the body of the response."""
+        return BytesDecoder(head, limits)
 
 
 @operation
@@ -146,10 +150,18 @@ class DeleteFile(WorkspaceOperation[DeletedFile]):
 
 
 def path_within(folder: str | os.PathLike[str], filename: str) -> Path:
-    """The path of a file in *folder* whose name somebody else chose, such as a tool.
+    """Make the path of a file in *folder* whose name you did not choose, such as a tool's.
 
-    Raises `UsageError` for a name that leads elsewhere, that no system would take, that stands
-    for a device, or that has characters in it which do not show. Nothing is looked at on disk.
+    This does not look at the disk.
+
+    Args:
+        folder: The folder that the file has to stay in.
+        filename: The name of the file.
+
+    Raises:
+        UsageError: The name leads out of the folder, is no valid name on some system, names a
+            device of Windows, or has characters that are not printable.
+
     """
     wrong = (
         not filename.isprintable()
@@ -159,5 +171,7 @@ def path_within(folder: str | os.PathLike[str], filename: str) -> Path:
         or _DEVICE.fullmatch(filename)
     )
     if wrong:
-        raise UsageError(f"{filename!r} cannot be the name of a file in {os.fspath(folder)}")
+        raise UsageError(
+            f"{filename!r} is not a safe name for a file in {os.fspath(folder)}: choose another"
+        )
     return Path(folder) / filename

@@ -1,4 +1,4 @@
-"""The models that can be used: https://docs.claude.com/en/api/models-list."""
+"""The models that the API offers: https://docs.claude.com/en/api/models-list."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["ListModels", "ModelInfo", "RetrieveModel"]
 
 @model
 class ModelInfo(Result):
-    """A model that the API offers. Lengths in tokens, times in RFC 3339."""
+    """A model that the API offers. Times are RFC 3339."""
 
     id: str
     display_name: str
@@ -21,7 +21,9 @@ class ModelInfo(Result):
     lifecycle: str | None = None
     line: dict[str, Any] | None = None
     max_input_tokens: int | None = None
+    """The longest input, in tokens."""
     max_tokens: int | None = None
+    """The longest output, in tokens."""
     deprecated_at: str | None = None
     retires_at: str | None = None
     capabilities: dict[str, Any] | None = None
@@ -31,17 +33,18 @@ class ModelInfo(Result):
 
 @operation
 class ListModels(WorkspaceOperation[Page[ModelInfo]], IdPaged[ModelInfo]):
-    """List the models, newest first. `lifecycle`: active, deprecated, retired."""
+    """List the models, newest first."""
 
     route = Route("models.list", "GET", "/v1/models")
     item_type = ModelInfo
 
     lifecycle: Sequence[str] | None = None
+    """Any of active, deprecated, retired."""
 
 
 @operation
 class RetrieveModel(WorkspaceOperation[ModelInfo]):
-    """Look up one model, by its id or an alias of it."""
+    """Look up one model, by its id or an alias."""
 
     route = Route("models.retrieve", "GET", "/v1/models/{model_id}")
     result_type = ModelInfo

@@ -1,7 +1,7 @@
-"""The Admin API: https://docs.claude.com/en/api/admin-api. It takes an admin key.
+"""The Admin API: https://docs.claude.com/en/api/admin-api. It needs an admin key.
 
-The organization, its invites, users and API keys. Workspaces are in `claude_lite.api.workspaces`,
-reports in `claude_lite.api.reports`. Models read the shapes of both API versions.
+The organization, its invites, users and API keys. Workspaces are in `workspaces.py`, reports in
+`reports.py`. The models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ __all__ = [
     "User",
 ]
 
-ROOT = "/v1/organizations"
+ORGANIZATIONS = "/v1/organizations"
 
 
 @model
@@ -46,12 +46,13 @@ class Organization(Result):
 
 @model
 class Invite(Result):
-    """An invitation. `status` is accepted, deleted, expired or pending; times in RFC 3339."""
+    """An invitation. Times are RFC 3339."""
 
     id: str
     email: str
     role: str
     status: str
+    """accepted, deleted, expired or pending."""
     invited_at: str | None = None
     expires_at: str | None = None
     accepted_at: str | None = None
@@ -61,41 +62,43 @@ class Invite(Result):
 
 @model
 class User(Result):
-    """A member of the organization. `role` is user, developer, billing, admin, ..."""
+    """A member of the organization."""
 
     id: str
     email: str
     name: str
     role: str
+    """user, developer, billing, admin, ..."""
     added_at: str | None = None
     type: str = "user"
 
 
 @model
 class APIKey(Result):
-    """An API key, without the key. `status` is active, inactive, archived or expired.
-
-    `scope` says where it holds; under API versions before 2026-10-21 `workspace_id` does.
-    """
+    """An API key; the secret itself is not shown."""
 
     id: str
     name: str
     status: str
+    """active, inactive, archived or expired."""
     created_at: str | None = None
     created_by: dict[str, Any] | None = None
     expires_at: str | None = None
     partial_key_hint: str | None = None
     principal: dict[str, Any] | None = None
     scope: dict[str, Any] | None = None
+    """Where the key is valid, from API version 2026-10-21 on."""
     workspace_id: str | None = None
+    """Where the key is valid, under older API versions."""
     type: str = "api_key"
 
 
 @model
 class Deleted(Result):
-    """What was deleted or removed: `type` says which kind of thing."""
+    """The answer to a deletion or a removal."""
 
     type: str
+    """The kind of the deleted object, such as invite_deleted."""
     id: str | None = None
     user_id: str | None = None
     workspace_id: str | None = None
@@ -105,7 +108,7 @@ class Deleted(Result):
 class RetrieveOrganization(Operation[Organization]):
     """Look up the organization that the key belongs to."""
 
-    route = Route("organization.retrieve", "GET", f"{ROOT}/me")
+    route = Route("organization.retrieve", "GET", f"{ORGANIZATIONS}/me")
     result_type = Organization
 
 
@@ -114,9 +117,9 @@ class RetrieveOrganization(Operation[Organization]):
 
 @operation
 class CreateInvite(Operation[Invite]):
-    """Invite someone by email; the invitation holds for 21 days."""
+    """Invite someone by email; the invitation is valid for 21 days."""
 
-    route = Route("organization.invites.create", "POST", f"{ROOT}/invites", "never")
+    route = Route("organization.invites.create", "POST", f"{ORGANIZATIONS}/invites", "never")
     result_type = Invite
 
     email: str
@@ -128,7 +131,7 @@ class CreateInvite(Operation[Invite]):
 class RetrieveInvite(Operation[Invite]):
     """Look up one invitation."""
 
-    route = Route("organization.invites.retrieve", "GET", ROOT + "/invites/{invite_id}")
+    route = Route("organization.invites.retrieve", "GET", ORGANIZATIONS + "/invites/{invite_id}")
     result_type = Invite
 
     invite_id: str
@@ -138,7 +141,7 @@ class RetrieveInvite(Operation[Invite]):
 class ListInvites(IdPaged[Invite]):
     """List invitations."""
 
-    route = Route("organization.invites.list", "GET", f"{ROOT}/invites")
+    route = Route("organization.invites.list", "GET", f"{ORGANIZATIONS}/invites")
     item_type = Invite
 
     email: str | None = None
@@ -150,7 +153,7 @@ class ListInvites(IdPaged[Invite]):
 class DeleteInvite(Operation[Deleted]):
     """Withdraw an invitation."""
 
-    route = Route("organization.invites.delete", "DELETE", ROOT + "/invites/{invite_id}")
+    route = Route("organization.invites.delete", "DELETE", ORGANIZATIONS + "/invites/{invite_id}")
     result_type = Deleted
 
     invite_id: str
@@ -163,7 +166,7 @@ class DeleteInvite(Operation[Deleted]):
 class RetrieveUser(Operation[User]):
     """Look up one user."""
 
-    route = Route("organization.users.retrieve", "GET", ROOT + "/users/{user_id}")
+    route = Route("organization.users.retrieve", "GET", ORGANIZATIONS + "/users/{user_id}")
     result_type = User
 
     user_id: str
@@ -173,7 +176,7 @@ class RetrieveUser(Operation[User]):
 class ListUsers(IdPaged[User]):
     """List the users of the organization."""
 
-    route = Route("organization.users.list", "GET", f"{ROOT}/users")
+    route = Route("organization.users.list", "GET", f"{ORGANIZATIONS}/users")
     item_type = User
 
     email: str | None = None
@@ -184,7 +187,7 @@ class ListUsers(IdPaged[User]):
 class UpdateUser(Operation[User]):
     """Change a user's role."""
 
-    route = Route("organization.users.update", "POST", ROOT + "/users/{user_id}")
+    route = Route("organization.users.update", "POST", ORGANIZATIONS + "/users/{user_id}")
     result_type = User
 
     user_id: str
@@ -195,7 +198,7 @@ class UpdateUser(Operation[User]):
 class RemoveUser(Operation[Deleted]):
     """Remove a user from the organization."""
 
-    route = Route("organization.users.remove", "DELETE", ROOT + "/users/{user_id}")
+    route = Route("organization.users.remove", "DELETE", ORGANIZATIONS + "/users/{user_id}")
     result_type = Deleted
 
     user_id: str
@@ -208,7 +211,7 @@ class RemoveUser(Operation[Deleted]):
 class RetrieveAPIKey(Operation[APIKey]):
     """Look up one API key."""
 
-    route = Route("organization.api_keys.retrieve", "GET", ROOT + "/api_keys/{api_key_id}")
+    route = Route("organization.api_keys.retrieve", "GET", ORGANIZATIONS + "/api_keys/{api_key_id}")
     result_type = APIKey
 
     api_key_id: str
@@ -218,7 +221,7 @@ class RetrieveAPIKey(Operation[APIKey]):
 class ListAPIKeys(IdPaged[APIKey]):
     """List API keys."""
 
-    route = Route("organization.api_keys.list", "GET", f"{ROOT}/api_keys")
+    route = Route("organization.api_keys.list", "GET", f"{ORGANIZATIONS}/api_keys")
     item_type = APIKey
 
     status: str | None = None
@@ -228,9 +231,9 @@ class ListAPIKeys(IdPaged[APIKey]):
 
 @operation
 class UpdateAPIKey(Operation[APIKey]):
-    """Rename an API key, or change its status: active, inactive, archived."""
+    """Rename an API key, or change its status to active, inactive or archived."""
 
-    route = Route("organization.api_keys.update", "POST", ROOT + "/api_keys/{api_key_id}")
+    route = Route("organization.api_keys.update", "POST", ORGANIZATIONS + "/api_keys/{api_key_id}")
     result_type = APIKey
 
     api_key_id: str

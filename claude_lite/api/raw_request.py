@@ -1,4 +1,7 @@
-"""The operation for whatever has none of its own: any endpoint, as it is asked for."""
+"""The operation for endpoints that have no operation of their own.
+
+All endpoints: https://docs.claude.com/en/api/overview
+"""
 
 from typing import Any
 
@@ -14,30 +17,38 @@ __all__ = ["RawRequest"]
 
 @operation
 class RawRequest(Operation[Response]):
-    """Any endpoint: `path` begins with a slash; `json` is the body, if there is one."""
+    """A request to any endpoint; the result is the `Response`."""
 
     route = Route("request", "POST", "")
 
     method: str
     path: str
+    """The path after the base URL: it begins with a slash and is percent-encoded."""
     json: Any = None
+    """The body; None sends no body."""
     query: JSON | None = None
     resend: Resend | None = None
+    """What sending the request twice would mean; the default is "safe" for GET and HEAD, and
+    "never" for other methods."""
 
     @property
     def resends(self) -> Resend:
-        """As it was asked for; by default a GET is safe to repeat, and nothing else."""
+        """What sending the request twice would mean: `resend`, or its default."""
         return self.resend or ("safe" if self.method.upper() in {"GET", "HEAD"} else "never")
 
     def build(self, target: Target) -> Request:
-        """The request as it was asked for."""
+        """Build the request; raises `UsageError` for a method or path that cannot be sent."""
         encoded = all("!" <= c <= "~" and c not in "#\\" for c in self.path)
         if not self.path.startswith("/") or not encoded:
-            raise UsageError(f"path has to begin with a slash and be encoded, not {self.path!r}")
+            raise UsageError(
+                f"path has to begin with a slash and be percent-encoded, not {self.path!r}"
+            )
         if self.path.startswith("//") or ".." in self.path.lower().replace("%2e", "."):
-            raise UsageError(f"path must not lead elsewhere: {self.path!r}")
+            raise UsageError(
+                f"path has to be without // at its start and without ..: {self.path!r}"
+            )
         if not (self.method.isascii() and self.method.isalpha()):
-            raise UsageError(f"method has to be one of HTTP's, not {self.method!r}")
+            raise UsageError(f"method has to be a method of HTTP such as GET, not {self.method!r}")
         path = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
         json = self.json
         if self.extra_body is not None:
@@ -48,5 +59,5 @@ class RawRequest(Operation[Response]):
         return Request(self.method.upper(), target.base_url + path, headers, body, target.limits)
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Response:  # noqa: ARG002  # nothing is parsed
-        """The response itself."""
+        """Return the response itself."""
         return response

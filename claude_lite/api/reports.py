@@ -1,13 +1,14 @@
 """Usage and cost reports of an organization: https://docs.claude.com/en/api/usage-cost-api.
 
-They come in pages of buckets of time; times are RFC 3339, amounts decimal text in cents.
+A report comes in pages. The items of a page are buckets: spans of time, each with its figures.
+Times are RFC 3339.
 """
 
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from claude_lite.api.organization import ROOT
+from claude_lite.api.organization import ORGANIZATIONS
 from claude_lite.core.model import Model, model
 from claude_lite.core.operation import Route, operation
 from claude_lite.core.pages import CursorPaged
@@ -26,7 +27,7 @@ __all__ = [
 
 @model
 class MessagesUsage(Model):
-    """Tokens used in one bucket by one group; what was not grouped by is None."""
+    """The tokens that one group used in one bucket. Fields outside of `group_by` are None."""
 
     uncached_input_tokens: int = 0
     cache_read_input_tokens: int = 0
@@ -45,7 +46,7 @@ class MessagesUsage(Model):
 
 @model
 class MessagesUsageBucket(Model):
-    """The usage between two times."""
+    """The usage between `starting_at` (included) and `ending_at` (excluded)."""
 
     starting_at: str
     ending_at: str
@@ -54,9 +55,10 @@ class MessagesUsageBucket(Model):
 
 @model
 class Cost(Model):
-    """What one group cost in one bucket; `amount` is decimal text in the lowest unit."""
+    """The cost of one group in one bucket."""
 
     amount: str
+    """Decimal text in the lowest unit of the currency: cents, for USD."""
     currency: str
     cost_type: str | None = None
     description: str | None = None
@@ -70,7 +72,7 @@ class Cost(Model):
 
 @model
 class CostBucket(Model):
-    """The cost between two times."""
+    """The cost between `starting_at` (included) and `ending_at` (excluded)."""
 
     starting_at: str
     ending_at: str
@@ -79,9 +81,10 @@ class CostBucket(Model):
 
 @model
 class ClaudeCodeUsage(Model):
-    """What one actor did with Claude Code on one day."""
+    """The use of Claude Code by one actor on one day."""
 
     actor: dict[str, Any]
+    """A user or an API key."""
     date: str
     core_metrics: dict[str, Any]
     model_breakdown: list[Any]
@@ -95,14 +98,17 @@ class ClaudeCodeUsage(Model):
 
 @operation
 class MessagesUsageReport(CursorPaged[MessagesUsageBucket]):
-    """Tokens used, in buckets of `bucket_width`: 1m, 1h or 1d."""
+    """Report the tokens used by messages, in buckets."""
 
-    route = Route("organization.usage_report.messages", "GET", f"{ROOT}/usage_report/messages")
+    route = Route(
+        "organization.usage_report.messages", "GET", f"{ORGANIZATIONS}/usage_report/messages"
+    )
     item_type = MessagesUsageBucket
 
     starting_at: str | datetime
     ending_at: str | datetime | None = None
     bucket_width: str | None = None
+    """1m, 1h or 1d."""
     group_by: Sequence[str] | None = None
     models: Sequence[str] | None = None
     workspace_ids: Sequence[str] | None = None
@@ -117,21 +123,22 @@ class MessagesUsageReport(CursorPaged[MessagesUsageBucket]):
 
 @operation
 class ClaudeCodeUsageReport(CursorPaged[ClaudeCodeUsage]):
-    """The use of Claude Code on one day, `starting_at`."""
+    """Report the use of Claude Code on one day."""
 
     route = Route(
-        "organization.usage_report.claude_code", "GET", f"{ROOT}/usage_report/claude_code"
+        "organization.usage_report.claude_code", "GET", f"{ORGANIZATIONS}/usage_report/claude_code"
     )
     item_type = ClaudeCodeUsage
 
     starting_at: str | date
+    """The day."""
 
 
 @operation
 class CostReport(CursorPaged[CostBucket]):
-    """What was spent, in buckets of a day."""
+    """Report the cost, in buckets of a day."""
 
-    route = Route("organization.cost_report", "GET", f"{ROOT}/cost_report")
+    route = Route("organization.cost_report", "GET", f"{ORGANIZATIONS}/cost_report")
     item_type = CostBucket
 
     starting_at: str | datetime

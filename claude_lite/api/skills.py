@@ -1,7 +1,7 @@
 """Skills and their versions: https://docs.claude.com/en/api/skills-guide.
 
-A skill is a folder with a SKILL.md. The models read the shapes of today and those of the beta
-skills-2025-10-02 (`display_title`, `latest_version`, epoch versions), whose fields are
+A skill is a folder with a SKILL.md. The models read today's shape and the shape of the beta
+skills-2025-10-02; fields that only the beta has (`display_title`, `latest_version`) are
 attributes, too.
 """
 
@@ -43,7 +43,7 @@ MAX_SKILL: Final = 30 * MEGABYTE
 
 @model
 class Skill(Result):
-    """A skill. `source` has a `type`: custom, anthropic, ...; times in RFC 3339."""
+    """A skill. Times are RFC 3339."""
 
     id: str
     created_at: str | None = None
@@ -51,12 +51,13 @@ class Skill(Result):
     display_name: str | None = None
     latest_version_id: str | None = None
     source: Any = None
+    """An object whose `type` is custom, anthropic, ...; text in the beta."""
     type: str = "skill"
 
 
 @model
 class SkillVersion(Result):
-    """One version of a skill; `name` and `description` are those of its SKILL.md."""
+    """One version of a skill. `name` and `description` come from its SKILL.md."""
 
     id: str
     skill_id: str
@@ -68,7 +69,7 @@ class SkillVersion(Result):
 
 @model
 class DeletedSkill(Result):
-    """The skill is gone, with its versions."""
+    """The answer to `DeleteSkill`: the skill and its versions are deleted."""
 
     id: str
     type: str = "skill_deleted"
@@ -76,7 +77,7 @@ class DeletedSkill(Result):
 
 @model
 class DeletedSkillVersion(Result):
-    """The version is gone."""
+    """The answer to `DeleteSkillVersion`: the version is deleted."""
 
     id: str
     type: str = "skill_version_deleted"
@@ -84,28 +85,30 @@ class DeletedSkillVersion(Result):
 
 @operation
 class CreateSkill(UploadOperation[Skill]):
-    """Create a skill from `files`: the path of its folder, or of a .zip of it."""
+    """Create a skill of up to 30 MB from a folder with a SKILL.md."""
 
     route = Route("skills.create", "POST", "/v1/skills", "never", MAX_SKILL)
     result_type = Skill
 
     files: str | os.PathLike[str]
+    """The path of the folder, or of a .zip of the folder."""
     display_name: str | None = None
 
     def form(self) -> FormBody:
-        """The body."""
+        """The body of the request."""
         named = [] if self.display_name is None else [("display_name", self.display_name)]
         return FormBody(named, skill_parts(self.files, MAX_SKILL))
 
 
 @operation
 class ListSkills(WorkspaceOperation[Page[Skill]], CursorPaged[Skill]):
-    """List skills; `source` is "custom" or "anthropic"."""
+    """List skills."""
 
     route = Route("skills.list", "GET", "/v1/skills")
     item_type = Skill
 
     source: str | None = None
+    """"custom" or "anthropic"; None lists both."""
 
 
 @operation
@@ -120,7 +123,7 @@ class RetrieveSkill(WorkspaceOperation[Skill]):
 
 @operation
 class DeleteSkill(WorkspaceOperation[DeletedSkill]):
-    """Delete a skill with its versions."""
+    """Delete a skill and its versions."""
 
     route = Route("skills.delete", "DELETE", "/v1/skills/{skill_id}")
     result_type = DeletedSkill
@@ -130,7 +133,7 @@ class DeleteSkill(WorkspaceOperation[DeletedSkill]):
 
 @operation
 class CreateSkillVersion(UploadOperation[SkillVersion]):
-    """Add a version to a skill, from a folder or .zip as in `CreateSkill`."""
+    """Add a version to a skill, from a folder with a SKILL.md."""
 
     route = Route(
         "skills.versions.create", "POST", "/v1/skills/{skill_id}/versions", "never", MAX_SKILL
@@ -139,9 +142,10 @@ class CreateSkillVersion(UploadOperation[SkillVersion]):
 
     skill_id: str
     files: str | os.PathLike[str]
+    """The path of the folder, or of a .zip of the folder."""
 
     def form(self) -> FormBody:
-        """The body."""
+        """The body of the request."""
         return FormBody([], skill_parts(self.files, MAX_SKILL))
 
 
@@ -193,5 +197,5 @@ class DownloadSkillVersion(WorkspaceOperation[bytes], StreamOperation[bytes, byt
     version: str
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> BytesDecoder:
-        """What the body of the response is fed to."""
-        return BytesDecoder(head, limits.max_whole)
+        """Return the decoder for the body of the response."""
+        return BytesDecoder(head, limits)

@@ -1,12 +1,12 @@
-"""Workspaces and their members: https://docs.claude.com/en/api/admin-api. It takes an admin key.
+"""Workspaces and their members, in the Admin API: https://docs.claude.com/en/api/admin-api.
 
-Models read the shapes of both API versions.
+These operations need an admin key. The models read the shapes of both API versions.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.api.organization import ROOT, Deleted
+from claude_lite.api.organization import ORGANIZATIONS, Deleted
 from claude_lite.core.model import model
 from claude_lite.core.operation import JSON, Operation, Route, operation
 from claude_lite.core.pages import IdPaged
@@ -30,7 +30,7 @@ __all__ = [
 
 @model
 class Workspace(Result):
-    """A workspace; archived ones keep their history."""
+    """A workspace. An archived workspace keeps its history."""
 
     id: str
     name: str
@@ -47,7 +47,7 @@ class Workspace(Result):
 
 @model
 class WorkspaceMember(Result):
-    """A user's membership of a workspace."""
+    """The membership of a user in a workspace."""
 
     user_id: str
     workspace_id: str
@@ -59,7 +59,7 @@ class WorkspaceMember(Result):
 class CreateWorkspace(Operation[Workspace]):
     """Create a workspace."""
 
-    route = Route("organization.workspaces.create", "POST", f"{ROOT}/workspaces", "never")
+    route = Route("organization.workspaces.create", "POST", f"{ORGANIZATIONS}/workspaces", "never")
     result_type = Workspace
 
     name: str
@@ -74,7 +74,9 @@ class CreateWorkspace(Operation[Workspace]):
 class RetrieveWorkspace(Operation[Workspace]):
     """Look up one workspace."""
 
-    route = Route("organization.workspaces.retrieve", "GET", ROOT + "/workspaces/{workspace_id}")
+    route = Route(
+        "organization.workspaces.retrieve", "GET", ORGANIZATIONS + "/workspaces/{workspace_id}"
+    )
     result_type = Workspace
 
     workspace_id: str
@@ -84,7 +86,7 @@ class RetrieveWorkspace(Operation[Workspace]):
 class ListWorkspaces(IdPaged[Workspace]):
     """List workspaces."""
 
-    route = Route("organization.workspaces.list", "GET", f"{ROOT}/workspaces")
+    route = Route("organization.workspaces.list", "GET", f"{ORGANIZATIONS}/workspaces")
     item_type = Workspace
 
     ids: Sequence[str] | None = None
@@ -96,7 +98,9 @@ class ListWorkspaces(IdPaged[Workspace]):
 class UpdateWorkspace(Operation[Workspace]):
     """Change a workspace."""
 
-    route = Route("organization.workspaces.update", "POST", ROOT + "/workspaces/{workspace_id}")
+    route = Route(
+        "organization.workspaces.update", "POST", ORGANIZATIONS + "/workspaces/{workspace_id}"
+    )
     result_type = Workspace
 
     workspace_id: str
@@ -110,12 +114,12 @@ class UpdateWorkspace(Operation[Workspace]):
 
 @operation
 class ArchiveWorkspace(Operation[Workspace]):
-    """Archive a workspace; its API keys stop working."""
+    """Archive a workspace. Its API keys stop working."""
 
     route = Route(
         "organization.workspaces.archive",
         "POST",
-        ROOT + "/workspaces/{workspace_id}/archive",
+        ORGANIZATIONS + "/workspaces/{workspace_id}/archive",
         has_body=False,
     )
     result_type = Workspace
@@ -125,7 +129,7 @@ class ArchiveWorkspace(Operation[Workspace]):
 
 # Members of a workspace
 
-MEMBERS = ROOT + "/workspaces/{workspace_id}/members"
+MEMBERS = ORGANIZATIONS + "/workspaces/{workspace_id}/members"
 
 
 @operation
@@ -163,7 +167,7 @@ class ListWorkspaceMembers(IdPaged[WorkspaceMember]):
 
 @operation
 class UpdateWorkspaceMember(Operation[WorkspaceMember]):
-    """Change a member's role."""
+    """Change the role of a member."""
 
     route = Route("organization.workspaces.members.update", "POST", MEMBERS + "/{user_id}")
     result_type = WorkspaceMember

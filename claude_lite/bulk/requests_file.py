@@ -19,10 +19,10 @@ from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.bulk.run import Item, Outcome
 from claude_lite.core.json_text import loads
 from claude_lite.core.operation import LOCAL, Operation
+from claude_lite.core.sse import BOM
 from claude_lite.errors import UsageError
 
 CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-BOM: Final = b"\xef\xbb\xbf"
 
 _KNOWN: Final = {
     attribute.name
@@ -32,7 +32,7 @@ _KNOWN: Final = {
 _SHOWN: Final = 80  # characters of a value in a complaint
 
 
-def read(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Outcome]:
+def read_requests(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Outcome]:
     """Turn lines into requests, and into outcomes (a `UsageError` each) where they are bad.
 
     Empty lines are passed over. *stream*: all answers are streamed, otherwise those whose
@@ -52,7 +52,7 @@ def read(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Out
             if first != number:
                 name = None  # an answer of that name is the other line's
             _check_first(custom_id, first, number)
-            item = Item(number, custom_id, operation(data.get("params"), stream=stream))
+            item = Item(number, custom_id, operation_from(data.get("params"), stream=stream))
         except UsageError as error:
             error.amend(message=f"line {number}: {error.message}")
             yield Outcome(number, name if isinstance(name, str) else None, error)
@@ -60,7 +60,7 @@ def read(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Out
             yield item
 
 
-def operation(params: Any, *, stream: bool = False) -> Operation[Message]:
+def operation_from(params: Any, *, stream: bool = False) -> Operation[Message]:
     """Make the operation for the body of a request; raises `UsageError`.
 
     Fields that `CreateMessage` does not have, and nulls, are sent as they are.

@@ -19,7 +19,7 @@ from claude_lite.bulk.run import Outcome
 from claude_lite.core.json_text import dumps
 from claude_lite.errors import UsageError
 
-Mode = Literal["new", "replace", "resume"]
+ResultsMode = Literal["new", "replace", "resume"]
 """What to do with a file that is there: refuse it, empty it, or add what is missing in it."""
 
 _FLAGS: Final = {"new": "xb", "replace": "wb", "resume": "ab"}
@@ -31,7 +31,7 @@ _BEGINNING: Final = b'{"custom_id":'
 class ResultsFile:
     """An open file of results; `answered` are the `custom_id`s that it had answers for."""
 
-    def __init__(self, path: str | os.PathLike[str], mode: Mode = "new") -> None:
+    def __init__(self, path: str | os.PathLike[str], mode: ResultsMode = "new") -> None:
         """Open or make it.
 
         Raises `FileExistsError` for a file that is there with mode "new", other `OSError`s as

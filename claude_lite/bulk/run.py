@@ -1,7 +1,7 @@
 """Run many requests through an `AsyncClient`, a number of them at a time.
 
     with open("requests.jsonl", "rb") as lines:
-        tally = await run(client, read(lines), finished, concurrency=32)
+        tally = await run(client, read_requests(lines), finished, concurrency=32)
 
 Requests are taken from an iterable as there is room for them, and each outcome is handed over
 as it ends: at no time is more held than what is in flight. A failure is an outcome, too, and

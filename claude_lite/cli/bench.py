@@ -21,7 +21,7 @@ from attrs import Factory, define, field
 from claude_lite.api.messages.events import ContentBlockDeltaEvent
 from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.cli.clients import async_client, needs_emulator
-from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
+from claude_lite.cli.terminal import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, say
 from claude_lite.client.clients import AsyncClient
 from claude_lite.core.retry import never
 from claude_lite.core.targets import __version__
@@ -156,7 +156,7 @@ async def _streamed(client: AsyncClient, params: dict[str, Any], figures: Figure
             figures.speed.append((usage.output_tokens - 1) / (ended - first))
 
 
-def run(args: argparse.Namespace) -> int:
+def bench_command(args: argparse.Namespace) -> int:
     """Run the command; return its exit code. Raises `UsageError`."""
     if needs_emulator(args) and args.transport:
         raise UsageError("--transport is for an endpoint: the emulator is one of its own")
@@ -165,16 +165,16 @@ def run(args: argparse.Namespace) -> int:
     client.config.target  # noqa: B018  # a missing key is to be told once, and now
     client.transport  # noqa: B018  # importing it is no part of the first call's latency
     figures = Figures()
-    code = DONE
+    code = EXIT_DONE
     try:
         asyncio.run(_shown(client, args, figures))
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = EXIT_INTERRUPTED
     except BaseExceptionGroup as group:
         raise _leaf(group) from None
     figures.take_time()
     _report(args, client, figures)
-    return code or (DONE if figures.latency else FAILED)
+    return code or (EXIT_DONE if figures.latency else EXIT_FAILED)
 
 
 def _leaf(error: BaseException) -> BaseException:

@@ -16,19 +16,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from claude_lite.cli.terminal import CONTROLS, EXIT_DONE, EXIT_FAILED
 from claude_lite.errors import UsageError
 
 if TYPE_CHECKING:
     from claude_lite_transports.recording.cassette import Interaction
     from claude_lite_transports.recording.redaction import Redactor
 
-DONE: Final = 0
-FAILED: Final = 1
-FORMATS: Final = ("cassette", "har", "vcr")
+RECORDING_KINDS: Final = ("cassette", "har", "vcr")
 SUFFIXES: Final = {".har": "har", ".yaml": "vcr", ".yml": "vcr"}
 
-# What would move a terminal's cursor, or worse.
-_CONTROLS: Final = {c: None for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (9, 10)}
 _TEST: Final = re.compile(r"(?:.*\.)?(test\w*)")
 
 
@@ -74,7 +71,7 @@ def add_commands(commands: Any) -> None:
     )
     add.add_argument("source", metavar="IN", type=Path)
     add.add_argument("target", metavar="OUT", type=Path)
-    add.add_argument("--to", choices=FORMATS, help="the kind of OUT")
+    add.add_argument("--to", choices=RECORDING_KINDS, help="the kind of OUT")
     add.add_argument("--base-url", metavar="URL", help="to put before paths (default: the API's)")
     add.set_defaults(command=_convert)
 
@@ -86,7 +83,7 @@ def _show(args: argparse.Namespace) -> int:
     for path in args.files:
         items = load_cassette(_existing(path))
         _say("".join(f"{line}\n" for line in listed(items)))
-    return DONE
+    return EXIT_DONE
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -97,7 +94,7 @@ def _check(args: argparse.Namespace) -> int:
             wrong, odd = wrong + grave, odd + (not grave)
             _say(f"{path}: {text}\n")
     _say(f"{len(paths)} checked, {wrong} wrong, {odd} odd\n")
-    return FAILED if wrong or (args.strict and odd) else DONE
+    return EXIT_FAILED if wrong or (args.strict and odd) else EXIT_DONE
 
 
 def _redact(args: argparse.Namespace) -> int:
@@ -119,7 +116,7 @@ def _redact(args: argparse.Namespace) -> int:
         if (text := cassette_text(clean)) != path.read_text(encoding="utf-8"):
             replace_file(path, text)
             _say(f"{path}: rewritten\n")
-    return DONE
+    return EXIT_DONE
 
 
 def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
@@ -151,7 +148,7 @@ def _convert(args: argparse.Namespace) -> int:
     else:
         text = cassette_text(items)
     replace_file(args.target, text)
-    return DONE
+    return EXIT_DONE
 
 
 def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
@@ -229,4 +226,4 @@ def _existing(path: Path) -> Path:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text.translate(_CONTROLS))
+    sys.stdout.write(text.translate(CONTROLS))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EMULATED: Final[dict[str, Any]] = {"api_key": "emulator", "base_url": "http://emulator"}
 
 
-def client(args: "argparse.Namespace") -> Client:
+def sync_client(args: "argparse.Namespace") -> Client:
     """The client, for a command without an event loop."""
     if not needs_emulator(args):
         return Client()
@@ -23,7 +23,7 @@ def client(args: "argparse.Namespace") -> Client:
         EmulatorTransport,
     )
 
-    return Client(EmulatorTransport(emulator(args.seed)), **EMULATED)
+    return Client(EmulatorTransport(make_emulator(args.seed)), **EMULATED)
 
 
 def async_client(args: "argparse.Namespace") -> AsyncClient:
@@ -34,7 +34,7 @@ def async_client(args: "argparse.Namespace") -> AsyncClient:
         AsyncEmulatorTransport,
     )
 
-    return AsyncClient(AsyncEmulatorTransport(emulator(args.seed, args.faults)), **EMULATED)
+    return AsyncClient(AsyncEmulatorTransport(make_emulator(args.seed, args.faults)), **EMULATED)
 
 
 def needs_emulator(args: "argparse.Namespace") -> bool:
@@ -45,7 +45,7 @@ def needs_emulator(args: "argparse.Namespace") -> bool:
     return bool(args.emulator)
 
 
-def emulator(seed: int | None, faults: "Path | None" = None, **options: Any) -> "Emulator":
+def make_emulator(seed: int | None, faults: "Path | None" = None, **options: Any) -> "Emulator":
     """Set an emulator up; *faults* is a file. Raises `UsageError`."""
     from claude_lite.emulator import Emulator  # only where it is asked for
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_lite.cli import cassettes
-from claude_lite.cli.clients import client, emulator
+from claude_lite.cli.clients import make_emulator, sync_client
 from claude_lite.cli.terminal import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    MISUSED,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_MISUSED,
     explained,
     is_open,
     say,
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.command(args))
     except UsageError as error:
         say(error.message + (f". {error.advice}" if error.advice else ""))
-        return MISUSED
+        return EXIT_MISUSED
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return EXIT_FAILED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -238,22 +238,22 @@ def _port(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from claude_lite.cli.run import run  # it brings asyncio along
+    from claude_lite.cli.run import run_command  # it brings asyncio along
 
-    return run(args)
+    return run_command(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from claude_lite.cli.bench import run  # it brings asyncio along
+    from claude_lite.cli.bench import bench_command  # it brings asyncio along
 
-    return run(args)
+    return bench_command(args)
 
 
 def _message(args: argparse.Namespace) -> int:
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UsageError("there is nothing to ask: the prompt is empty")
-    asked = client(args)
+    asked = sync_client(args)
     written = ""
     try:
         with (
@@ -270,10 +270,10 @@ def _message(args: argparse.Namespace) -> int:
             message = stream.final_message()
     except ClaudeError as error:
         say(explained(error), newline=is_open(written))
-        return FAILED
+        return EXIT_FAILED
     except KeyboardInterrupt:
         say("interrupted", newline=is_open(written))
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     show("\n" if is_open(written) else "")
     if message.stop_reason != "end_turn":
         say(f"the answer ended with stop_reason {message.stop_reason}")
@@ -283,7 +283,7 @@ def _message(args: argparse.Namespace) -> int:
             f"{message.model}, {usage.total_input_tokens} tokens in, {usage.output_tokens} out, "
             f"{stream.attempts} attempt(s), request id {message.request_id}"
         )
-    return DONE
+    return EXIT_DONE
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -293,10 +293,10 @@ def _serve(args: argparse.Namespace) -> int:
         show("The emulator is up; end it with Ctrl-C. To use it:\n")
         show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any\n")
 
-    made = emulator(args.seed, args.faults, latency=args.latency)
+    made = make_emulator(args.seed, args.faults, latency=args.latency)
     try:
-        server.run(made, args.host, args.port, announce=announce)
+        server.run_server(made, args.host, args.port, announce=announce)
     except OSError as error:
         say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
-        return FAILED
-    return DONE
+        return EXIT_FAILED
+    return EXIT_DONE

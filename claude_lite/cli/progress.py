@@ -32,7 +32,7 @@ class Display(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Plain:
+class PlainDisplay:
     """Lines of text, at most one every few seconds."""
 
     def __init__(self, tally: Tally, total: int | None, out: TextIO) -> None:
@@ -58,7 +58,7 @@ class Plain:
         pass
 
 
-class Live:
+class LiveDisplay:
     """A bar and a line that change in place, by rich."""
 
     def __init__(self, tally: Tally, total: int | None, out: TextIO) -> None:
@@ -96,7 +96,7 @@ class Live:
 
 def display(tally: Tally, total: int | None, out: TextIO) -> Display:
     """The display that suits *out*; *total* is the number of requests, where it is known."""
-    return (Live if out.isatty() else Plain)(tally, total, out)
+    return (LiveDisplay if out.isatty() else PlainDisplay)(tally, total, out)
 
 
 def progress(tally: Tally, total: int | None) -> str:

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Final, Literal
 from attrs import define
 
 from claude_lite import bulk
-from claude_lite.bulk.requests_file import read
+from claude_lite.bulk.requests_file import read_requests
 from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.bulk.run import RATE_LIMITED, Item, Outcome, Tally
 from claude_lite.cli.clients import async_client
 from claude_lite.cli.progress import display, summary
-from claude_lite.cli.terminal import DONE, FAILED, INTERRUPTED, say
+from claude_lite.cli.terminal import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, say
 from claude_lite.client.clients import AsyncClient
 from claude_lite.core.retry import standard
 from claude_lite.errors import UsageError
@@ -28,22 +28,22 @@ from claude_lite.errors import UsageError
 _BLOCK: Final = 1 << 20
 
 
-def run(args: argparse.Namespace) -> int:
+def run_command(args: argparse.Namespace) -> int:
     """Run the command; return its exit code. Raises `UsageError`."""
     client = _configured(async_client(args), args)
     tally = Tally()
     rest = _Rest()
     try:
         with ExitStack() as stack:
-            code = _run(client, args, tally, rest, stack)
+            code = _run_file(client, args, tally, rest, stack)
     except OSError as error:  # a full disk, for one
         say(f"stopped; go on with --resume: {error.strerror or error}")
-        code = FAILED
+        code = EXIT_FAILED
     _summarise(tally, rest.skipped)
-    return code or (FAILED if tally.failed or tally.bad_lines else DONE)
+    return code or (EXIT_FAILED if tally.failed or tally.bad_lines else EXIT_DONE)
 
 
-def _run(
+def _run_file(
     client: AsyncClient, args: argparse.Namespace, tally: Tally, rest: "_Rest", stack: ExitStack
 ) -> int:
     requests = stack.enter_context(_opened(args.requests, "rb"))
@@ -52,7 +52,7 @@ def _run(
         _log_to(stack.enter_context(_opened(args.log_file, "ab")), stack)
     results = stack.enter_context(_results(args))
     shown = stack.enter_context(display(tally, _total(args.requests, results), sys.stderr))
-    rest.items = read(requests, stream=args.stream)
+    rest.items = read_requests(requests, stream=args.stream)
     rest.answered = results.answered
 
     def finished(outcome: Outcome) -> None:
@@ -77,8 +77,8 @@ def _run(
         asyncio.run(ask())
     except KeyboardInterrupt:
         shown.complain("claude-lite: interrupted; go on with --resume")
-        return INTERRUPTED
-    return DONE
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
 
 
 def _configured(client: AsyncClient, args: argparse.Namespace) -> AsyncClient:

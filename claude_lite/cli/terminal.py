@@ -8,13 +8,13 @@ from claude_lite.errors import visible
 if TYPE_CHECKING:
     from claude_lite.errors import ClaudeError
 
-DONE: Final = 0
-FAILED: Final = 1
-MISUSED: Final = 2
-INTERRUPTED: Final = 130
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_MISUSED: Final = 2
+EXIT_INTERRUPTED: Final = 130
 
 # What would move a terminal's cursor, or worse: answers and errors are text that others wrote.
-_CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
+CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
 
 
 def explained(error: "ClaudeError") -> str:
@@ -34,7 +34,7 @@ def show(text: str) -> str:
 
 
 def _write(out: TextIO, text: str) -> None:
-    out.write(text.translate(_CONTROLS) if out.isatty() else text)
+    out.write(text.translate(CONTROLS) if out.isatty() else text)
     out.flush()
 
 

@@ -1,4 +1,4 @@
-"""The asynchronous client, and a response that is read as it comes.
+"""The asynchronous client, and its streams: responses that are read as they come.
 
     async with client.messages.stream(...) as stream:
         async for text in stream.text_stream:
@@ -38,13 +38,13 @@ E = TypeVar("E")
 R = TypeVar("R")
 T = TypeVar("T")
 
-MANY: Final = 1000
+MANY: Final = 1000  # items that wait: after so many, other tasks get a turn
 
 
 class _Items(AsyncIterator[T]):
-    """What comes of a stream, one by one; a wait for the next one may be cancelled, and begun anew.
+    """The items of a stream. The wait for the next item may be cancelled, and begun anew.
 
-    A generator alone would be over once it is cancelled, and the rest be lost without a word.
+    A generator ends when a wait within it is cancelled: alone, it would lose the rest silently.
     """
 
     def __init__(self, items: Callable[[], AsyncGenerator[T, None]]) -> None:
@@ -58,13 +58,13 @@ class _Items(AsyncIterator[T]):
         return self._generator.__anext__()
 
     async def aclose(self) -> None:
-        """Give no more."""
+        """End the iteration."""
         self._closed = True
         await self._generator.aclose()
 
 
 class AsyncStream(BaseStream[E, R]):
-    """A streamed response, asynchronously. Iterating gives its items, once."""
+    """A streamed response, for the asynchronous client. It is iterated once, and gives items."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class AsyncStream(BaseStream[E, R]):
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._mint = token
+        self._get_token = token
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
 
@@ -85,7 +85,7 @@ class AsyncStream(BaseStream[E, R]):
         except BaseException as error:
             exchange.abandon(error)
             raise
-        if self._closed:  # by another task, meanwhile
+        if self._closed:  # by another task, while it was being opened
             await self.close()
         return self
 
@@ -94,7 +94,7 @@ class AsyncStream(BaseStream[E, R]):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(await self._mint(action.stale, exchange.left))
+                exchange.receive_token(await self._get_token(action.stale, exchange.left))
             else:
                 async with AsyncExitStack() as stack:
                     try:
@@ -121,7 +121,7 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(error)
 
     async def close(self) -> None:
-        """Close the connection, wherever the stream is, from any task of its loop."""
+        """Close the connection, wherever the stream is; any task of its loop may call this."""
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
@@ -136,18 +136,18 @@ class AsyncStream(BaseStream[E, R]):
         return _Items(partial(self._each, self._unread().item))
 
     async def final(self) -> R:
-        """Read to the end and return all of it."""
+        """Read to the end and return the whole result."""
         await anext(self._each(nothing), None)
         return self._opened().result()
 
-    async def _each(self, made: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
-        """What is *made* of each raw item, where that is anything."""
+    async def _each(self, convert: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
+        """Iterate the values that *convert* makes of the raw items, without those that are None."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
                 if len(items) > MANY and len(items) % MANY == 0:
-                    await self._transport.sleep(0)  # others have their turn
-                if (value := made(items.popleft())) is not None:
+                    await self._transport.sleep(0)  # a turn for other tasks
+                if (value := convert(items.popleft())) is not None:
                     yield value
             if self._at_end():
                 return
@@ -159,7 +159,7 @@ class AsyncStream(BaseStream[E, R]):
 
     async def _read(self) -> None:
         if self._rest:
-            await self._transport.sleep(0)  # others have their turn
+            await self._transport.sleep(0)  # a turn for other tasks
             chunk: bytes | memoryview | None = self._rest
         else:
             chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
@@ -199,7 +199,17 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         super().__init__(transport, cast("dict[str, Any]", options))
 
     async def send(self, operation: Operation[R]) -> R:
-        """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
+        """Make the call that *operation* describes, retries included, and return its result.
+
+        An operation that streams is read to its end; a stream that breaks is restarted.
+
+        Args:
+            operation: Any operation, such as `CreateMessage(...)`.
+
+        Raises:
+            ClaudeError: One of its leaves: `claude_lite.errors` has the tree.
+
+        """
         if isinstance(operation, StreamOperation):
             async with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", await stream.final())
@@ -231,21 +241,34 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         self, operation: StreamOperation[E, R], *, collect: bool = False
     ) -> AsyncStream[E, R]: ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
-        """Open *operation*'s response for reading: an asynchronous context manager.
+        """Return *operation*'s response, to be read as it comes: an asynchronous context manager.
 
-        With *collect* nothing is given before all has come, so that a stream that breaks can
-        start over at any point.
+        Args:
+            operation: An operation that streams, such as `StreamMessage(...)`.
+            collect: Give no item before the whole response has come, so that a stream that
+                breaks can be restarted at any point.
+
+        Raises:
+            UsageError: The operation does not stream, or the transport cannot.
+
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
         return cls(exchange, self._link.get(), self._token)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
-        """Reach any endpoint; the fields are those of `RawRequest`: `json`, `query`, ..."""
+        """Send a request to any endpoint, with the same retries, logs and recording.
+
+        Args:
+            method: The HTTP method.
+            path: The path, which begins with a slash.
+            **fields: Those of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
+
+        """
         return await self.send(RawRequest(method=method, path=path, **fields))
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
-        """The pages of a list, from the one that *operation* asks for to the last."""
+        """Iterate the pages of a list, from the page that *operation* asks for to the last."""
         following: ListOperation[E] | None = operation
         while following is not None:
             page = await self.send(following)
@@ -253,7 +276,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             following = page.next
 
     def items(self, operation: "ListOperation[E]") -> AsyncIterator[E]:
-        """The items of all pages of a list."""
+        """Iterate the items of a list, over all its pages."""
         return (item async for page in self.pages(operation) for item in page.data)
 
     async def download(
@@ -263,9 +286,19 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         *,
         overwrite: bool = False,
     ) -> int:
-        """Write what *operation* downloads to the file *path*, as `Client.download` does.
+        """Write the download of *operation* to a file, and return its size in bytes.
 
-        Pieces are small, and written at once.
+        The file appears only once it is complete. A name that the API gave is not a path:
+        `path_within` makes one of it.
+
+        Args:
+            operation: An operation that downloads, such as `DownloadFile(...)`.
+            path: The path of the file.
+            overwrite: Replace a file that exists.
+
+        Raises:
+            UsageError: The file exists (and *overwrite* is not set), or cannot be written.
+
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
@@ -279,7 +312,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
 
     async def close(self) -> None:
-        """Close this loop's connections; the next call opens new ones."""
+        """Close the connections of the running loop. A later call opens new ones."""
         if (transport := self._link.made) is not None:
             await transport.close()
 

@@ -1,4 +1,4 @@
-"""A file that appears only once all of it has come: written beside its place, then moved."""
+"""A file that appears only when it is complete: it is written beside its place, then moved."""
 
 import os
 import secrets
@@ -10,16 +10,17 @@ from claude_lite.errors import UsageError
 
 
 class Arrival:
-    """The file *path* while it is being downloaded; left by an exception, there is no file.
+    """The file *path* while it is being downloaded: a context manager.
 
-    What is there already is replaced only with *overwrite*, a link itself and never its target.
+    If the context ends with an exception, no file appears. A file that exists is replaced only
+    with *overwrite*; of a link, the link is replaced, and never its target.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self.size = 0
         self._overwrite = overwrite
-        # Not made of the file's name, which may be as long as a name can be.
+        # The name is random: the name of the file may already be as long as names can be.
         self._partial = self.path.parent / f".{secrets.token_hex(8)}.part"
 
     def __enter__(self) -> Self:
@@ -36,14 +37,16 @@ class Arrival:
         except FileNotFoundError:
             return
         except ValueError:  # NUL, or half a surrogate pair
-            raise UsageError(f"{str(self.path)!r} cannot be the path of a file") from None
+            raise UsageError(
+                f"{str(self.path)!r} cannot be the path of a file: it has a NUL or half a character"
+            ) from None
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
         if not self._overwrite:
-            raise UsageError(f"{self.path} exists: overwrite=True replaces it")
+            raise UsageError(f"the file {self.path} exists: overwrite=True replaces it")
 
     def write(self, piece: bytes) -> None:
-        """Add a piece; raises `OSError` if the disk does not take it."""
+        """Add a piece. Raises `OSError` if the disk does not take it."""
         self.size += self._file.write(piece)
 
     def __exit__(
@@ -55,7 +58,7 @@ class Arrival:
         try:
             self._file.close()
             if kind is None:
-                self._check()  # somebody else may have made it meanwhile
+                self._check()  # another process may have made the file meanwhile
                 self._partial.replace(self.path)
         except OSError as failure:
             if kind is None:

@@ -1,16 +1,16 @@
-"""Batches from one end to the other: split requests, wait, match the results, ask again.
+"""Batches from one end to the other: split requests, wait, match results, send again.
 
-    for create in split(requests):                  # any iterable, in batches that the API takes
+    for create in split_into_batches(requests):     # any iterable, in batches that the API takes
         job = BatchJob(create)
         for request, result in client.messages.batches.run(job):
             ...                                     # `async for` with an `AsyncClient`
         job.report                                  # counts, and ids that do not match
 
-`run` creates the batch, waits for it, reads its results, and does so again for what expired or
-failed for a passing reason. After an error, run the same job: it goes on where it was. `wait`
-and `matched` are the steps. What decides is without I/O: `Waiting` here, and
-`claude_lite.api.batch_jobs`; the functions are drivers, one per client. Results come from the
-configured host: the `results_url` of a batch is never followed.
+`run` creates the batch, waits for it and reads its results; requests that expired, or failed for
+a reason that passes, go into another batch. After an error, run the same job: it goes on where it
+was. `wait` and `matched` are the steps. The decisions are made without I/O, by `Waiting` here and
+by `claude_lite.api.batch_jobs`; the functions here only act on them, one function per client.
+Results come from the configured host: the `results_url` of a batch is never followed.
 """
 
 import random
@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, TypeVar
 
-from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split
+from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split_into_batches
 from claude_lite.api.batches import (
     BatchResults,
     CancelBatch,
@@ -57,14 +57,14 @@ __all__ = [
     "matched_async",
     "run",
     "run_async",
-    "split",
+    "split_into_batches",
     "wait",
     "wait_async",
 ]
 
 C = TypeVar("C", SyncClient, AsyncioClient)
 
-READINGS: Final = 3  # of results that break off
+READINGS: Final = 3  # how often the results of one batch are read, if reading breaks off
 FIRST_PAUSE: Final = 1.0  # seconds between two looks at a batch
 GROWTH: Final = 1.5
 LAST_LOOK: Final = 1.0  # seconds
@@ -72,10 +72,10 @@ PATIENCE: Final = 600.0  # seconds without a good answer, in the course of a day
 
 
 class Waiting:
-    """The decisions of waiting for a batch: ask, sleep, done. Times in seconds.
+    """The decisions of waiting for a batch, without I/O: ask, sleep, done. Times in seconds.
 
-    After `next_action` has given an operation, report how it ended to `receive` or
-    `receive_failure`. Pauses grow from a second to *longest*, each with jitter.
+    `next_action` says what to do. After it has given an operation, report the batch to `receive`,
+    or the error to `receive_failure`. Pauses grow from a second to *longest*, each with jitter.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Waiting:
             self._look(batch)
 
     def next_action(self) -> RetrieveBatch | Sleep | Done[MessageBatch]:
-        """Say what to do now; raises `TimedOut` at the deadline."""
+        """Return what to do now. Raises `TimedOut` at the deadline."""
         if self._ended is not None:
             return Done(self._ended)
         self._asked = not self._asked
@@ -126,17 +126,17 @@ class Waiting:
 
     @property
     def left(self) -> float | None:
-        """Seconds until the deadline, if there is one."""
+        """Seconds until the deadline; None if there is no deadline."""
         return None if self._deadline is None else self._began + self._deadline - self._clock()
 
     def receive(self, batch: MessageBatch) -> None:
-        """Report how far the batch is."""
+        """Report the batch as the API describes it now."""
         self._seen = True
         self._heard = self._clock()
         self._look(batch)
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report that asking failed; raises *error* if there is no use in asking again."""
+        """Report that asking failed. Raises *error* if asking again would not help."""
         if isinstance(error, NotFound):
             bearable = not self._seen and self._clock() - self._began < self._grace
         else:
@@ -152,7 +152,7 @@ class Waiting:
 
 
 def _in_time(client: C, waiting: Waiting) -> C:
-    """The client, bound to end a call by the deadline; the last look gets a second."""
+    """Derive a client whose calls end by the deadline; the last call gets a second at least."""
     limits = [limit for limit in (waiting.left, client.config.deadline) if limit is not None]
     return client.with_options(deadline=max(min(limits), LAST_LOOK)) if limits else client
 
@@ -166,11 +166,23 @@ def wait(
     grace: float = 30.0,
     workspace_id: str | None = None,
 ) -> MessageBatch:
-    """Wait until *batch*, or the one of that id, has ended, and return it as it is then.
+    """Wait until a batch has ended, and return it.
 
-    Pauses grow to *longest* seconds. Raises `TimedOut` after *deadline* seconds (a last look
-    may take one more); `NotFound` if it does not appear within *grace* seconds; and what a look
-    at it raises, though not for a failure that passes within ten minutes.
+    Failures that pass within ten minutes are waited out.
+
+    Args:
+        client: The client to ask with.
+        batch: The batch, or its id.
+        longest: The longest pause between two looks at the batch, in seconds; pauses grow to it.
+        deadline: How long to wait in all, in seconds; a last look may take one second more.
+        grace: How long the batch may be unknown to the API, in seconds.
+        workspace_id: The workspace of the batch, if the credential has several.
+
+    Raises:
+        TimedOut: The batch has not ended within *deadline*.
+        NotFound: The batch did not appear within *grace*.
+        ClaudeError: A look at the batch failed for another reason.
+
     """
     waiting = Waiting(
         batch,
@@ -200,7 +212,7 @@ async def wait_async(
     grace: float = 30.0,
     workspace_id: str | None = None,
 ) -> MessageBatch:
-    """As `wait`, for an `AsyncClient`."""
+    """Wait as `wait` does, with an `AsyncClient`."""
     waiting = Waiting(
         batch,
         client.clock,
@@ -221,10 +233,19 @@ async def wait_async(
 
 
 def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
-    """Read the results of `job.batch_id`, which has ended: pairs of a request and its result.
+    """Iterate the results of a batch that has ended: pairs of a request and its result.
 
-    They come in any order. One that `job` will ask again is not among them. A reading that
-    breaks off is taken up twice, without giving anything twice.
+    Pairs come in any order. A request that the job will send again is not among them. If reading
+    breaks off it is tried twice more, and no pair is given twice.
+
+    Args:
+        client: The client to read with.
+        job: The job; its `batch_id` names the batch.
+
+    Raises:
+        StreamInterrupted: Reading broke off three times.
+        ClaudeError: Reading failed for another reason.
+
     """
     reading = 1
     while True:
@@ -242,7 +263,7 @@ def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
 
 
 async def matched_async(client: AsyncioClient, job: BatchJob) -> AsyncIterator[Pair]:
-    """As `matched`, for an `AsyncClient`."""
+    """Read as `matched` does, with an `AsyncClient`."""
     reading = 1
     while True:
         job.begin()
@@ -265,10 +286,18 @@ def _results(job: BatchJob) -> BatchResults:
 
 
 def run(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
-    """Create, wait, match, until nothing is left to ask again: pairs of request and result.
+    """Create a batch, wait, match, until no request is left to send again.
 
-    Each wait may take *deadline* seconds. Raises what the steps raise; run again, the job goes
-    on where it was. (A create that may have been heard is not sent twice by itself.)
+    Iterates pairs of a request and its result. A create whose fate is unknown is not sent again.
+
+    Args:
+        client: The client to call with.
+        job: The job. If running it raised, run it again: it goes on where it was.
+        deadline: How long each wait may take, in seconds.
+
+    Raises:
+        ClaudeError: Whatever the steps raise.
+
     """
     while (create := job.pending()) is not None:
         if job.batch_id is None:
@@ -280,7 +309,7 @@ def run(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> 
 async def run_async(
     client: AsyncioClient, job: BatchJob, *, deadline: float | None = None
 ) -> AsyncIterator[Pair]:
-    """As `run`, for an `AsyncClient`."""
+    """Run as `run` does, with an `AsyncClient`."""
     while (create := job.pending()) is not None:
         if job.batch_id is None:
             job.batch_id = (await client.send(create)).id

@@ -24,7 +24,7 @@ GROUPS: Final = {
 
 
 class Grouped:
-    """The API's groups of methods; all but `messages` are loaded when one is first asked for."""
+    """The API's groups of methods. All but `messages` are loaded when one of them is first used."""
 
     messages: "Messages[Self]"
     models: "namespaces.Models[Self]"
@@ -38,7 +38,7 @@ class Grouped:
     if not TYPE_CHECKING:  # pragma: no branch  # checkers know them from their declarations
 
         def __getattr__(self, name: str) -> Any:
-            """Make a namespace when it is first asked for, and keep it."""
+            """Make a group of methods when it is first used, and keep it."""
             if name not in GROUPS:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
             if name == "messages":
@@ -55,16 +55,33 @@ class Grouped:
 
 
 class Client(Grouped, SyncClient):
-    """The Claude API, synchronously; safe to share between threads.
+    """The Claude API, blocking; safe to share between threads.
 
-    *transport* is a name ("urllib", "emulator", or one that a package registers) or an
-    instance; the options are those of `claude_lite.core.config.Config`. Without a credential the
-    environment is asked, at the first call: ANTHROPIC_API_KEY, then ANTHROPIC_AUTH_TOKEN.
+    Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then
+    ANTHROPIC_AUTH_TOKEN.
+
+    Args:
+        transport: A name ("urllib", "emulator", or one that a package registers), or an instance.
+        **options: Those of `Config`.
+
+    Raises:
+        UsageError: An option is unknown, or its value cannot be used.
+
     """
 
 
 class AsyncClient(Grouped, AsyncioClient):
-    """The Claude API, asynchronously; safe to share between tasks, threads and loops.
+    """The Claude API, awaited; safe to share between tasks, threads and event loops.
 
-    As `Client`, with "aiohttp" as the default transport.
+    Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then
+    ANTHROPIC_AUTH_TOKEN.
+
+    Args:
+        transport: A name ("aiohttp", "asyncio", "emulator", or one that a package registers), or
+            an instance.
+        **options: Those of `Config`.
+
+    Raises:
+        UsageError: An option is unknown, or its value cannot be used.
+
     """

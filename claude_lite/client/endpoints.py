@@ -1,8 +1,8 @@
-"""Operations as methods of a client: one declaration, both colours, full types.
+"""Operations as methods of a client: one declaration for both clients, with full types.
 
 `create = Endpoint(CreateMessage)` in a namespace makes `client.messages.create(...)` take the
-fields of `CreateMessage` and return its result, or a coroutine of it, as the client is
-synchronous or not. Type checkers see that from the overloads; nothing is generated.
+fields of `CreateMessage`. A `Client` returns the result, an `AsyncClient` a coroutine of it. Type
+checkers see this from the overloads of `__get__`; no code is generated.
 """
 
 import functools
@@ -46,7 +46,7 @@ class Namespace(Generic[C_co]):
 
 
 class _Bound(Generic[P]):
-    """A method made of an operation: what the client's *verb* does with it."""
+    """A method made of an operation: the client's method *verb* is called with the operation."""
 
     verb: ClassVar[str]
 
@@ -57,7 +57,7 @@ class _Bound(Generic[P]):
         self.name = name
 
     def bind(self, owner: Any) -> Any:
-        """The method of *owner*'s client; it is kept, so that this happens once."""
+        """Make the method for *owner*'s client, and keep it there: the next access finds it."""
         act, operation = getattr(owner.client, self.verb), self.operation
 
         @functools.wraps(operation, updated=())  # for help() and notebooks
@@ -66,12 +66,12 @@ class _Bound(Generic[P]):
 
         if inspect.iscoroutinefunction(act):
             _mark(call)
-        owner.__dict__[self.name] = call  # found there next time
+        owner.__dict__[self.name] = call
         return call
 
 
 class Endpoint(_Bound[P], Generic[P, R]):
-    """Send the operation and give its result."""
+    """Send the operation and return its result."""
 
     verb = "send"
 
@@ -155,7 +155,7 @@ class ItemsEndpoint(_Bound[P], Generic[P, E]):
 
 
 class EitherWay(Generic[P, R, A]):
-    """A method of more than one call: a function for each client, which takes the client first."""
+    """A method that makes several calls: a function per client, which takes the client first."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What a client holds of its transport: a name or an instance, resolved at first use.
+"""A client's link to its transport: a name or an instance, resolved at the first call.
 
-Transports are found through the entry-point group `claude_lite.transports`, ours like anyone's.
-Where one name serves both colours, the asynchronous one is registered as `NAME-async`.
+Transports are found through the entry-point group `claude_lite.transports`, ours like all others.
+Where one name serves both clients, the asynchronous transport is registered as `NAME-async`.
 """
 
 import functools
@@ -31,16 +31,16 @@ LATE: Final = (
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
-"""What a call may import that importing its transport has not."""
+"""The modules that a call may import after its transport was imported."""
 
 _loading = threading.RLock()
 
 
 def _before_fork() -> None:
-    """See to it that no other thread is importing something of ours when this one forks.
+    """Wait until no other thread imports a module that a call needs; then this thread forks.
 
-    A child has the lock of a module that is being imported and not the thread that holds it:
-    its own first call would wait for ever.
+    A forked child has the lock of a module that was being imported, but not the thread that holds
+    the lock: the child's first call would wait for ever.
     """
     _loading.acquire()
     if Link.in_use:
@@ -49,14 +49,15 @@ def _before_fork() -> None:
 
 
 @functools.cache
-def _heed_forks() -> None:
-    """Have `_before_fork` called, before all others that hold a lock over a fork.
+def _watch_forks() -> None:
+    """Have `_before_fork` called at a fork, before other functions that hold a lock over it.
 
-    Who registered last is called first. If `logging` held its lock already, which what is being
-    imported may want, this would wait for ever; if asyncio's executor registered meanwhile, its
-    lock would be released without having been acquired. So they are to register before.
+    The function that registered last is called first. `logging` and asyncio's executor register
+    one each, so both are imported before. If `logging` held its lock already, a module that is
+    being imported might wait for that lock for ever. If the executor registered while a fork is
+    under way, its lock would be released without having been acquired.
     """
-    import concurrent.futures.thread  # noqa: F401  # dear; it brings logging
+    import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 
     os.register_at_fork(
         before=_before_fork, after_in_parent=_loading.release, after_in_child=_loading.release
@@ -64,16 +65,16 @@ def _heed_forks() -> None:
 
 
 class Link(Generic[T]):
-    """A transport, made at first use where a name was given; shared by derived clients."""
+    """A transport, made at the first call if a name was given; derived clients share the link."""
 
     made: T | None = None
-    """The transport, once there is one."""
+    """The transport; None before the first call, if a name was given."""
 
     in_use: ClassVar[bool] = False
-    """Whether there has been a transport in this process."""
+    """Whether this process has made or been given a transport."""
 
     def __init__(self, given: "str | T", *, asynchronous: bool) -> None:
-        _heed_forks()
+        _watch_forks()
         self.given = given
         self._asynchronous = asynchronous
         self._tokens: dict[Any, Any] = {}
@@ -81,25 +82,27 @@ class Link(Generic[T]):
             self.made = self._checked(given)
 
     def get(self) -> T:
-        """The transport; raises `UsageError` for a name that no package registers."""
+        """Return the transport. Raises `UsageError` for a name that no package registers."""
         if self.made is None:
             with _loading:
                 made = self._checked(self._load(cast("str", self.given)))
-            return cast("T", self.__dict__.setdefault("made", made))  # of two threads, the first
+            return cast(
+                "T", self.__dict__.setdefault("made", made)
+            )  # if two threads made one, the first is kept
         return self.made
 
     @property
     def clock(self) -> Clock:
-        """The transport's own clock, where it has one (a virtual one, in tests)."""
+        """The transport's own clock, if it has one (a virtual one, in tests), or the system's."""
         return getattr(self.get(), "monotonic", time.monotonic)
 
     def _load(self, name: str) -> T:
-        from importlib.metadata import entry_points  # a third of our import time
+        from importlib.metadata import entry_points  # slow to import
 
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
         entry = (self._asynchronous and found.get(f"{name}-async")) or found.get(name)
         if entry is None:
-            raise UsageError(f"no transport is named {name!r}; there are {', '.join(found)}")
+            raise UsageError(f"no transport is named {name!r}: the names are {', '.join(found)}")
         return cast("T", entry.load()())
 
     def _checked(self, transport: T) -> T:
@@ -108,16 +111,16 @@ class Link(Generic[T]):
         Link.in_use = True
         if None in methods or asynchronous is not self._asynchronous:
             wanted = "an AsyncTransport" if self._asynchronous else "a Transport"
-            raise UsageError(f"{type(transport).__name__} is not {wanted}, which this client needs")
+            raise UsageError(f"{type(transport).__name__} is not {wanted}: this client needs one")
         return transport
 
     def tokens(self, kind: "type[K]", config: Config) -> K:
-        """The tokens of the configured provider, shared by all who have the same one.
+        """Return the tokens of the configured provider, shared by all clients that have it.
 
-        A forked process has its own: a lock may have been held in its parent.
+        A forked process has its own tokens: their lock may have been held in its parent.
         """
         provider = cast("Callable[[], Any]", config.token_provider)
-        if len(self._tokens) > MOST_PROVIDERS:  # one that is made for each call, it seems
+        if len(self._tokens) > MOST_PROVIDERS:  # programs that make a provider per call
             self._tokens.clear()
         return cast("K", self._tokens.setdefault((os.getpid(), provider), kind(provider)))
 

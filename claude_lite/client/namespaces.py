@@ -1,7 +1,7 @@
-"""The operations as the API groups them: `client.files.upload`, `client.messages.create` ...
+"""The operations as the API groups them: `client.files.upload`, `client.skills.list`, ...
 
-`list` gets one page, `items` iterates all of them. Everything under `client.beta` takes
-`betas=[...]`, as everything else does; it is there for those who look for it there.
+`list` gets one page, `items` iterates the items of all pages. `client.beta` has the same
+operations again, because the official SDK has them there; every operation takes `betas=[...]`.
 """
 
 from claude_lite.api.completions import (
@@ -67,7 +67,7 @@ from claude_lite.client.messages import BetaMessages
 
 
 class Models(Namespace[C_co]):
-    """The models that can be used."""
+    """The models that the API offers."""
 
     list = Endpoint(ListModels)
     items = ItemsEndpoint(ListModels)
@@ -75,7 +75,7 @@ class Models(Namespace[C_co]):
 
 
 class Files(Namespace[C_co]):
-    """Files. To write one to disk as it comes: `client.download(DownloadFile(...), path)`."""
+    """Files. `client.download(DownloadFile(...), path)` writes a file to disk as it comes."""
 
     upload = Endpoint(UploadFile)
     list = Endpoint(ListFiles)
@@ -126,7 +126,7 @@ class ChatCompletions(Namespace[C_co]):
 
 
 class Chat(Namespace[C_co]):
-    """What the OpenAI SDK calls chat."""
+    """The group that the OpenAI SDK calls chat."""
 
     @property
     def completions(self) -> ChatCompletions[C_co]:
@@ -198,7 +198,7 @@ class UsageReport(Namespace[C_co]):
 
 
 class Organization(Namespace[C_co]):
-    """The Admin API; it takes an admin key."""
+    """The Admin API. It needs an admin key."""
 
     retrieve = Endpoint(RetrieveOrganization)
     cost_report = Endpoint(CostReport)
@@ -239,7 +239,7 @@ class Beta(Namespace[C_co]):
 
     @property
     def models(self) -> Models[C_co]:
-        """The models that can be used."""
+        """The models that the API offers."""
         return Models(self.client)
 
     @property

@@ -1,4 +1,4 @@
-"""The blocking client, and a response that is read as it comes.
+"""The blocking client, and its streams: responses that are read as they come.
 
     with client.messages.stream(...) as stream:
         for text in stream.text_stream:
@@ -6,8 +6,8 @@
         message = stream.final_message()
 
 Opening a stream makes the call, retries included, up to the first content. Leaving the context
-closes the connection, wherever the stream is. What decides is a state machine of the core;
-here are the loops that do what it says. `aio.py` is the same, awaited, in the same order.
+closes the connection, wherever the stream is. A state machine of the core decides what to do
+next; the loops here do it. `aio.py` is the same, awaited, in the same order.
 """
 
 import os
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Stream(BaseStream[E, R]):
-    """A streamed response, synchronously. Iterating gives its items, once."""
+    """A streamed response, for the blocking client. It is iterated once, and gives items."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Stream(BaseStream[E, R]):
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._mint = token
+        self._get_token = token
         self._stack = ExitStack()
         self._chunks: Iterator[bytes] = iter(())
 
@@ -62,7 +62,7 @@ class Stream(BaseStream[E, R]):
         except BaseException as error:
             exchange.abandon(error)
             raise
-        if self._closed:  # by another thread, meanwhile
+        if self._closed:  # by another thread, while it was being opened
             self.close()
         return self
 
@@ -71,7 +71,7 @@ class Stream(BaseStream[E, R]):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(self._mint(action.stale))
+                exchange.receive_token(self._get_token(action.stale))
             else:
                 with ExitStack() as stack:
                     try:
@@ -97,7 +97,7 @@ class Stream(BaseStream[E, R]):
         self._close(error)
 
     def close(self) -> None:
-        """Close the connection, wherever the stream is; reading on then is an error."""
+        """Close the connection, wherever the stream is. Reading on is an error then."""
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
@@ -112,16 +112,16 @@ class Stream(BaseStream[E, R]):
         return self._each(self._unread().item)
 
     def final(self) -> R:
-        """Read to the end and return all of it."""
+        """Read to the end and return the whole result."""
         next(self._each(nothing), None)
         return self._opened().result()
 
-    def _each(self, made: Callable[[Any], T | None]) -> Iterator[T]:
-        """What is *made* of each raw item, where that is anything."""
+    def _each(self, convert: Callable[[Any], T | None]) -> Iterator[T]:
+        """Iterate the values that *convert* makes of the raw items, without those that are None."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
-                if (value := made(items.popleft())) is not None:
+                if (value := convert(items.popleft())) is not None:
                     yield value
             if self._at_end():
                 return
@@ -165,7 +165,17 @@ class SyncClient(BaseClient[Transport]):
         super().__init__(transport, cast("dict[str, Any]", options))
 
     def send(self, operation: Operation[R]) -> R:
-        """Run *operation* and return its result; raises the leaves of `ClaudeError`."""
+        """Make the call that *operation* describes, retries included, and return its result.
+
+        An operation that streams is read to its end; a stream that breaks is restarted.
+
+        Args:
+            operation: Any operation, such as `CreateMessage(...)`.
+
+        Raises:
+            ClaudeError: One of its leaves: `claude_lite.errors` has the tree.
+
+        """
         if isinstance(operation, StreamOperation):
             with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", stream.final())
@@ -197,21 +207,34 @@ class SyncClient(BaseClient[Transport]):
         self, operation: StreamOperation[E, R], *, collect: bool = False
     ) -> Stream[E, R]: ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
-        """Open *operation*'s response for reading: a context manager.
+        """Return *operation*'s response, to be read as it comes: a context manager.
 
-        With *collect* nothing is given before all has come, so that a stream that breaks can
-        start over at any point.
+        Args:
+            operation: An operation that streams, such as `StreamMessage(...)`.
+            collect: Give no item before the whole response has come, so that a stream that
+                breaks can be restarted at any point.
+
+        Raises:
+            UsageError: The operation does not stream, or the transport cannot.
+
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
         return cls(exchange, self._link.get(), self._token)
 
     def request(self, method: str, path: str, **fields: Any) -> Response:
-        """Reach any endpoint; the fields are those of `RawRequest`: `json`, `query`, ..."""
+        """Send a request to any endpoint, with the same retries, logs and recording.
+
+        Args:
+            method: The HTTP method.
+            path: The path, which begins with a slash.
+            **fields: Those of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
+
+        """
         return self.send(RawRequest(method=method, path=path, **fields))
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
-        """The pages of a list, from the one that *operation* asks for to the last."""
+        """Iterate the pages of a list, from the page that *operation* asks for to the last."""
         following: ListOperation[E] | None = operation
         while following is not None:
             page = self.send(following)
@@ -219,7 +242,7 @@ class SyncClient(BaseClient[Transport]):
             following = page.next
 
     def items(self, operation: "ListOperation[E]") -> Iterator[E]:
-        """The items of all pages of a list."""
+        """Iterate the items of a list, over all its pages."""
         return (item for page in self.pages(operation) for item in page.data)
 
     def download(
@@ -229,11 +252,19 @@ class SyncClient(BaseClient[Transport]):
         *,
         overwrite: bool = False,
     ) -> int:
-        """Write what *operation* downloads to the file *path*, and return its size in bytes.
+        """Write the download of *operation* to a file, and return its size in bytes.
 
-        The file appears only once it is complete. Raises `UsageError` if *path* exists, unless
-        *overwrite*, or if it cannot be written. A name that the API gave is not a path: see
-        `claude_lite.api.files.path_within`.
+        The file appears only once it is complete. A name that the API gave is not a path:
+        `path_within` makes one of it.
+
+        Args:
+            operation: An operation that downloads, such as `DownloadFile(...)`.
+            path: The path of the file.
+            overwrite: Replace a file that exists.
+
+        Raises:
+            UsageError: The file exists (and *overwrite* is not set), or cannot be written.
+
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
@@ -246,7 +277,7 @@ class SyncClient(BaseClient[Transport]):
         return self._link.tokens(Tokens, self.config).get(stale)
 
     def close(self) -> None:
-        """Close the connections; the next call opens new ones."""
+        """Close the connections. A later call opens new ones."""
         if (transport := self._link.made) is not None:
             transport.close()
 

@@ -1,7 +1,7 @@
-"""Tokens from a provider function: minted when needed, once for all who wait for one.
+"""Tokens from a provider function, created when needed: one token for all callers who wait.
 
-A token is kept until the API refuses it (401); then one caller mints the next, and the others
-take that one. Expiry is the provider's business: it may return a token that it keeps itself.
+A token is kept until the API refuses it (401). Then one caller asks the provider for the next
+token, and the others use the same. Expiry is the provider's business: it may keep a token itself.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from claude_lite.wire import MaskedStr
 
 
 class Tokens:
-    """The tokens of one provider, for synchronous callers on any number of threads."""
+    """The tokens of one provider, for blocking callers on any number of threads."""
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
@@ -22,7 +22,7 @@ class Tokens:
         self._lock = threading.Lock()
 
     def get(self, stale: str | None) -> MaskedStr:
-        """A token that is not *stale*."""
+        """Return a token that is not *stale*."""
         with self._lock:
             if self._token is None or self._token == stale:
                 self._token = _checked(self._provider())
@@ -30,9 +30,9 @@ class Tokens:
 
 
 class AsyncTokens:
-    """The tokens of one provider, a coroutine function or a plain one, for asyncio tasks.
+    """The tokens of one provider, for asyncio tasks. The provider may be a coroutine function.
 
-    Tasks of one event loop wait for each other; loops on other threads mint for themselves.
+    Tasks of one event loop wait for each other; event loops on other threads get their own token.
     """
 
     def __init__(self, provider: Callable[[], Any]) -> None:
@@ -41,11 +41,20 @@ class AsyncTokens:
         self._locks: dict[Any, Any] = {}
 
     async def get(self, stale: str | None, within: float | None = None) -> str:
-        """A token that is not *stale*; raises `TimedOut` if none comes *within* so many seconds.
+        """Return a token that is not *stale*.
 
-        Whoever runs out of time while minting stops doing so, and the next in line mints.
+        If the caller that waits for the provider runs out of time, the next in line asks it.
+
+        Args:
+            stale: The token that the API refused, if there is one.
+            within: How long to wait, in seconds; None to wait for ever.
+
+        Raises:
+            TimedOut: No token came in time.
+            UsageError: The provider returned something else than a token.
+
         """
-        import asyncio  # only callers with a provider need it
+        import asyncio  # whoever gets here runs on it
 
         loop = asyncio.get_running_loop()
         lock = self._locks.get(loop)
@@ -57,12 +66,12 @@ class AsyncTokens:
         try:
             async with scope, lock:
                 if self._token is None or self._token == stale:
-                    self._token = _checked(await _settled(self._provider()))
+                    self._token = _checked(await _awaited(self._provider()))
                 return self._token
         except TimeoutError:
             if not scope.expired():  # the provider's own
                 raise
-        raise TimedOut("total", "no token came before the deadline")
+        raise TimedOut("total", "the token provider gave no token before the deadline")
 
 
 def _checked(token: object) -> MaskedStr:
@@ -71,10 +80,10 @@ def _checked(token: object) -> MaskedStr:
     kind = type(token).__name__
     if inspect.iscoroutine(token):
         token.close()
-        kind = "a coroutine, for which it takes an AsyncClient"
+        kind = "a coroutine, which only an AsyncClient can await"
     del token  # from tracebacks that show variables: there may be a token in it
-    raise UsageError(f"what the token provider returned is no token: {kind}")
+    raise UsageError(f"the token provider has to return a text that is not empty, not {kind}")
 
 
-async def _settled(minted: Any) -> object:
-    return await minted if inspect.isawaitable(minted) else minted
+async def _awaited(given: Any) -> object:
+    return await given if inspect.isawaitable(given) else given

@@ -1,7 +1,7 @@
-"""What a streamed body is fed to: the protocol `Decoder`, and two that do not know the API.
+"""Decoders of streamed bodies: the protocol `Decoder`, and two decoders for any API.
 
-`BytesDecoder` takes bytes as they are (a file's download), `LinesDecoder` JSON lines (a batch's
-results).
+`BytesDecoder` gives the bytes of a download unchanged. `LinesDecoder` reads JSON lines, such as the
+results of a batch. Decoders do no I/O: an exchange feeds them the chunks of a body.
 """
 
 from collections import deque
@@ -23,10 +23,14 @@ NEWLINE: Final = b"\n"
 
 
 class Decoder(Protocol[E_co, R_co]):
-    """What a streamed operation's bytes are fed to.
+    """A reader of one streamed body: chunks in, items out, and a result.
 
-    `begun`: the caller has something to lose by starting over. `complete`: the end was seen.
-    `error`: what went wrong, after the items returned so far.
+    Attributes:
+        begun: Whether the body has brought content. From then on a stream is not started over,
+            because the caller may have used the content.
+        complete: Whether the body has brought its end.
+        error: What went wrong after the items returned so far; None while nothing has.
+
     """
 
     begun: bool
@@ -34,27 +38,50 @@ class Decoder(Protocol[E_co, R_co]):
     error: ClaudeError | None
 
     def receive(self, data: bytes, /) -> list[Any]:
-        """Take a chunk; return the raw items that it completes. Never raises."""
+        """Take a chunk of the body. Raises nothing: what goes wrong is put into `error`.
+
+        Args:
+            data: The chunk; it may end anywhere, also within an item.
+
+        Returns:
+            The raw items that the chunk completes, in order.
+
+        """
         ...
 
     def close(self) -> list[Any]:
-        """The body is over; return what that completes. If it is too early, `error` is set."""
+        """Take the end of the body, and set `error` if the body ends too early.
+
+        Returns:
+            The raw items that the end completes, in order.
+
+        """
         ...
 
     def fail(self, error: ClaudeError, /) -> None:
-        """The body broke off with *error*, which is given what is known so far."""
+        """Take the failure that broke the body off: keep it as `error`.
+
+        Args:
+            error: The failure. The decoder adds what is known so far, such as the request id.
+
+        """
 
     def item(self, raw: Any, /) -> E_co:
-        """The value that one raw item stands for."""
+        """Turn a raw item into the value for the caller. Called once per raw item, in order.
+
+        Args:
+            raw: A raw item, as `receive` or `close` returned it.
+
+        """
         ...
 
     def result(self) -> R_co:
-        """All of it, so far."""
+        """Give all that the body has brought so far, as one value."""
         ...
 
 
 class _Body:
-    """A body that is complete when it ends, for the transport knows whether that is too early."""
+    """Base for a body that is complete when it ends: the transport reports an end too early."""
 
     def __init__(self, head: Response) -> None:
         self.head = head
@@ -63,64 +90,58 @@ class _Body:
         self.error: ClaudeError | None = None
 
     def fail(self, error: ClaudeError) -> None:
-        """The body broke off with *error*."""
+        """Keep the failure that broke the body off, unless the body has ended or failed before."""
         if self.complete or self.error is not None:
             return
         self.error = error.amend(request_id=error.request_id or self.head.request_id)
 
     def close(self) -> list[Any]:
-        """The body is over."""
+        """Take the end of the body."""
         self.complete = self.error is None
         return []
 
 
 class BytesDecoder(_Body):
-    """The decoder of a download. Items are pieces of it, and the result is what was not taken.
+    """The decoder of a download. Its items are pieces; its result is all pieces that wait.
 
-    So a download that is read piece by piece is not held, however large it is; one that is not
-    may have *max_held* bytes.
+    A piece waits from `receive` until `item` takes it. So a download of any size can be read piece
+    by piece. Pieces that nobody takes may have `Limits.max_whole` bytes together.
     """
 
-    def __init__(self, head: Response, max_held: int | None = None) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()
-        self._limit = max_held
+        self._limit = limits.max_whole
         self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Take a chunk and give it back."""
+        """Take a chunk and return it as a piece."""
         self.begun = True
         self._pieces.append(data)
         self._held += len(data) + PIECE_ITSELF
         if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
-            what = f"over {self._limit} bytes of a download that is not taken piece by piece"
+            what = f"a download of over {self._limit} bytes that is not read piece by piece"
             self.fail(ResponseTooLarge.past("max_event", self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:
-        """A piece, as it is; pieces are taken in their order."""
+        """Take the piece that has waited longest, which is *raw*."""
         self._pieces.popleft()
         self._held -= len(raw) + PIECE_ITSELF
         return raw
 
     def result(self) -> bytes:
-        """All that came, unless pieces were taken."""
+        """Join the pieces that wait: the whole download if `item` took none."""
         return b"".join(self._pieces)
 
 
 class LinesDecoder(_Body, Generic[T]):
-    """The decoder of JSON lines. Items are of *cls*; only what is being read is held."""
+    """The decoder of JSON lines. Its items are of *cls*; it holds only the line being read."""
 
-    def __init__(
-        self,
-        head: Response,
-        cls: Any,
-        max_line: int | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
+    def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._hook = hook_for(cls)
-        self._limit = max_line
+        self._limit = limits.max_event
         self._limits = limits
         self._rest = bytearray()
 
@@ -133,25 +154,25 @@ class LinesDecoder(_Body, Generic[T]):
             found = []
             self._rest += data
         else:
-            found = self._parsed((bytes(self._rest) + data[:end]).split(NEWLINE))
+            found = self._parse_lines((bytes(self._rest) + data[:end]).split(NEWLINE))
             self._rest = bytearray(data[end + 1 :])
         self._check_size(self._rest)
         return found
 
     def close(self) -> list[dict[str, Any]]:
-        """The body is over, and with it its last line, which may lack a line end."""
-        last = self._parsed([bytes(self._rest)])
+        """Take the end of the body: it completes a last line that has no line end."""
+        last = self._parse_lines([bytes(self._rest)])
         super().close()
         return last
 
     def item(self, raw: dict[str, Any]) -> T:
-        """The value that one line stands for; it fits, or `receive` would not give it."""
+        """Turn the object of a line into a *cls*. It fits, because `receive` has checked it."""
         return cast("T", self._hook(raw))
 
     def result(self) -> None:
-        """Nothing: the lines were to be taken one by one."""
+        """Give None: only single lines can be taken."""
 
-    def _parsed(self, lines: list[bytes]) -> list[dict[str, Any]]:
+    def _parse_lines(self, lines: list[bytes]) -> list[dict[str, Any]]:
         found = []
         for line in lines:
             self._check_size(line)

@@ -1,8 +1,7 @@
-"""Everything that a client is: frozen configuration, and where its credential comes from.
+"""The options of a client, as one frozen value, and the search for its credential.
 
-A configuration holds no connection and makes no I/O. It pickles without its secret: the
-credential is found again, in the process that unpickles it, where it came from (the
-environment, or the importable function that was given).
+A `Config` holds no connection and does no I/O. Its pickle has no secret. The process that unpickles
+it looks the credential up again: in the environment, or by the importable function that was given.
 """
 
 import math
@@ -49,10 +48,10 @@ def _headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 def _base_url(given: str | None) -> str:
     url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    if not _BASE_URL.fullmatch(url):  # it is not shown: there may be a password in it
+    if not _BASE_URL.fullmatch(url):  # the message does not show it: it may have a password
         raise UsageError(
             "base_url (or ANTHROPIC_BASE_URL) has to be http(s)://host[:port][/path],"
-            " in ASCII, with no credential and no query in it"
+            " in ASCII, without a credential and without a query"
         )
     return url
 
@@ -68,14 +67,17 @@ def _positive(_: object, attribute: Any, value: float | None) -> None:
 
 def _policy(_: object, __: object, value: object) -> None:
     if not isinstance(value, RetryPolicy):
-        raise UsageError("retry has to be a policy: standard(), never() or defer()")
+        kind = type(value).__name__
+        raise UsageError(
+            f"retry has to be standard(), never() or defer(), not a value of type {kind}"
+        )
 
 
-class _Kept(Generic[T]):
-    """A property that is found out at its first use, and kept.
+class _CachedProperty(Generic[T]):
+    """A property that is computed at its first use and then kept in the instance's `__dict__`.
 
-    There is no lock, as `functools.cached_property` has one up to Python 3.11, for all instances
-    together: a slow `api_key` function would hold up all clients, and a forked child for ever.
+    `functools.cached_property` has one lock for all instances up to Python 3.11. There, a slow
+    `api_key` function would block all clients, and a forked child for ever. This class has no lock.
     """
 
     def __init__(self, find: Callable[[Any], T]) -> None:
@@ -88,7 +90,7 @@ class _Kept(Generic[T]):
 
 
 class Options(TypedDict, total=False):
-    """The options of a client by name; `Config` says what they mean."""
+    """The types of a client's options, as keyword arguments. `Config` explains each option."""
 
     api_key: Credential
     auth_token: Credential
@@ -113,28 +115,44 @@ class Options(TypedDict, total=False):
 
 @frozen(kw_only=True, slots=False, repr=False)
 class Config:
-    """How calls are made. Times in seconds, sizes in bytes; None is no limit.
+    """The options of a client. Times are in seconds, sizes in bytes; None means no limit.
 
-    `timeout` is the longest silence, `content_timeout` the longest a stream may bring nothing
-    but pings, `deadline` the whole call with its retries and waits. With a `dialect` (another
-    platform, of `claude_lite.dialects`) `base_url` is its own, and no credential in the
-    environment is sent but that platform's.
+    The `max_...` options bound the cost of a reply. A reply beyond one of them raises
+    `ResponseTooLarge`, which names the option. With the defaults no reply costs more than 120 MB
+    or blocks an event loop for more than a tenth of a second (`claude_lite.core.limits` says why).
+    The body of an error is read up to its first megabyte.
 
-    What a reply may cost is bounded, and past a bound is `ResponseTooLarge`, which names it:
+    Attributes:
+        api_key: An API key, or a function that returns a key and is called once. The default is the
+            key in ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
+        auth_token: A bearer token in place of `api_key`, or a function that returns a token and is
+            called again when the API refuses that token.
+        base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
+        api_version: The value of the header `anthropic-version`.
+        betas: The beta flags of every request: one, or a sequence of them.
+        headers: More headers for every request. A header with the value None is left out.
+        retry: The retry policy: `standard()`, `never()` or `defer()`.
+        timeout: The longest silence of a server, before a reply and within it.
+        connect_timeout: The time for DNS, TCP and TLS together.
+        content_timeout: The longest time in which a stream brings nothing but pings.
+        deadline: The time for the whole call, with all its attempts and the waits between them.
+        max_response: The size of a body that is held whole, before and after it is decompressed.
+        max_event: The size of one event or line of a stream. The larger of `max_event` and
+            `max_response` bounds the message that all events of a stream make, and a download that
+            is not read piece by piece. In events, text that is not plain ASCII counts six times,
+            because it may take six times its size in memory.
+        max_head: The size of a reply's heads and trailers together, interim heads (1xx) and all
+            else included that is neither the body nor the size of a chunk.
+        max_headers: The number of headers in one head.
+        max_depth: The levels of JSON. Python cannot compare, copy or pickle many more levels.
+        max_values: The number of values (numbers, texts, lists, objects) in one reply or event: one
+            byte of JSON can take fifty bytes of memory. The events of a stream that is collected
+            may have three times as many together.
+        observe: A function that gets the name and the fields of each log event of a call
+            (`claude_lite.core.logs`).
+        dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Of the
+            credentials in the environment only those of that platform are sent.
 
-    - `max_response`: a body that is held whole, as it came and decompressed.
-    - `max_event`: one event or line of a stream; unless `max_response` is more, the message
-      that events come to, and a download that is not taken piece by piece. Of events, text that
-      is not plain ASCII counts six times, as it may in memory.
-    - `max_head`: all that is neither body nor its size, interim replies and trailers included.
-    - `max_headers`: the number of headers in a head.
-    - `max_depth`: the levels of JSON. Python cannot compare, copy or pickle many more.
-    - `max_values`: the numbers, texts, lists and objects in one reply or event, since a byte of
-      JSON can stand for fifty in memory. The events of a collected stream may have three times
-      that together.
-
-    By default no reply costs more than 120 MB, or holds an event loop for over a tenth of a
-    second. Of an error's body the first megabyte is read; its status says enough.
     """
 
     api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
@@ -164,7 +182,16 @@ class Config:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
     def with_options(self, **changes: Any) -> "Config":
-        """A copy with some options changed; `headers` are added, with None to remove one."""
+        """Copy the configuration with some options changed.
+
+        Args:
+            **changes: Options by name. `headers` are added to those that are there; a header with
+                the value None is removed. A new credential replaces the other kind of credential.
+
+        Raises:
+            UsageError: An option is not known, or has a value that it cannot have.
+
+        """
         conceal(changes)
         if "headers" in changes:
             changes["headers"] = {**self.headers, **changes["headers"]}
@@ -178,19 +205,19 @@ class Config:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Config":
-        """The configuration of a client with these *options*, whose credentials get hidden."""
+        """Make a configuration of *options* by name; hides the credentials in *options* itself."""
         conceal(options)
         _check_names(options, options.get("dialect"))
         return cls(**options)
 
-    @_Kept
+    @_CachedProperty
     def origin(self) -> str:
-        """Scheme, host and port of `base_url`."""
+        """The scheme, host and port of `base_url`."""
         return "/".join(self.base_url.split("/")[:3]).lower()
 
-    @_Kept
+    @_CachedProperty
     def limits(self) -> Limits:
-        """What each attempt is held to."""
+        """The limits of each attempt."""
         return Limits(
             connect=self.connect_timeout,
             read=self.timeout,
@@ -205,12 +232,12 @@ class Config:
 
     @property
     def token_provider(self) -> "Callable[[], Any] | None":
-        """The function that mints tokens, if there is one."""
+        """The function given as `auth_token`; None if there is none."""
         return self.auth_token if callable(self.auth_token) else None
 
-    @_Kept
+    @_CachedProperty
     def target(self) -> Target:
-        """What all requests have in common; an operation's `build` takes it.
+        """What all requests of the client have in common, for `Operation.build`.
 
         Raises:
             CredentialMissing: Neither an option nor the environment gives a credential.
@@ -226,7 +253,7 @@ class Config:
 
     def _credential(self) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
-        own = self.dialect is not None and not given  # the dialect finds one of its own
+        own = self.dialect is not None and not given  # the dialect finds the platform's
         if own or any(name in self.headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
@@ -241,17 +268,17 @@ class Config:
             return bearer(token)
         raise CredentialMissing(
             "no API key: give api_key=... or auth_token=..., or set ANTHROPIC_API_KEY",
-            advice="A key is never pickled: who unpickles a client has to have one of its own.",
+            advice="A key is never pickled: set one in the process that unpickles the client.",
         )
 
     def secrets(self) -> list[MaskedStr]:
-        """The credential as it is on the wire; to be taken out of what others wrote."""
+        """Give the words of the credential as it is sent, to mask them in replies and errors."""
         try:
             return self._secrets
         except UsageError:
             return []
 
-    @_Kept
+    @_CachedProperty
     def _secrets(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
         return [word for value in values for word in secret_words(value)]
@@ -265,7 +292,7 @@ class Config:
         self.__dict__.update(state)
 
     def __repr__(self) -> str:
-        known = self.__dict__  # not all are, in the traceback of an error in one of them
+        known = self.__dict__  # lacks some options if this is the traceback of an error in one
         shown = (a.name for a in fields(Config) if a.name in known)
         return f"Config({', '.join(f'{name}={known[name]!r}' for name in shown)})"
 
@@ -282,4 +309,4 @@ def _check_names(options: Mapping[str, Any], dialect: object) -> None:
         advice = "; ".join(ELSEWHERE[name] for name in sorted(unknown & ELSEWHERE.keys()))
         raise UsageError(f"no such option: {', '.join(sorted(unknown))}", advice=advice or None)
     if dialect is not None and options.get("base_url") is not None:
-        raise UsageError("give the base_url to the dialect: with one, the client has none")
+        raise UsageError("give base_url to the dialect: a client with a dialect takes none")

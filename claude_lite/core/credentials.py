@@ -1,4 +1,7 @@
-"""Credentials, as values that do not show, and the headers that carry them."""
+"""Credentials as values that are never shown, the headers that hold them, and their removal.
+
+Nothing here writes a credential anywhere: an error names the option or the header, never its value.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +16,12 @@ SHORTEST_SECRET: Final = 8
 
 
 class Secret:
-    """A value that does not show: not in a repr, a pickle, a copy's pickle, or JSON."""
+    """A value that is never shown: a repr masks it, a pickle omits it, JSON refuses it.
+
+    Args:
+        value: The value, such as an API key.
+
+    """
 
     __slots__ = ("_value",)
 
@@ -21,7 +29,7 @@ class Secret:
         self._value = MaskedStr(value)
 
     def reveal(self) -> MaskedStr:
-        """The value itself."""
+        """Return the value; its repr and its pickle are masked."""
         return self._value
 
     def __repr__(self) -> str:
@@ -34,7 +42,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _forgotten, ()
+        return _unpickle, ()
 
     def __copy__(self) -> "Secret":
         return self
@@ -43,20 +51,20 @@ class Secret:
         return self
 
 
-def _forgotten() -> None:
-    """What a secret becomes in a pickle: nothing, so that it is looked up again."""
+def _unpickle() -> None:
+    """Give None for a pickled secret, so that the client looks its credential up again."""
 
 
 Credential = str | Secret | Callable[[], Any] | None
 
 
 def concealed(value: Credential) -> "Secret | Callable[[], Any] | None":
-    """A credential as it is kept."""
+    """Give the form in which a credential is kept: text becomes a `Secret`."""
     return Secret(value) if isinstance(value, str) else value
 
 
 def conceal(options: dict[str, Any]) -> None:
-    """Hide the credentials among *options*, in place: tracebacks may show local variables."""
+    """Hide the credentials in *options*, in place: tracebacks may show local variables."""
     for name in ("api_key", "auth_token"):
         if name in options:
             options[name] = concealed(options[name])
@@ -65,7 +73,7 @@ def conceal(options: dict[str, Any]) -> None:
 
 
 def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers by their lower-case names; what is secret does not show."""
+    """Copy headers, with lower-case names, and with each secret value as a `MaskedStr`."""
     return {
         name.lower(): MaskedStr(value) if is_secret_header(name) and value else value
         for name, value in headers.items()
@@ -73,45 +81,60 @@ def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def header_value(name: str, value: object) -> str:
-    """A header's value, refused if it could end the line it is on."""
+    """Check the header *name*, and give *value* as text.
+
+    Raises:
+        UsageError: The name or the value could end the header's line or is not Latin-1 text.
+
+    """
     text = value if isinstance(value, str) else str(value)
     if not name or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' or c > "~" for c in name):
-        raise UsageError(f"{name!r} cannot be the name of a header")
+        raise UsageError(
+            f"{name!r} cannot be the name of a header: use letters, digits and hyphens"
+        )
     if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise UsageError(f"the value of header {name!r} has a line break or other control in it")
+        raise UsageError(f"the value of header {name!r} has a line break or control character")
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:
-        raise UsageError(f"the value of header {name!r} is not Latin-1 text") from None
+        raise UsageError(f"the value of header {name!r} has characters beyond Latin-1") from None
     return text
 
 
 def bearer(token: MaskedStr) -> dict[str, str]:
-    """The header that carries *token*."""
+    """Give the header that holds *token*."""
     return {"authorization": MaskedStr(f"Bearer {clean('auth_token', token)}")}
 
 
 def secret_words(value: str) -> list[MaskedStr]:
-    """What of a credential must not show; anything shorter would blot out ordinary words."""
+    """Give the words of a credential that must be masked.
+
+    Words of fewer than 8 characters are not among them: masking them would hide ordinary text.
+    """
     return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
 
 
 def from_environment(name: str) -> MaskedStr | None:
-    """The environment's variable of that name, unless it is empty."""
+    """Give the value of the environment variable *name*; None if it is missing or empty."""
     return MaskedStr(os.environ[name]) if os.environ.get(name) else None
 
 
 def clean(name: str, value: object) -> MaskedStr:
-    """A credential without the spaces around it; raises `UsageError`, which names it only."""
+    """Strip the spaces around a credential.
+
+    Raises:
+        UsageError: It cannot be a credential. The message has its *name*, never its value.
+
+    """
     value = MaskedStr(value.strip() if isinstance(value, str) else "")
     if not value or any(not "!" <= c <= "~" for c in value):
-        raise UsageError(f"{name} has to be printable ASCII without spaces, and not empty")
+        raise UsageError(f"{name} has to be text in printable ASCII, not empty, without spaces")
     return value
 
 
 def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
-    """Take *secrets* out of what others wrote into *error*."""
-    error.__context__ = None  # of a parser, it would hold all that came
+    """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
+    error.__context__ = None  # the error of a parser would hold the whole reply
     said = {f: getattr(error, f) for f in error.FIELDS}
     clean = without(said, secrets)
     if clean != said:
@@ -119,14 +142,14 @@ def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
 
 
 def without(value: Any, secrets: Iterable[str]) -> Any:
-    """*value*, plain data, without *secrets*."""
+    """Copy *value*, which is plain data, with *secrets* masked."""
     for secret in secrets:
         value = _without(value, secret)
     return value
 
 
 def _without(value: Any, secret: str) -> Any:
-    """*value*, plain data, without *secret*."""
+    """Copy *value*, which is plain data, with *secret* masked."""
     if isinstance(value, str):
         return value.replace(secret, MASK)
     if isinstance(value, dict):

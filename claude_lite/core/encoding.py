@@ -1,7 +1,7 @@
-"""Content encodings undone, with a limit: bytes in, bytes out.
+"""Decompression of bodies (gzip and deflate), up to a limit: bytes in, bytes out.
 
-Transports pass on what came over the wire. Whether it has to be decompressed, and how far that
-may go, is decided here, once: a few kilobytes can stand for gigabytes.
+Transports never decompress: they return a body as it came over the wire. It is decompressed here,
+for all transports, and bounded, because a few kilobytes can become gigabytes.
 """
 
 import zlib
@@ -15,10 +15,13 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class ContentDecoder:
-    """Undo one `content-encoding`: identity, gzip (of any number of members) or deflate."""
+    """Undo one `content-encoding`: identity, gzip (with any number of members) or deflate."""
 
     def __init__(self, encoding: str, limit: int | None = None) -> None:
-        """Raises `UnexpectedResponse` for an encoding that was not asked for."""
+        """Raise `UnexpectedResponse` for an *encoding* that is not one of these.
+
+        *limit* is the most bytes that the whole body may decompress to; None means no limit.
+        """
         name = encoding.strip().lower()
         if name not in {"", "identity", "gzip", "x-gzip", "deflate"}:
             raise UnexpectedResponse(f"content-encoding {name!r}, which was not asked for")
@@ -29,11 +32,11 @@ class ContentDecoder:
         self._size = 0
 
     def receive(self, data: bytes) -> bytes:
-        """Take a chunk; raises `UnexpectedResponse` or `ResponseTooLarge`."""
+        """Decompress a chunk; raises `UnexpectedResponse` or `ResponseTooLarge`."""
         if self._zlib is None or not data:
             return data
         if not self._begun and not self._is_gzip:
-            # With a zlib header, as the RFC has it, or bare, as some send it.
+            # RFC 9110 (section 8.4.1.2) demands a zlib header; some servers send none.
             self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
         self._begun = True
         starts = range(0, len(data), DEFLATED_SLICE)
@@ -45,23 +48,23 @@ class ContentDecoder:
         more = True
         while self._zlib is not None and (data or more):
             if self._zlib.eof and not self._is_gzip:
-                raise UnexpectedResponse("more bytes after the end of a compressed body")
+                raise UnexpectedResponse("a compressed body is followed by more bytes")
             if self._zlib.eof:
                 self._zlib = zlib.decompressobj(_GZIP)
             try:
                 piece = self._zlib.decompress(data, INFLATED_PIECE)
             except zlib.error as error:
-                raise UnexpectedResponse(f"a body that does not decompress: {error}") from None
+                raise UnexpectedResponse(f"a body cannot be decompressed: {error}") from None
             self._size += len(piece)
             if self._limit is not None and self._size > self._limit:
                 what = f"a body of over {self._limit} bytes once decompressed"
                 raise ResponseTooLarge.past("max_response", self._limit, what)
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
-            # zlib may hold some back that it has already read
+            # zlib may hold output back for input that it has already read.
             more = len(piece) == INFLATED_PIECE and not self._zlib.eof
 
     def close(self) -> None:
-        """The body is over; raises `UnexpectedResponse` if its compressed form is not."""
+        """Take the end of the body; raises `UnexpectedResponse` if the compressed data goes on."""
         if self._zlib is not None and self._begun and not self._zlib.eof:
-            raise UnexpectedResponse("a compressed body that ends too early")
+            raise UnexpectedResponse("a compressed body ends too early")

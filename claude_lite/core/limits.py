@@ -1,37 +1,39 @@
-"""What a reply may cost, and why these numbers. All bounds on replies are explained here.
+"""What a reply may cost: the bounds on replies, and the reasons for their values.
 
-A server, or whoever stands in between, can send anything: gigabytes, a kilobyte of gzip that
-becomes a megabyte, JSON whose two bytes become a hundred in memory, a million levels of lists.
-Two promises hold for every reply, on every transport: by default a reply costs no more than
-120 MB, and it holds an event loop for no longer than a tenth of a second. `tests/test_bounds.py`
-measures both, with replies made to be expensive; the defaults are what the promises leave.
+A server, or a proxy on the way, can send anything: gigabytes, a kilobyte of gzip that becomes a
+megabyte, two bytes of JSON that take a hundred in memory, a million nested lists. So two promises
+hold for every reply, on every transport. With the default limits a reply costs at most 120 MB, and
+it blocks an event loop for at most a tenth of a second. `tests/test_bounds.py` measures both, with
+replies that are made to be expensive. The defaults are as high as the two promises allow.
 
-The options of a client (`wire.Limits` has the defaults; None lifts a limit):
+These limits are options of a client. `wire.Limits` has their defaults; None switches a limit off.
 
-- `max_head` (64 KiB), `max_headers` (256): the heads of a reply, interim ones (1xx) and trailers
-  included. The transport holds these limits, because it reads the heads.
-- `max_response` (8 MiB): a body that is held whole, as it came and once decompressed. The
-  transport bounds what comes, `encoding.py` bounds what it decompresses to. One letter that is not
-  ASCII lets Python store all of a text with four bytes per letter, so 8 MiB can become 48.
-- `max_values` (120,000): the numbers, texts, lists and objects of one reply or event. A value can
-  be as short as `0,` and takes up to a hundred bytes as a Python object: 120,000 take 12 MB. Values
-  are counted before they are parsed, because nothing can interrupt a parser.
-- `max_depth` (250): orjson writes 254 levels, and Python compares, copies and pickles about as
-  many before its own limit of recursion.
-- `max_event` (40 MiB): one event or line of a stream, and, unless `max_response` is more, the
-  message that all events come to. An event is held up to three times for a moment: as it came,
-  parsed, and in the message. Its bytes are counted `in_memory`.
+- `max_head` (64 KiB) and `max_headers` (256) bound the heads of a reply, interim heads (1xx) and
+  trailers included. The transport reads the heads, so the transport enforces these limits.
+- `max_response` (8 MiB) bounds a body that is held whole. The transport bounds the body as it
+  comes; `encoding.py` bounds the body once it is decompressed. A text with one character beyond
+  ASCII may take four bytes per character in Python, and two more while it is copied, so that 8 MiB
+  can become 48 MiB.
+- `max_values` (120,000) bounds the values (numbers, texts, lists, objects) of one reply or event. A
+  value can be as short as `0,`, and takes up to a hundred bytes as a Python object: 120,000 values
+  take 12 MB. Values are counted before JSON is parsed, because nothing can interrupt the parser.
+- `max_depth` (250) bounds the levels of JSON. orjson writes 254 levels, and Python can compare,
+  copy and pickle about as many before it reaches its own limit of recursion.
+- `max_event` (40 MiB) bounds one event or line of a stream. It also bounds the message that all
+  events make, unless `max_response` is higher. For a moment an event is held up to three times: as
+  it came, parsed, and in the message. `in_memory` says how its bytes are counted.
 
-What follows from them, without an option:
+These bounds are constants:
 
-- A stream whose pieces are all kept may have `KEPT` times `max_values` values, because each event
-  brings five values of its own, whatever it says.
-- The first `ERROR_BODY` bytes of an error's body are read: the status says enough.
-- A chunk is decoded `STRIDE` bytes at a time, and `COMPRESSED_STRIDE` bytes where it is compressed
-  (gzip makes up to a thousand bytes out of one), so that an event loop gets its turn in between.
-- A body is decompressed `INFLATED_PIECE` bytes at a time, out of at most `DEFLATED_SLICE` bytes,
-  because zlib copies what it leaves over.
-- A piece of a download counts `PIECE_ITSELF` bytes more than it holds, for the Python object.
+- `KEPT`: a stream whose events are all kept may have three times `max_values` values, because each
+  event of a stream has five values besides its content.
+- `ERROR_BODY`: of an error's body the first megabyte is read, because the status says enough.
+- `STRIDE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
+  tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_STRIDE` bytes, because
+  gzip can make a thousand bytes out of one.
+- `INFLATED_PIECE`: zlib gives at most this many bytes at a time, and gets at most `DEFLATED_SLICE`
+  bytes at a time, because it copies the bytes that it has not used yet.
+- `PIECE_ITSELF`: the Python object of a piece of a download takes this many bytes besides its data.
 """
 
 import functools
@@ -51,11 +53,11 @@ PIECE_ITSELF: Final = 64
 KEPT: Final = 3
 
 UNLIMITED_DEPTH: Final = 1 << 30
-BEFORE_VALUES: Final = b",[{"  # each value, or pair of an object, has one of these before it
+BEFORE_VALUES: Final = b",[{"  # one of these stands before each item of a list or an object
 OTHER_BYTES: Final = bytes(set(range(256)) - set(BEFORE_VALUES))
 FEW_VALUES: Final = 1000
 LONG_TEXT: Final = 1024 * 1024
-BYTES_PER_LETTER: Final = 6  # at most: four in memory, and two more for copies of what is escaped
+BYTES_PER_LETTER: Final = 6  # at most: four in memory, and two for a copy of an escaped text
 TEXT_IN_JSON: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
@@ -64,7 +66,7 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
 
     Args:
         data: The JSON text.
-        limits: `max_values` and `max_depth` are applied.
+        limits: The limits; only `max_values` and `max_depth` are used.
 
     Raises:
         ResponseTooLarge: The text has more values or levels than *limits* allow.
@@ -82,20 +84,20 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
 
 
 def check_kept(values: int, limits: Limits) -> None:
-    """Raise `ResponseTooLarge` if a stream whose pieces are kept has brought too many *values*."""
+    """Raise `ResponseTooLarge` if a stream whose events are all kept has too many *values*."""
     most = limits.max_values
     if most is not None and values > KEPT * most:
-        what = f"a stream of over {KEPT:g} times {most} values, all of which are kept"
+        what = f"a stream of over {KEPT:g} times {most} values, which are all kept"
         raise ResponseTooLarge.past("max_values", most, what)
 
 
 def most_values(data: bytes) -> int:
-    """Count the values in JSON quickly, and some too many: commas within texts count, too."""
+    """Count the values in JSON fast. The count may be too high: commas within texts count, too."""
     return len(data.translate(None, OTHER_BYTES))
 
 
 def values_in(data: bytes) -> int:
-    """Count the values in JSON. Texts are looked into only if there may be many values."""
+    """Count the values in JSON. The slow, exact count is made only if there may be many."""
     found = most_values(data)
     if found < FEW_VALUES:
         return found
@@ -103,10 +105,10 @@ def values_in(data: bytes) -> int:
 
 
 def in_memory(text: bytes | bytearray | str) -> int:
-    """Give the bytes that JSON text takes at most once it is parsed, copies for its use included.
+    """Give the most bytes that JSON text can take once it is parsed, with the copies of its use.
 
-    A long text counts six times if it is not plain ASCII: one other letter can make Python store
-    all of the text with four bytes per letter.
+    A long text counts six times if it is not plain ASCII: one other character can make Python store
+    the whole text with four bytes per character.
     """
     if len(text) < LONG_TEXT:
         return len(text)
@@ -115,14 +117,14 @@ def in_memory(text: bytes | bytearray | str) -> int:
 
 
 def _has_more(data: bytes, most: int) -> bool:
-    """Whether JSON has more than *most* values, by the cheapest look that can tell."""
+    """Tell whether JSON has more than *most* values; tries the cheapest test first."""
     if len(data) > LONG_TEXT and _has_few(data, most):
         return False
     return most_values(data) > most and _more_than(most).match(data) is not None
 
 
 def _has_few(data: bytes, most: int) -> bool:
-    """Whether there can be no more than *most* values; quick in long texts, as most are."""
+    """Tell whether JSON surely has at most *most* values; fast where it has few long texts."""
     found = 0
     for byte in BEFORE_VALUES:
         at = data.find(byte)
@@ -136,7 +138,7 @@ def _has_few(data: bytes, most: int) -> bool:
 
 @functools.cache
 def _more_than(most: int) -> re.Pattern[bytes]:
-    """Compile what matches JSON of more than *most* values; it stops there, and never goes back."""
+    """Compile a pattern for JSON of more than *most* values. It never backtracks."""
     other = rb'[^",\[{]*+'
     return re.compile(
         b"(?:%b(?:%b%b)*+[,\\[{]){%d}+" % (other, TEXT_IN_JSON, other, most + 1), re.DOTALL

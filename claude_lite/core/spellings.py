@@ -1,11 +1,14 @@
-"""What other clients take, and where it is here: for the errors of who comes from one of them."""
+"""Options that other clients have, and the option of this client to use in their place.
+
+The errors about an unknown option or field show these hints.
+"""
 
 from typing import Final
 
 ELSEWHERE: Final = {
-    "default_headers": "headers of all requests are `headers`",
-    "http_client": "what does the I/O is `transport`",
-    "max_retries": "retries are `retry=standard(attempts=...)`, the first attempt included",
-    "stream": "streams have a method of their own, `stream`",
-    "timeout": "it is an option of clients, as in `client.with_options(timeout=60)`",
+    "default_headers": "use `headers` in place of `default_headers`",
+    "http_client": "use `transport` in place of `http_client`",
+    "max_retries": "use `retry=standard(attempts=...)`, which counts the first attempt, too",
+    "stream": "use the method `stream` in place of the argument",
+    "timeout": "use the client's option, as in `client.with_options(timeout=60)`",
 }

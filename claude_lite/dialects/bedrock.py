@@ -14,8 +14,8 @@ from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
 from claude_lite.dialects.rewriting import (
     as_bearer,
     body_of,
+    default_from_environment,
     environment,
-    from_environment,
     key_as_bearer,
     lacks,
     named,
@@ -29,7 +29,7 @@ from claude_lite.dialects.rewriting import (
 from claude_lite.dialects.sigv4 import AWSKeys, signed
 from claude_lite.wire import Request, Response
 
-PROFILE = "anthropic-user-profile-id"
+PROFILE_HEADER = "anthropic-user-profile-id"
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,8 @@ class _OnAWS:
     _TOKEN_VARIABLE: ClassVar[str] = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  # its name
 
     region: str = field(
-        default=from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"), validator=named
+        default=default_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        validator=named,
     )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
     profile: str | None = None
@@ -91,10 +92,10 @@ class Bedrock(_OnAWS):
         action = "invoke-with-response-stream" if body.pop("stream", None) else "invoke"
         if betas := request.headers.get("anthropic-beta"):
             body.setdefault("anthropic_beta", betas.split(","))
-        if PROFILE in request.headers:
-            body.setdefault("user_profile_id", request.headers[PROFILE])
+        if PROFILE_HEADER in request.headers:
+            body.setdefault("user_profile_id", request.headers[PROFILE_HEADER])
         url = f"{self.base_url}/model/{model}/{action}"
-        gone = {"anthropic-version", PROFILE}
+        gone = {"anthropic-version", PROFILE_HEADER}
         return key_as_bearer(rewritten(request, url, body, without=gone, limit=20))
 
     def decode(self, head: Response) -> Any:
@@ -119,9 +120,9 @@ class BedrockMantle(_OnAWS):
         path = path_of(request, self.base_url)
         if not f"{path}/".startswith("/v1/messages/"):
             raise lacks("Amazon Bedrock Mantle", request, path)
-        if PROFILE in request.headers:
-            body = {"user_profile_id": request.headers[PROFILE], **body_of(request)}
-            request = rewritten(request, request.url, body, without={PROFILE})
+        if PROFILE_HEADER in request.headers:
+            body = {"user_profile_id": request.headers[PROFILE_HEADER], **body_of(request)}
+            request = rewritten(request, request.url, body, without={PROFILE_HEADER})
         return key_as_bearer(request)
 
 
@@ -139,7 +140,8 @@ class ClaudeOnAWS(_OnAWS):
     _TOKEN_VARIABLE = "ANTHROPIC_AWS_API_KEY"  # noqa: S105  # its name
 
     workspace_id: str = field(
-        default=from_environment("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID"), validator=named
+        default=default_from_environment("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID"),
+        validator=named,
     )
 
     def adapt(self, request: Request) -> Request:

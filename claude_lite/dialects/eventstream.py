@@ -27,13 +27,13 @@ CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
 MAX_FRAME: Final = 24 * 1024 * 1024
 """The longest frame that AWS sends, in bytes."""
 
-PRELUDE: Final = struct.Struct(">III")
-CHECKSUM: Final = struct.Struct(">I")
-TEXT: Final = 7
+FRAME_PRELUDE: Final = struct.Struct(">III")
+FRAME_CHECKSUM: Final = struct.Struct(">I")
+TEXT_VALUE: Final = 7
 SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """The size of a header's value by its type; 6 and 7, bytes and text, tell theirs."""
 
-TYPES: Final = {
+ERROR_TYPES: Final = {
     "accessdenied": "permission_error",
     "internalserver": "api_error",
     "modelerror": "api_error",
@@ -81,12 +81,12 @@ class EventStreamDecoder:
     def _end(self, start: int) -> int:
         """Where the frame at *start* ends; 0 if it is not all there."""
         if not self._length:
-            if len(self._buffer) - start < PRELUDE.size:
+            if len(self._buffer) - start < FRAME_PRELUDE.size:
                 return 0
-            length, headers, checksum = PRELUDE.unpack_from(self._buffer, start)
+            length, headers, checksum = FRAME_PRELUDE.unpack_from(self._buffer, start)
             if crc32(memoryview(self._buffer)[start : start + 8]) != checksum:
                 raise self._malformed("whose prelude does not fit its checksum")
-            if length < PRELUDE.size + headers + CHECKSUM.size:
+            if length < FRAME_PRELUDE.size + headers + FRAME_CHECKSUM.size:
                 raise self._malformed(f"of {length} bytes with headers of {headers}")
             if length > self._limit:
                 raise ResponseTooLarge(f"an event-stream frame of over {self._limit} bytes")
@@ -96,15 +96,15 @@ class EventStreamDecoder:
 
     def _opened(self, frame: bytes) -> tuple[dict[str, str], bytes]:
         """The headers that are text, and the payload."""
-        (checksum,) = CHECKSUM.unpack_from(frame, len(frame) - CHECKSUM.size)
-        if crc32(memoryview(frame)[: -CHECKSUM.size]) != checksum:
+        (checksum,) = FRAME_CHECKSUM.unpack_from(frame, len(frame) - FRAME_CHECKSUM.size)
+        if crc32(memoryview(frame)[: -FRAME_CHECKSUM.size]) != checksum:
             raise self._malformed("that does not fit its checksum")
-        end = PRELUDE.size + PRELUDE.unpack_from(frame)[1]
+        end = FRAME_PRELUDE.size + FRAME_PRELUDE.unpack_from(frame)[1]
         try:
-            headers = _headers(frame[PRELUDE.size : end])
+            headers = _headers(frame[FRAME_PRELUDE.size : end])
         except (ValueError, IndexError, KeyError, struct.error):
             raise self._malformed("whose headers cannot be read") from None
-        return headers, frame[end : -CHECKSUM.size]
+        return headers, frame[end : -FRAME_CHECKSUM.size]
 
     def _event(self, headers: dict[str, str], payload: bytes) -> bytes:
         """The event in a frame; empty if there is none."""
@@ -143,13 +143,13 @@ def _headers(data: bytes) -> dict[str, str]:
         name, kind, at = data[at + 1 : end].decode(), data[end], end + 1
         if kind in SIZES:
             size = SIZES[kind]
-        elif kind in {TEXT - 1, TEXT}:
+        elif kind in {TEXT_VALUE - 1, TEXT_VALUE}:
             size, at = int.from_bytes(data[at : at + 2]), at + 2
         else:
             raise ValueError(kind)
         if at + size > len(data):
             raise ValueError(size)
-        if kind == TEXT:
+        if kind == TEXT_VALUE:
             found[name] = data[at : at + size].decode()
         at += size
     return found
@@ -168,6 +168,6 @@ def _message(payload: bytes) -> str:
 def _error(code: str, message: str) -> bytes:
     """The API's error event for an error of AWS."""
     plain = code.removesuffix("Exception")
-    type_ = TYPES.get(plain.lower(), code)
+    type_ = ERROR_TYPES.get(plain.lower(), code)
     error = {"type": type_, "message": message, "details": {"error_code": code}}
     return b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", "error": error})

@@ -17,9 +17,9 @@ from claude_lite.core.operation import MEGABYTE, too_large
 from claude_lite.errors import UsageError
 from claude_lite.wire import MaskedStr, Request
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
-VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
+PLATFORM_VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 """What platforms that have names of their own for it call the API version 2023-06-01."""
 
 
@@ -43,11 +43,11 @@ def without_slash(dialect: Any) -> None:
 
 def named(_: object, attribute: Any, value: str) -> None:
     """Check (for attrs) that *value* can be a part of a host or a path."""
-    if not NAME.fullmatch(value):
+    if not NAME_IN_URL.fullmatch(value):
         raise UsageError(f"{attribute.name} has to be a name, not {value!r}")
 
 
-def from_environment(what: str, *names: str, default: str | None = None) -> Any:
+def default_from_environment(what: str, *names: str, default: str | None = None) -> Any:
     """A field that defaults to the first of these variables, else to *default*, if any."""
 
     def found() -> str:
@@ -93,7 +93,7 @@ def body_of(request: Request) -> dict[str, Any]:
 def versioned(body: dict[str, Any], headers: Mapping[str, str], platform: str) -> dict[str, Any]:
     """*body* with the API's version in it, as the *platform* calls it."""
     version = headers.get("anthropic-version", "")
-    own = VERSIONS[platform] if version == "2023-06-01" else version
+    own = PLATFORM_VERSIONS[platform] if version == "2023-06-01" else version
     return {**body, "anthropic_version": body.get("anthropic_version", own)}
 
 

@@ -12,8 +12,8 @@ from claude_lite.dialects import google_token
 from claude_lite.dialects.rewriting import (
     as_bearer,
     body_of,
+    default_from_environment,
     environment,
-    from_environment,
     lacks,
     named,
     path_of,
@@ -71,10 +71,14 @@ class Vertex(_OnGoogleCloud):
     """
 
     project: str = field(
-        default=from_environment("project", "ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"),
+        default=default_from_environment(
+            "project", "ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"
+        ),
         validator=named,
     )
-    region: str = field(default=from_environment("region", "CLOUD_ML_REGION"), validator=named)
+    region: str = field(
+        default=default_from_environment("region", "CLOUD_ML_REGION"), validator=named
+    )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
 
     def _own_url(self) -> str:
@@ -108,17 +112,19 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
     """
 
     project: str = field(
-        default=from_environment(
+        default=default_from_environment(
             "project", "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"
         ),
         validator=named,
     )
     location: str = field(
-        default=from_environment("location", "ANTHROPIC_GOOGLE_CLOUD_LOCATION", default="global"),
+        default=default_from_environment(
+            "location", "ANTHROPIC_GOOGLE_CLOUD_LOCATION", default="global"
+        ),
         validator=named,
     )
     workspace_id: str = field(
-        default=from_environment("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID"),
+        default=default_from_environment("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID"),
         validator=named,
     )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))

@@ -12,10 +12,10 @@ import zlib
 from contextlib import suppress
 
 from fuzz_input import changed, cut, plain
-from test_sse import reference
+from sse_reference import reference
 
 from claude_lite.api.batches import BatchEntry, ErroredResult
-from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
+from claude_lite.api.completions import ChatDecoder, CompletionDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.api.messages.message import Message
 from claude_lite.core.bodies import LinesDecoder
@@ -24,7 +24,7 @@ from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import structure, unstructure
 from claude_lite.dialects.eventstream import EventStreamDecoder
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
-from claude_lite.wire import Response
+from claude_lite.wire import Limits, Response
 
 HEAD = Response(200, {"request-id": "req_1", "anthropic-organization-id": "org_1"})
 LIMITS = (None, 40, 400, 4000)
@@ -86,8 +86,11 @@ def message(given):
 
 def check_message(data, seed, limit=None):
     """Decode a stream whole and in pieces; the outcome, the message and its copies agree."""
-    decoder, expected = _drive(lambda: MessageDecoder(HEAD, limit), [data])
-    assert _drive(lambda: MessageDecoder(HEAD, limit), cut(data, seed))[1] == expected
+    decoder, expected = _drive(lambda: MessageDecoder(HEAD, Limits(max_event=limit)), [data])
+    assert (
+        _drive(lambda: MessageDecoder(HEAD, Limits(max_event=limit)), cut(data, seed))[1]
+        == expected
+    )
     assert decoder.complete is (decoder.error is None)
     try:
         final = decoder.result()
@@ -103,13 +106,13 @@ def check_message(data, seed, limit=None):
 def completion(given):
     """Decode anything as the stream of a text completion."""
     seed, limit, data = given.number(), given.pick(LIMITS), _pieces(given, PIECES)
-    _drive_both(lambda: CompletionDecoder(HEAD, Completion, limit), data, seed)
+    _drive_both(lambda: CompletionDecoder(HEAD, Limits(max_event=limit)), data, seed)
 
 
 def chat(given):
     """Decode anything as the stream of a chat completion."""
     seed, limit, data = given.number(), given.pick(LIMITS), _pieces(given, CHAT)
-    decoder = _drive_both(lambda: ChatDecoder(HEAD, ChatCompletion, limit), data, seed)
+    decoder = _drive_both(lambda: ChatDecoder(HEAD, Limits(max_event=limit)), data, seed)
     for piece in decoder.pieces:
         with suppress(UnexpectedResponse):
             assert isinstance(decoder.item(piece).text, str)
@@ -118,7 +121,9 @@ def chat(given):
 def lines(given):
     """Decode anything as the results of a batch."""
     seed, limit, data = given.number(), given.pick(LIMITS), _pieces(given, ENTRIES, b"%b\n")
-    decoder = _drive_both(lambda: LinesDecoder(HEAD, BatchEntry, limit), data, seed)
+    decoder = _drive_both(
+        lambda: LinesDecoder(HEAD, BatchEntry, Limits(max_event=limit)), data, seed
+    )
     assert decoder.complete is (decoder.error is None)
     for line in data.split(b"\n") if decoder.complete else ():
         if line.strip():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from claude_lite.api.batches import BatchEntry
-from claude_lite.api.completions import ChatCompletion, ChatDecoder, Completion, CompletionDecoder
+from claude_lite.api.completions import ChatCompletion, ChatDecoder, CompletionDecoder
 from claude_lite.api.models import ListModels
 from claude_lite.core.bodies import LinesDecoder
 from claude_lite.core.responses import error_from_response
@@ -17,7 +17,7 @@ from claude_lite.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.wire import RateLimits, Response
+from claude_lite.wire import Limits, RateLimits, Response
 from claude_lite_transports.recording.cassette import load_cassette
 from claude_lite_transports.shared.http1 import ReplyParser
 
@@ -28,7 +28,7 @@ HEAD = Response(200, {"request-id": "req_1"})
 def test_a_page_whose_data_is_no_list(data):
     """Even an empty text or object is no empty page."""
     body = json.dumps({"data": data, "has_more": False}).encode()
-    with pytest.raises(UnexpectedResponse, match="a page out of shape"):
+    with pytest.raises(UnexpectedResponse, match="a page of the wrong shape"):
         ListModels().parse(Response(200, {}, body))
 
 
@@ -37,7 +37,7 @@ def test_a_line_past_the_limit_however_it_is_cut(size):
     """The limit of a line holds in the middle of a chunk as well, after the lines before it."""
     good = b'{"custom_id": "a", "result": {"type": "expired"}}\n'
     data = good + b" " * 100 + good + good
-    decoder = LinesDecoder(HEAD, BatchEntry, 100)
+    decoder = LinesDecoder(HEAD, BatchEntry, Limits(max_event=100))
     found = [
         item for i in range(0, len(data), size) for item in decoder.receive(data[i : i + size])
     ]
@@ -47,7 +47,7 @@ def test_a_line_past_the_limit_however_it_is_cut(size):
 
 def chat(*choices):
     """Give the decoder of a chat completion that has come to its end."""
-    decoder = ChatDecoder(HEAD, ChatCompletion, None)
+    decoder = ChatDecoder(HEAD)
     pieces = [{"id": "c", "model": "m", "choices": choice} for choice in choices]
     decoder.receive(b"".join(b"data: %b\n\n" % json.dumps(piece).encode() for piece in pieces))
     decoder.receive(b"data: [DONE]\n\n")
@@ -64,7 +64,7 @@ def chat(*choices):
 )
 def test_a_chat_out_of_shape(choices):
     """It is our error, not Python's."""
-    with pytest.raises(UnexpectedResponse, match="a chat completion out of shape"):
+    with pytest.raises(UnexpectedResponse, match="the chat completion has an unexpected shape"):
         chat(choices).result()
 
 
@@ -85,7 +85,7 @@ def test_a_chat_without_text(choices):
 def test_what_comes_after_the_end_of_a_completion():
     """Past its end a stream cannot fail any more, wherever it is cut."""
     last = b'data: {"id": "c", "completion": "x", "model": "m", "stop_reason": "end"}\n\n'
-    decoder = CompletionDecoder(HEAD, Completion, 100)
+    decoder = CompletionDecoder(HEAD, Limits(max_event=100))
     decoder.receive(last + b"data: " + b"x" * 200)
     assert (decoder.complete, decoder.error) == (True, None)
 
@@ -112,7 +112,7 @@ def test_details_of_an_error_that_are_named_like_ours():
 )
 def test_what_is_no_error(data):
     """`from_dict` takes what `to_dict` gives, and says so where a field is something else."""
-    with pytest.raises(UsageError, match="not an error"):
+    with pytest.raises(UsageError, match="not a serialised error"):
         ClaudeError.from_dict(data)
 
 

@@ -1,5 +1,5 @@
 """Messages: https://docs.claude.com/en/api/messages.
 
-`operations.py` has the calls; `message.py`, `content.py` and `events.py` the models;
+`operations.py` has the operations; `message.py`, `content.py` and `events.py` have the models;
 `decoder.py` and `draft.py` turn a stream of events into a message.
 """

@@ -1,7 +1,7 @@
-"""What messages are made of: content blocks, and the citations in them.
+"""Content blocks, and the citations in them: https://docs.claude.com/en/api/messages.
 
-What has an unknown `type` becomes the `Unknown…` member of its family, never a known one with
-holes. Field meanings: https://docs.claude.com/en/api/messages
+A block or a citation whose `type` this version does not know becomes an `UnknownBlock` or an
+`UnknownCitation`, never a known class with fields missing.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ __all__ = [
 
 @model
 class Citation(Model):
-    """Where a text block's words come from; the members differ by `type`."""
+    """The source of a text block. The subclasses differ by `type`."""
 
 
 @model
@@ -95,7 +95,7 @@ class WebSearchResultLocation(Citation):
 
 @model
 class SearchResultLocation(Citation):
-    """A range of blocks of a search result that the request brought along."""
+    """A range of blocks of a search result that was in the request."""
 
     TAGS = ("search_result_location",)
     cited_text: str
@@ -109,7 +109,7 @@ class SearchResultLocation(Citation):
 
 @model
 class UnknownCitation(Citation):
-    """A citation of a kind that this version does not know; its fields are attributes."""
+    """A citation whose type this version does not know; its fields are attributes."""
 
     type: str
 
@@ -119,12 +119,12 @@ class UnknownCitation(Citation):
 
 @model
 class ContentBlock(Model):
-    """One piece of a message's content; the members differ by `type`."""
+    """One piece of the content of a message. The subclasses differ by `type`."""
 
 
 @model
 class TextBlock(ContentBlock):
-    """Text, with citations where they were asked for."""
+    """Text, with citations if the request asked for them."""
 
     TAGS = ("text",)
     text: str
@@ -134,45 +134,45 @@ class TextBlock(ContentBlock):
 
 @model
 class ThinkingBlock(ContentBlock):
-    """Reasoning before the answer; `signature` must go back byte for byte."""
+    """Reasoning before the answer."""
 
     TAGS = ("thinking",)
     thinking: str
     signature: str = ""
+    """Send it back unchanged, byte for byte, in the next request."""
     type: str = "thinking"
 
 
 @model
 class RedactedThinkingBlock(ContentBlock):
-    """Reasoning that is not shown; `data` must go back byte for byte."""
+    """Reasoning that is not shown."""
 
     TAGS = ("redacted_thinking",)
     data: str
+    """Send it back unchanged, byte for byte, in the next request."""
     type: str = "redacted_thinking"
 
 
 class _ToolCall:
-    """What the calls of all kinds of tools have in common."""
+    """What the blocks of all tool calls have in common."""
 
     OURS = frozenset({"_partial_json"})
 
     @property
     def partial_json(self) -> str | None:
-        """Where a stream was cut inside `input` (`max_tokens`): the JSON text that came."""
+        """The JSON text of `input` that arrived, if the stream ended inside it (`max_tokens`)."""
         return self.__dict__.get("_partial_json")
 
 
 @model
 class ToolUseBlock(_ToolCall, ContentBlock):
-    """A call of one of your tools; answer with a `tool_result` block that names `id`.
-
-    `input` is the parsed JSON; empty where `partial_json` says that it was cut short.
-    """
+    """A call of one of your tools. Answer with a `tool_result` block that names `id`."""
 
     TAGS = ("tool_use",)
     id: str
     name: str
     input: dict[str, Any]
+    """The parsed JSON; empty if the JSON is incomplete (see `partial_json`)."""
     caller: dict[str, Any] | None = None
     toolset_name: str | None = None
     type: str = "tool_use"
@@ -204,7 +204,7 @@ class MCPToolUseBlock(_ToolCall, ContentBlock):
 
 @model
 class MCPToolResultBlock(ContentBlock):
-    """What a tool on an MCP server answered (beta): text, or a list of blocks."""
+    """The answer of a tool on an MCP server (beta): text, or a list of blocks."""
 
     TAGS = ("mcp_tool_result",)
     tool_use_id: str
@@ -215,10 +215,7 @@ class MCPToolResultBlock(ContentBlock):
 
 @model
 class ServerToolResultBlock(ContentBlock):
-    """What a tool that the API ran came to; `content` is JSON in the shape of that tool.
-
-    A failure is a result, too: `content` is then an object with an `error_code`.
-    """
+    """The result of a tool that the API ran."""
 
     TAGS = (
         "web_search_tool_result",
@@ -232,6 +229,7 @@ class ServerToolResultBlock(ContentBlock):
     type: str
     tool_use_id: str
     content: Any
+    """JSON in the shape of the tool; after a failure, an object with an `error_code`."""
     caller: dict[str, Any] | None = None
 
 
@@ -246,7 +244,7 @@ class ContainerUploadBlock(ContentBlock):
 
 @model
 class CompactionBlock(ContentBlock):
-    """The summary that stands for the conversation so far (beta)."""
+    """A summary that replaces the conversation so far (beta)."""
 
     TAGS = ("compaction",)
     content: str | None = None
@@ -258,7 +256,7 @@ class CompactionBlock(ContentBlock):
 
 @model
 class FallbackBlock(ContentBlock):
-    """From here on another model answered: `to["model"]` (beta)."""
+    """The point from which another model, `to["model"]`, answered (beta)."""
 
     TAGS = ("fallback",)
     to: dict[str, Any]
@@ -268,6 +266,6 @@ class FallbackBlock(ContentBlock):
 
 @model
 class UnknownBlock(ContentBlock):
-    """A block of a kind that this version does not know; its fields are attributes."""
+    """A block whose type this version does not know; its fields are attributes."""
 
     type: str

@@ -1,16 +1,16 @@
 """A message stream as a state machine: bytes in, events out, a message at the end.
 
-`MessageDecoder` is what a stream's chunks are fed to. It decodes them, folds the events into
-the message, and says when the message has begun (`begun`), is complete (`complete`) or has
-failed (`error`). It never reads or waits; a stream that ends is told so by `close`.
 Order of events and meaning of deltas: https://docs.claude.com/en/api/messages-streaming
+Feed the chunks of a stream to a `MessageDecoder`. It decodes them, folds the events into the
+message, and says when the message has begun (`begun`), is complete (`complete`) or has failed
+(`error`). It never reads or waits: call `close` when the stream ends.
 """
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, PRELUDE, Draft
+from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, OPENING_EVENTS, Draft
 from claude_lite.api.messages.events import (
     ContentBlockDeltaEvent,
     Delta,
@@ -33,47 +33,46 @@ if TYPE_CHECKING:
 
 
 DELTA: Final = "content_block_delta"
-DELTAS: Final[dict[str, type[Delta]]] = {
+FREQUENT_DELTAS: Final[dict[str, type[Delta]]] = {
     "text_delta": TextDelta,
     "thinking_delta": ThinkingDelta,
     "input_json_delta": InputJSONDelta,
 }
-LONG: Final = 64 * 1024
-SPEAKING: Final = FOLDED | {"", "error"}  # events that have something to say
+LONG_EVENT: Final = (
+    64 * 1024
+)  # bytes; shorter events are parsed without limits: only their text is used
+NEEDS_DATA: Final = FOLDED | {"", "error"}  # events that have to have data
 
 new: Final = object.__new__
 appended_key: Final = APPENDED.get
 
 
 class MessageDecoder:
-    """The decoder of a message stream. Items are events, the result is the `Message`.
+    """The decoder of a message stream. Items are events; the result is the `Message`.
 
-    What it keeps shares nothing with the events that it returns, nor with its results.
+    The decoder shares no object with the events and results that it returns: a caller may
+    change them.
     """
 
-    def __init__(
-        self, head: Response, max_event: int | None = None, limits: Limits = DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         self.head = head
         self.begun = False
         self.complete = False
         self.error: ClaudeError | None = None
-        self._sse = SSEDecoder(max_event)
+        self._sse = SSEDecoder(limits.max_event)
         self._limits = limits
         self._came = 0
-        wholes = (max_event, limits.max_response)
-        self._most = None if None in wholes else max(filter(None, wholes))
-        self._weigh_at = (
-            self._most or 0
-        ) // BYTES_PER_LETTER  # what came until then cannot be too much
+        self._most = limits.max_whole
+        # A message cannot be too large before so many bytes have come.
+        self._weigh_at = (self._most or 0) // BYTES_PER_LETTER
         self._draft = Draft(head, limits)
-        self._index: int | None = None  # of the block that `_append` adds to, under `_key`
+        self._index: int | None = None  # the block that `_append` adds to, in its field `_key`
         self._key = ""
-        self._append: Callable[[str], None]  # set with them
+        self._append: Callable[[str], None]  # set together with `_index` and `_key`
         self._event_hook = hook_for(Event)
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
-        """Take a chunk and return the events that it completes, as JSON objects."""
+        """Take a chunk; return the events that the chunk completes, as JSON objects."""
         events: list[dict[str, Any]] = []
         over = self.complete or self.error is not None
         if over:
@@ -93,24 +92,26 @@ class MessageDecoder:
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
-            self.fail(unexpected(self.head, f"an event {name[:99]!r} out of shape ({error!r})"))
+            self.fail(
+                unexpected(self.head, f"event {name[:99]!r} has an unexpected shape ({error!r})")
+            )
         return events
 
     def close(self) -> list[dict[str, Any]]:
-        """The body is over: without `message_stop` it was truncated."""
+        """Note the end of the body: without `message_stop` the stream was truncated."""
         self.fail(StreamTruncated("the stream ended before message_stop"))
         return []
 
     def fail(self, error: ClaudeError) -> None:
-        """The body broke off with *error*, which is given what is known so far."""
+        """Note that the body broke off; *error* gets the message so far and the ids of the head."""
         if not self.complete and self.error is None:
             self.error = self._explain(error)
 
     def item(self, raw: dict[str, Any]) -> Event:
-        """The event that *raw*, which was `receive`'s, becomes; it fits, or would not be there."""
-        if raw["type"] == DELTA:  # most events; what the hook does, in one step
+        """The event of *raw*, a JSON object from `receive`, which has checked its shape."""
+        if raw["type"] == DELTA:  # most events: the work of the hook, in one step
             said = raw["delta"]
-            cls = DELTAS.get(said["type"])
+            cls = FREQUENT_DELTAS.get(said["type"])
             if cls is not None:
                 raw["delta"] = delta = new(cls)
                 set_values(delta, said)
@@ -120,15 +121,15 @@ class MessageDecoder:
         return cast("Event", self._event_hook(raw))
 
     def result(self) -> Message:
-        """The message so far; raises `UnexpectedResponse` if it has not even begun."""
+        """The message so far; raises `UnexpectedResponse` if there was no message_start."""
         if self._draft.message is None:
-            raise self.error or unexpected(self.head, "no message_start")
+            raise self.error or unexpected(self.head, "the stream has no message_start")
         return self._draft.result()
 
     def _event(self, name: str, text: bytes) -> dict[str, Any] | None:
         if text.strip() == b"[DONE]":
             return None
-        bare = not text.strip() and name not in SPEAKING  # a heartbeat, say: its name is all of it
+        bare = not text.strip() and name not in NEEDS_DATA  # only a name, such as a heartbeat
         event: dict[str, Any] = {"type": name} if bare else parse_json(text, self._limits)
         if event.get("type") is None:
             event["type"] = name
@@ -138,14 +139,14 @@ class MessageDecoder:
         self._event_hook(event)
         self._index = None
         if self._draft.fold(event, text):
-            self.begun = self.begun or kind not in PRELUDE
+            self.begun = self.begun or kind not in OPENING_EVENTS
             self.complete = kind == "message_stop"
         return event
 
     def _appended(self, text: bytes) -> dict[str, Any] | None:
-        """Append what a delta brings that has only text, and return it; most events are this."""
+        """Append a delta that has only text, and return its event. Most events are such deltas."""
         event: dict[str, Any]
-        event = orjson.loads(text) if len(text) < LONG else parse_json(text, self._limits)
+        event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
         if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
             return None
         delta = event["delta"]
@@ -154,7 +155,7 @@ class MessageDecoder:
             return None
         part = delta[key]
         if part.__class__ is not str:
-            raise unexpected(self.head, f"a {delta['type']} without text")
+            raise unexpected(self.head, f"a {delta['type']} has no text")
         index = event["index"]
         if index is not self._index or key is not self._key:
             self._append = self._draft.appender(index, key)
@@ -164,14 +165,14 @@ class MessageDecoder:
         return event
 
     def _weigh(self, most: int) -> None:
-        """Refuse a message that has grown too long. It is not looked at often: texts are short."""
+        """Refuse a message that has grown too large. Weighing is slow, so it is done rarely."""
         size = self._draft.weigh()
         if size > most:
             raise ResponseTooLarge.past("max_event", most, f"a message of over {most} bytes")
         self._weigh_at = self._came + max((most - size) // BYTES_PER_LETTER, most // 8)
 
     def _explain(self, error: ClaudeError) -> ClaudeError:
-        """Give *error* the head's ids and the message so far."""
+        """Add the ids of the head and the message so far to *error*."""
         return error.amend(
             details={**error.details, **self._draft.details()},
             request_id=error.request_id or self.head.request_id,

@@ -1,8 +1,9 @@
-"""A message as far as it has been written: the events of its stream are folded into it.
+"""A message that is being written: the events of a stream are folded into the message.
 
-What it keeps shares nothing with the events that it is given, nor with its results. Pieces of
-a text are kept apart, and joined once. It never parses an event, and never waits.
 Meaning of deltas: https://docs.claude.com/en/api/messages-streaming
+A draft shares no object with the events that it takes, nor with its results. It keeps the pieces
+of a text apart and joins them once, so that the work is linear. It parses no event and never
+waits.
 """
 
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,13 +24,13 @@ from claude_lite.wire import Limits, Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PRELUDE: Final = frozenset({"message_start", "content_block_start"})
+OPENING_EVENTS: Final = frozenset({"message_start", "content_block_start"})
 APPENDED: Final = {
     "text_delta": "text",
     "thinking_delta": "thinking",
     "input_json_delta": "partial_json",
 }
-FOLDED: Final = PRELUDE | {
+FOLDED: Final = OPENING_EVENTS | {
     "content_block_delta",
     "content_block_stop",
     "message_delta",
@@ -49,43 +50,46 @@ MISSHAPEN: Final = (
 
 
 class Draft:
-    """The message of one stream. What does not fit into it raises `UnexpectedResponse`.
+    """The message of one stream.
 
-    Some of what is out of shape raises one of `MISSHAPEN` instead, as it is come across.
+    An event that does not fit raises `UnexpectedResponse`. An event of an unexpected shape may
+    raise one of `MISSHAPEN` instead, because the shape is not checked before its fields are used.
     """
 
     def __init__(self, head: Response, limits: Limits) -> None:
         self.message: dict[str, Any] | None = None
         self._head = head
         self._limits = limits
-        self._values = self._size = 0  # of the events that bring more than a text to append
+        self._values = self._size = 0  # of JSON other than appended texts
         self._blocks: list[dict[str, Any]] = []
-        self._parts: list[dict[str, list[Any]] | None] = []  # what to append; None once closed
-        self._cut: dict[int, str] = {}  # input that came to no JSON object, by block
+        self._parts: list[
+            dict[str, list[Any]] | None
+        ] = []  # by block: pieces to append; None once closed
+        self._cut: dict[int, str] = {}  # by block: input that is not a JSON object
         self._message_hook, self._block_hook = hook_for(Message), hook_for(ContentBlock)
 
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
-        """Take in an event, and the JSON *text* that it was; False if it is no part of this."""
+        """Fold in an event, whose JSON was *text*; return False if it is not part of a message."""
         kind = event["type"]
         if kind not in FOLDED:
             return False
         if kind != "content_block_delta" or event["delta"]["type"] not in APPENDED:
-            self._add(text)  # of the others only their own text is kept
+            self._add(text)  # `weigh` counts the appended texts of the other deltas
         getattr(self, f"_{kind}")(_copied(event))
         return True
 
     def appender(self, index: int, key: str) -> "Callable[[str], None]":
-        """What to call with more text for *key* of block *index*, as long as that is open."""
+        """The function that appends text to field *key* of block *index*, if the block is open."""
         append: Callable[[str], None] = self._open(index).setdefault(key, []).append
         return append
 
     def result(self) -> Message:
-        """The message so far, if it has begun."""
+        """The message so far; there has to be a `message`."""
         try:
             blocks = [self._block(index) for index in range(len(self._blocks))]
             message = self._message_hook(_copied({**(self.message or {}), "content": blocks}))
         except MISSHAPEN as error:
-            raise unexpected(self._head, f"a message out of shape ({error})") from None
+            raise unexpected(self._head, f"the message has an unexpected shape ({error})") from None
         for index, block in enumerate(message.content):
             text = self._cut.get(index) or self._json_text(index)
             if text and isinstance(block, TOOL_USES):
@@ -94,7 +98,7 @@ class Draft:
         return cast("Message", message)
 
     def details(self) -> dict[str, Any]:
-        """What an error tells of it: the message as JSON (None if out of shape), and its usage."""
+        """Details for an error: the message as JSON (None if it does not fit), and its usage."""
         if self.message is None:
             return {}
         try:
@@ -104,19 +108,19 @@ class Draft:
         return {"partial": partial, "usage": _copied(self.message["usage"])}
 
     def weigh(self) -> int:
-        """The bytes that it takes. Not to be asked often: all its texts are put together."""
+        """The bytes of memory that the message takes. This is slow: it joins all texts."""
         size = self._size
         for block in self._blocks:
             size += sum(in_memory(block.get(key) or "") for key in ("text", "thinking"))
         for parts in filter(None, self._parts):
             for key in parts.keys() - {"citations"}:
-                parts[key][:] = ["".join(parts[key])]  # in pieces it takes many times as much
+                parts[key][:] = ["".join(parts[key])]  # pieces take several times as much memory
                 size += in_memory(parts[key][0])
         return size
 
     def _message_start(self, event: dict[str, Any]) -> None:
         if self.message is not None:
-            raise unexpected(self._head, "a second message_start")
+            raise unexpected(self._head, "the stream has a second message_start")
         self.message = event["message"]
         for block in event["message"]["content"]:
             self._blocks.append(block)
@@ -125,17 +129,17 @@ class Draft:
     def _content_block_start(self, event: dict[str, Any]) -> None:
         if self.message is None or event["index"] != len(self._blocks):
             raise unexpected(
-                self._head, f"block {event['index']} where {len(self._blocks)} is next"
+                self._head, f"block {event['index']} starts where block {len(self._blocks)} is next"
             )
         block = event["content_block"]
-        if block["type"] == "fallback":  # from here on it is another model's
+        if block["type"] == "fallback":  # another model writes from here on
             model = block["to"].get("model", self.message["model"])
             self._replace({**self.message, "model": model})
         self._blocks.append(block)
         self._parts.append({})
 
     def _content_block_delta(self, event: dict[str, Any]) -> None:
-        """Take a delta in that is not only text: all but the most frequent."""
+        """Fold in a delta that `MessageDecoder` did not append as text."""
         index, delta = event["index"], event["delta"]
         parts = self._open(index)
         kind = delta["type"]
@@ -149,14 +153,14 @@ class Draft:
             self._blocks[index] = block
 
     def _open(self, index: int) -> dict[str, list[Any]]:
-        """What there is to append to block *index*."""
+        """The pieces to append to block *index*, which has to be open."""
         parts = self._parts[index] if index.__class__ is int and index >= 0 else None
         if parts is None:
-            raise unexpected(self._head, f"a delta for block {index!r}, which is not open")
+            raise unexpected(self._head, f"there is a delta for block {index!r}, which is not open")
         return parts
 
     def _content_block_stop(self, event: dict[str, Any]) -> None:
-        """Put the block together; the input of a tool is parsed here, and only here."""
+        """Complete the block. Only here the input of a tool is parsed."""
         index = event["index"]
         text = b"".join(map(str.encode, self._open(index).get("partial_json", ())))
         block = self._block(index)
@@ -171,7 +175,7 @@ class Draft:
 
     def _message_delta(self, event: dict[str, Any]) -> None:
         if self.message is None:
-            raise unexpected(self._head, "message_delta before message_start")
+            raise unexpected(self._head, "message_delta came before message_start")
         message = {**self.message, "usage": {**self.message["usage"]}}
         for key, value in {**event["delta"], **event}.items():
             if key not in NOT_MERGED and (
@@ -184,19 +188,19 @@ class Draft:
         self._replace(message)
 
     def _replace(self, message: dict[str, Any]) -> None:
-        """Go on with a message that has changed, if it has kept its shape."""
+        """Replace the message by a changed one, after a check of its shape."""
         self._message_hook({**message, "content": []})
         self.message = message
 
     def _message_stop(self, _: dict[str, Any]) -> None:
         if self.message is None:
-            raise unexpected(self._head, "message_stop before message_start")
+            raise unexpected(self._head, "message_stop came before message_start")
         for index, parts in enumerate(self._parts):
             if parts is not None:
                 self._content_block_stop({"index": index})
 
     def _tool_input(self, text: bytes) -> dict[str, Any] | None:
-        """The JSON object that *text* is; None if it was cut short."""
+        """Parse the input of a tool; None if *text* is not a JSON object, because it was cut."""
         try:
             value = parse_json(text, self._limits)
         except ValueError:
@@ -205,7 +209,7 @@ class Draft:
         return value if isinstance(value, dict) else None
 
     def _add(self, data: bytes) -> None:
-        """Take account of JSON that becomes a part of the message."""
+        """Count JSON that becomes part of the message; raises `ResponseTooLarge`."""
         self._size += len(data)
         self._values += values_in(data)
         most = self._limits.max_values
@@ -213,11 +217,11 @@ class Draft:
             raise ResponseTooLarge.past("max_values", most, f"a message of over {most} values")
 
     def _json_text(self, index: int) -> str:
-        """The text of a tool's input so far, if block *index* is open."""
+        """The JSON text so far of the input of the tool call in block *index*, if open."""
         return "".join((self._parts[index] or {}).get("partial_json", ()))
 
     def _block(self, index: int) -> dict[str, Any]:
-        """Block *index* with all that its deltas brought, but for a tool's input."""
+        """Block *index* with everything from its deltas except the input of a tool."""
         block = {**self._blocks[index]}
         for key, parts in (self._parts[index] or {}).items():
             if key == "citations":
@@ -228,7 +232,7 @@ class Draft:
 
 
 def _copied(value: Any) -> Any:
-    """JSON that shares nothing with *value*."""
+    """Copy JSON deeply."""
     if value.__class__ is dict:
         return {k: v if v.__class__ is str else _copied(v) for k, v in value.items()}
     if value.__class__ is list:

@@ -1,6 +1,6 @@
 """The events of a message stream, and the deltas in them.
 
-Their order and meaning: https://docs.claude.com/en/api/messages-streaming
+Order and meaning: https://docs.claude.com/en/api/messages-streaming
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ __all__ = [
 
 @model
 class Delta(Model):
-    """What one `content_block_delta` event adds to its block; the members differ by `type`."""
+    """What one `content_block_delta` event adds to its block. The subclasses differ by `type`."""
 
 
 @model
@@ -48,7 +48,7 @@ class TextDelta(Delta):
 
 @model
 class InputJSONDelta(Delta):
-    """JSON text of a tool's input to append; it parses only once the block is complete."""
+    """JSON text of the input of a tool to append. Only the text of a whole block parses."""
 
     TAGS = ("input_json_delta",)
     partial_json: str
@@ -95,7 +95,7 @@ class CompactionDelta(Delta):
 
 @model
 class UnknownDelta(Delta):
-    """A delta of a kind that this version does not know; its fields are attributes."""
+    """A delta whose type this version does not know; its fields are attributes."""
 
     type: str
 
@@ -105,12 +105,12 @@ class UnknownDelta(Delta):
 
 @model
 class Event(Model):
-    """One event of a message stream; the members differ by `type`."""
+    """One event of a message stream. The subclasses differ by `type`."""
 
 
 @model
 class MessageStartEvent(Event):
-    """The message begins, without content and with the usage known so far."""
+    """The message begins: it has no content yet, and the usage that is known so far."""
 
     TAGS = ("message_start",)
     message: Message
@@ -148,7 +148,7 @@ class ContentBlockStopEvent(Event):
 
 @model
 class MessageDeltaEvent(Event):
-    """`delta` has the stop reason; the counts in `usage` are running totals."""
+    """Changes to the message: `delta` has the stop reason, `usage` has running totals."""
 
     TAGS = ("message_delta",)
     delta: dict[str, Any]
@@ -167,7 +167,7 @@ class MessageStopEvent(Event):
 
 @model
 class PingEvent(Event):
-    """The connection is alive."""
+    """A sign that the connection is alive."""
 
     TAGS = ("ping",)
     type: str = "ping"
@@ -175,6 +175,6 @@ class PingEvent(Event):
 
 @model
 class UnknownEvent(Event):
-    """An event of a kind that this version does not know; its fields are attributes."""
+    """An event whose type this version does not know; its fields are attributes."""
 
     type: str

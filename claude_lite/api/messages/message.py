@@ -1,7 +1,6 @@
-"""What the API answers: messages with their usage, and counts of tokens.
+"""Messages with their usage, and counts of tokens: https://docs.claude.com/en/api/messages.
 
-The content blocks are in `content.py`, the events of streams in `events.py`, both beside this.
-Field meanings: https://docs.claude.com/en/api/messages
+The content blocks are in `content.py`, the events of streams in `events.py`.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ __all__ = [
 
 @model
 class CacheCreation(Model):
-    """Tokens written to the prompt cache, by their time to live."""
+    """The tokens written to the prompt cache, by time to live."""
 
     ephemeral_5m_input_tokens: int = 0
     ephemeral_1h_input_tokens: int = 0
@@ -30,9 +29,10 @@ class CacheCreation(Model):
 
 @model
 class Usage(Model):
-    """Tokens billed. `input_tokens` counts only what no cache was read or written for."""
+    """The tokens of a message, as they are billed."""
 
     input_tokens: int
+    """Only the tokens that were neither read from nor written to the prompt cache."""
     output_tokens: int
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -47,14 +47,14 @@ class Usage(Model):
 
     @property
     def total_input_tokens(self) -> int:
-        """All tokens of the prompt: uncached, written to the cache and read from it."""
+        """All tokens of the prompt: not cached, written to the cache, and read from the cache."""
         cached = (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
         return self.input_tokens + cached
 
 
 @model
 class Container(Model):
-    """The code execution container that a message used; give `id` to use it again."""
+    """The code execution container of a message. Give its `id` to use the container again."""
 
     id: str
     expires_at: str | None = None
@@ -63,7 +63,7 @@ class Container(Model):
 
 @model
 class StopDetails(Model):
-    """Why a message was refused."""
+    """The reason why the model refused to answer."""
 
     type: str = "refusal"
     category: str | None = None
@@ -72,17 +72,15 @@ class StopDetails(Model):
 
 @model
 class Message(Result):
-    """What the model wrote.
-
-    `stop_reason` is one of end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal,
-    model_context_window_exceeded, or one that is newer than this library.
-    """
+    """The answer of a model."""
 
     id: str
     content: list[ContentBlock]
     model: str
     usage: Usage
     stop_reason: str | None = None
+    """end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal,
+    model_context_window_exceeded, or a reason that is newer than this version."""
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
     container: Container | None = None
@@ -94,22 +92,22 @@ class Message(Result):
 
     @property
     def text(self) -> str:
-        """The text blocks, joined."""
+        """The text of all text blocks, joined."""
         return "".join([b.text for b in self.content if isinstance(b, TextBlock)])
 
     @property
     def tool_uses(self) -> list[ToolUseBlock]:
-        """The calls of your tools."""
+        """The blocks that call your tools."""
         return [block for block in self.content if isinstance(block, ToolUseBlock)]
 
     def to_param(self) -> dict[str, Any]:
-        """The message as the next request's `messages` take it: every block as it came."""
+        """The message for `messages` of the next request, with every block as it came."""
         return {"role": self.role, "content": as_json(self.content)}
 
 
 @model
 class TokenCount(Result):
-    """How many tokens a request would have as input."""
+    """The number of input tokens that a request would have."""
 
     input_tokens: int
     context_management: dict[str, Any] | None = None

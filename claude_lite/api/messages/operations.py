@@ -1,4 +1,4 @@
-"""Messages: created, streamed, and counted: https://docs.claude.com/en/api/messages."""
+"""Create, stream and count messages: https://docs.claude.com/en/api/messages."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,10 +27,11 @@ R = TypeVar("R")
 
 @operation
 class _MessageParams(WorkspaceOperation[R], Generic[R]):
-    """The fields of a message to be created; https://docs.claude.com/en/api/messages."""
+    """The fields of the operations that create a message."""
 
     model: str
     max_tokens: int
+    """The largest number of tokens that the model may write."""
     messages: Sequence[JSON | Model]
     system: str | Sequence[JSON] | None = None
     tools: Sequence[JSON] | None = None
@@ -39,6 +40,8 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
     output_config: JSON | None = None
     stop_sequences: Sequence[str] | None = None
     temperature: float | None = None
+    """`temperature`, `top_p` and `top_k`: only for older models, and only under the API version
+    2023-06-01."""
     top_p: float | None = None
     top_k: int | None = None
     metadata: JSON | None = None
@@ -49,6 +52,7 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
     speed: str | None = None
     diagnostics: JSON | None = None
     mcp_servers: Sequence[JSON] | None = None
+    """This field and the fields down to `thread` are beta: they need their flags in `betas`."""
     context_management: JSON | None = None
     compaction: JSON | None = None
     billing_policy: JSON | None = None
@@ -60,12 +64,7 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
 
 @operation
 class CreateMessage(_MessageParams[Message]):
-    """Create a message and wait for all of it.
-
-    `max_tokens` bounds what is written, in tokens. `temperature`, `top_p` and `top_k` are for
-    older models, under the API version 2023-06-01 only. The fields from `mcp_servers` on are
-    beta: they need their flag in `betas`.
-    """
+    """Create a message, and wait until the message is complete."""
 
     route = Route("messages.create", "POST", "/v1/messages", "once")
     result_type = Message
@@ -73,31 +72,31 @@ class CreateMessage(_MessageParams[Message]):
 
 @operation
 class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
-    """Create a message and read it as it is written.
-
-    Sent as a whole (`client.send`), or with `collect`, it is streamed all the same and given
-    only once complete: nothing is lost by starting over, so a broken stream is retried.
-    """
+    """Create a message, and read the message while the model writes it."""
 
     route = Route("messages.stream", "POST", "/v1/messages", "once")
     result_type = Message
 
     collect: bool = local(default=False)
+    """Stream the message, but give out nothing before the message is complete; `client.send`
+    always does so. Nothing is lost by starting over, so a stream that breaks is retried."""
 
     def body(self) -> dict[str, Any]:
         """The JSON object that is sent."""
         return {**super().body(), "stream": True}
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> "MessageDecoder":
-        """What the body of the response is fed to."""
-        from claude_lite.api.messages.decoder import MessageDecoder  # only for streams
+        """Return the decoder for the body of the response."""
+        from claude_lite.api.messages.decoder import (
+            MessageDecoder,
+        )  # only for streams
 
-        return MessageDecoder(head, limits.max_event, limits)
+        return MessageDecoder(head, limits)
 
 
 @operation
 class CountTokens(WorkspaceOperation[TokenCount]):
-    """Count the input tokens of a message without creating it."""
+    """Count the input tokens of a message, without creating the message."""
 
     route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens")
     result_type = TokenCount
@@ -120,7 +119,7 @@ class CountTokens(WorkspaceOperation[TokenCount]):
 
 @operation
 class BetaCountTokens(CountTokens):
-    """Count the input tokens of a message without creating it, in the beta form."""
+    """Count the input tokens of a message, in the beta form of the API."""
 
     route = Route(
         "beta.messages.count_tokens",

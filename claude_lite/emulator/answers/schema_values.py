@@ -1,8 +1,8 @@
-"""A JSON value that a JSON schema accepts, made from a seed: tool inputs, structured answers.
+"""Make a JSON value that a JSON schema accepts: inputs of tools, structured answers.
 
-Free strings carry the text that they are given, so that an answer shows its question. It knows
-what structured outputs allow of JSON Schema (local `$ref`, `allOf` as a merge); a schema beyond
-that, or one for which it finds no value, is a `Problem`.
+Strings without a format or a pattern contain the text of the caller, so that an answer shows
+its question. The module supports the part of JSON Schema that structured outputs allow (local
+`$ref`, `allOf` as a merge). It raises `Problem` for other schemas, and if it finds no value.
 """
 
 import math
@@ -13,13 +13,13 @@ from typing import Any, Final
 from claude_lite.emulator.answers.pattern_strings import matching
 from claude_lite.emulator.reading.problems import Problem
 
-UNKNOWN: Final = frozenset(
+UNSUPPORTED: Final = frozenset(
     {"not", "if", "contains", "dependentRequired", "dependentSchemas", "minProperties"}
 )
-DEEP: Final = 4  # from here on only what is required
-TOO_DEEP: Final = 40
+OPTIONAL_DEPTH: Final = 4  # levels; deeper values have required properties only
+DEEPEST: Final = 40  # levels
 
-FORMATS: Final[Mapping[str, str]] = {
+FORMAT_EXAMPLES: Final[Mapping[str, str]] = {
     "date": "2026-11-02",
     "date-time": "2026-11-02T09:15:00Z",
     "time": "09:15:00Z",
@@ -34,7 +34,7 @@ FORMATS: Final[Mapping[str, str]] = {
 
 
 def value_for(schema: Mapping[str, Any], text: str, seed: int) -> Any:
-    """Make a value for *schema*; the same arguments make the same value."""
+    """Return a value that *schema* accepts; equal arguments give equal values."""
     try:
         return _Maker(schema, text, seed).make(schema, 0)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -45,13 +45,13 @@ class _Maker:
     def __init__(self, root: Any, text: str, seed: int) -> None:
         self._root = root
         self._text = text
-        self._random = random.Random(seed)  # noqa: S311  # to be repeatable is the point
+        self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
 
     def make(self, schema: Any, depth: int) -> Any:
-        if depth > TOO_DEEP or schema is False:
+        if depth > DEEPEST or schema is False:
             raise Problem(400, "output schema: no value can satisfy it")
         schema = {} if schema is True else self._flat(schema)
-        if unknown := UNKNOWN & schema.keys():
+        if unknown := UNSUPPORTED & schema.keys():
             raise Problem(400, f"output schema: {', '.join(sorted(unknown))} is not supported")
         if "const" in schema:
             return schema["const"]
@@ -61,7 +61,7 @@ class _Maker:
             return self.make(_merged(schema, self._choice(choices, depth)), depth + 1)
         return self._typed(schema, depth)
 
-    def _typed(  # noqa: PLR0911  # one a type
+    def _typed(  # noqa: PLR0911  # one per type
         self, schema: Mapping[str, Any], depth: int
     ) -> Any:
         kind = schema.get("type") or _implied_type(schema)
@@ -86,7 +86,7 @@ class _Maker:
     def _flat(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """Follow references and merge `allOf`."""
         flat = {k: v for k, v in schema.items() if k not in ("$ref", "allOf")}
-        for _ in range(TOO_DEEP):
+        for _ in range(DEEPEST):
             parts = list(schema.get("allOf", ()))
             if "$ref" in schema:
                 parts.append(self._resolve(schema["$ref"]))
@@ -109,8 +109,8 @@ class _Maker:
         return found
 
     def _choice(self, choices: list[Any], depth: int) -> Any:
-        """Choose a branch; the further down, the simpler, so that a recursion ends."""
-        if depth < DEEP:
+        """Choose a branch; below `OPTIONAL_DEPTH` the simplest, so that a recursion ends."""
+        if depth < OPTIONAL_DEPTH:
             solid = [c for c in choices if c not in ("null", {"type": "null"})]
             return self._random.choice(solid or choices)
         return min(choices, key=_weight)
@@ -118,14 +118,16 @@ class _Maker:
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         required = schema.get("required", [])
         properties = schema.get("properties", {})
-        names = [name for name in properties if depth < DEEP or name in required]
+        names = [name for name in properties if depth < OPTIONAL_DEPTH or name in required]
         names += [name for name in required if name not in properties]
         return {name: self.make(properties.get(name, {}), depth + 1) for name in names}
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         first = schema.get("prefixItems", [])
         least = schema.get("minItems", 0)
-        wanted = max(least, len(first), 1 if depth < DEEP and schema.get("items", True) else 0)
+        wanted = max(
+            least, len(first), 1 if depth < OPTIONAL_DEPTH and schema.get("items", True) else 0
+        )
         length = min(wanted, schema.get("maxItems", wanted))
         made: list[Any] = []
         for _ in range(20 * length + 20):  # more tries than items: they may have to differ
@@ -157,8 +159,12 @@ class _Maker:
     def _string(self, schema: Mapping[str, Any]) -> str:
         least = schema.get("minLength", 0)
         most = schema.get("maxLength", math.inf)
-        if "pattern" in schema or schema.get("format") in FORMATS:
-            made = matching(schema["pattern"]) if "pattern" in schema else FORMATS[schema["format"]]
+        if "pattern" in schema or schema.get("format") in FORMAT_EXAMPLES:
+            made = (
+                matching(schema["pattern"])
+                if "pattern" in schema
+                else FORMAT_EXAMPLES[schema["format"]]
+            )
             if made is None or not least <= len(made) <= most:
                 raise Problem(400, "output schema: no string found that satisfies it")
             return made

@@ -1,7 +1,7 @@
-"""multipart/form-data as the server reads it: where each part begins and ends in a body.
+"""Read multipart/form-data: where each part begins and ends in a body.
 
-No part is copied: it is a cut of the body, which may be on disk. Names are read as browsers,
-the SDKs and curl write them: raw UTF-8, a quote as `%22` or with a backslash.
+Parts are not copied: each part is a cut of the body, which may be on disk. Names are read as
+browsers, the SDKs and curl write them: raw UTF-8, a quote as `%22` or with a backslash.
 """
 
 import re
@@ -11,21 +11,20 @@ from typing import Final
 from attrs import frozen
 
 from claude_lite.emulator.reading.blobs import Blob
-from claude_lite.emulator.reading.checks import fail
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.wire import BodySource
 
-LONGEST_BOUNDARY: Final = 70
-LONGEST_HEAD: Final = 16 * 1024
-LONGEST_FIELD: Final = 64 * 1024
-BLANK: Final = b"\r\n\r\n"
+LONGEST_BOUNDARY: Final = 70  # characters
+LONGEST_PART_HEAD: Final = 16 * 1024  # bytes
+LONGEST_FIELD: Final = 64 * 1024  # bytes
+HEAD_END: Final = b"\r\n\r\n"
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 _ESCAPES: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"), ('\\"', '"'))
 
 
 @frozen
-class Part:
-    """A part of a form: a file if it has a file name, or a type of its own; else a field."""
+class ReceivedPart:
+    """A part of a form: a file if it has a file name or a content type, else a field."""
 
     name: str
     filename: str | None
@@ -34,11 +33,11 @@ class Part:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file rather than a field."""
+        """Whether the part is a file rather than a field."""
         return self.filename is not None or self.content_type is not None
 
     def text(self) -> str:
-        """Return the value of a field; a `Problem` if it is none."""
+        """Return the value of a field; raises `Problem` if it is too long or not UTF-8."""
         if self.body.size > LONGEST_FIELD:
             fail(self.name, f"String should have at most {LONGEST_FIELD} characters")
         try:
@@ -53,8 +52,8 @@ def read_form(
     *,
     files: Collection[str],
     fields: Collection[str],
-) -> Iterator[Part]:
-    """Read a form that has *files* and *fields* and nothing else; a `Problem` (400) if not."""
+) -> Iterator[ReceivedPart]:
+    """Yield the parts of a form; raises `Problem` (400) for a part not in *files* or *fields*."""
     for part in _parts(_boundary(headers.get("content-type", "")), Blob.of(body)):
         if part.name not in files and part.name not in fields:
             fail(part.name, "Extra inputs are not permitted")
@@ -72,16 +71,16 @@ def _boundary(content_type: str) -> bytes:
     return b"--" + boundary.encode()
 
 
-def _parts(mark: bytes, body: Blob) -> Iterator[Part]:
+def _parts(mark: bytes, body: Blob) -> Iterator[ReceivedPart]:
     if body.read(0, len(mark)) != mark:
         raise _malformed("it does not begin with the boundary")
     place = len(mark)
     between = b"\r\n" + mark
     while (after := body.read(place, 2)) == b"\r\n":
-        head_end = body.read(place, LONGEST_HEAD).find(BLANK)
+        head_end = body.read(place, LONGEST_PART_HEAD).find(HEAD_END)
         if head_end < 0:
             raise _malformed("a part without content")
-        start = place + head_end + len(BLANK)
+        start = place + head_end + len(HEAD_END)
         stop = body.find(between, start)
         if stop < 0:
             raise _malformed("it ends before its last boundary")
@@ -91,7 +90,7 @@ def _parts(mark: bytes, body: Blob) -> Iterator[Part]:
         raise _malformed("a boundary has to end its line")
 
 
-def _part(head: bytes, body: Blob) -> Part:
+def _part(head: bytes, body: Blob) -> ReceivedPart:
     try:
         lines = head.decode().split("\r\n")
     except UnicodeDecodeError:
@@ -103,7 +102,7 @@ def _part(head: bytes, body: Blob) -> Part:
     if kind != "form-data" or not parameters.get("name"):
         raise _malformed("a part without a name")
     content_type = headers.get("content-type")
-    return Part(parameters["name"], parameters.get("filename"), content_type, body)
+    return ReceivedPart(parameters["name"], parameters.get("filename"), content_type, body)
 
 
 def _header(text: str) -> tuple[str, dict[str, str]]:

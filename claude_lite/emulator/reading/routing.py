@@ -1,7 +1,8 @@
-"""From a method and a path to the function that answers, and what passes between the two.
+"""Find the handler of a request by method and path; the types that handlers take and return.
 
-A route module lists `Route`s; its handlers take a `Call` and return an `Answer` or raise a
-`Problem`. Authentication, versions and faults are the emulator's; handlers see none of it.
+A module of routes lists `ServedRoute`s. A handler takes a `Call` and returns an `Answer` or
+raises a `Problem`. The emulator itself checks credentials and versions and applies faults, so
+handlers do none of these.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,16 +15,18 @@ from claude_lite.emulator.reading.problems import Problem
 from claude_lite.faults.tampering import EVENT_STREAM
 from claude_lite.wire import BodySource, Response, Sleep
 
-MEBIBYTE: Final = 1024 * 1024
+MEBIBYTE: Final = 1024 * 1024  # bytes
+API_VERSIONS: Final = ("2023-01-01", "2023-06-01", "2026-10-21")
+"""Values of the `anthropic-version` header, oldest first."""
 
 Refuse = Callable[[Problem, str], Response]
 
 
 @frozen
 class Call:
-    """A request that found its route: the credential and the version are good."""
+    """A request whose path, credential and version are accepted."""
 
-    number: int  # of the request, from 1: what ids are made of
+    number: int  # of the request, from 1; ids are made from it
     request_id: str
     version: str
     betas: tuple[str, ...]
@@ -32,16 +35,16 @@ class Call:
     headers: Mapping[str, str]
     body: bytes | BodySource
     workspace_id: str
-    origin: str  # scheme and host that were asked, for URLs in answers
-    api_key_id: str | None = None  # of the credential; None for an admin's
+    origin: str  # scheme and host of the request, for URLs in answers
+    api_key_id: str | None = None  # of the credential; None for an admin key
 
     @property
     def is_beta(self) -> bool:
-        """Whether any beta was asked for."""
+        """Whether the request names any beta."""
         return bool(self.betas)
 
     def json(self) -> dict[str, Any]:
-        """Parse the body; a `Problem` if it is not a JSON object."""
+        """Parse the body; raises `Problem` if the body is not a JSON object."""
         body = self.body if isinstance(self.body, bytes) else b"".join(self.body)
         try:
             value = orjson.loads(body)
@@ -54,9 +57,9 @@ class Call:
 
 @frozen
 class Answer:
-    """What a handler returns: a body of `size` bytes, or a stream of nobody knows how many.
+    """What a handler returns: a body of `size` bytes, or a stream, whose size is None.
 
-    Where the chunks are a tuple, the body is there at once.
+    If `chunks` is a tuple, the whole body can be sent at once.
     """
 
     chunks: Iterable[bytes | Sleep]
@@ -80,25 +83,25 @@ class Answer:
 
 
 @frozen
-class Route:
-    """One operation: a path may hold `{name}` segments."""
+class ServedRoute:
+    """One operation that the emulator serves; segments `{name}` of the path are parameters."""
 
     method: str
     path: str
     handler: Callable[[Call], Answer]
     most: int = 32 * MEBIBYTE  # bytes of body
-    per_workspace: bool = True  # else per organization, as the admin operations are
-    version: str | None = None  # what is meant where `anthropic-version` may be left out
-    refuse: Refuse = Problem.response  # how a problem is written, given the request's id
+    per_workspace: bool = True  # False for admin operations: they are per organization
+    version: str | None = None  # used if `anthropic-version` is absent
+    refuse: Refuse = Problem.response  # writes a problem, given the id of the request
 
 
 class Router:
     """Finds the route of a request."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._plain: dict[str, dict[str, Route]] = {}
-        self._patterns: dict[tuple[str, ...], dict[str, Route]] = {}
-        self.most = 0  # bytes of the largest body that any of them takes
+    def __init__(self, routes: Iterable[ServedRoute]) -> None:
+        self._plain: dict[str, dict[str, ServedRoute]] = {}
+        self._patterns: dict[tuple[str, ...], dict[str, ServedRoute]] = {}
+        self.most = 0  # bytes of the largest body that any route takes
         for route in routes:
             self.most = max(self.most, route.most)
             if "{" in route.path:
@@ -107,8 +110,8 @@ class Router:
                 methods = self._plain.setdefault(route.path, {})
             methods[route.method] = route
 
-    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-        """Return the route and the values of its `{name}`s; a `Problem` (404, 405) if none."""
+    def find(self, method: str, path: str) -> tuple[ServedRoute, Mapping[str, str]]:
+        """Return the route and its path parameters; raises `Problem` (404, 405) if none."""
         methods, params = self._methods(path)
         if not methods:
             raise Problem(404, "Not found")
@@ -116,7 +119,7 @@ class Router:
             raise Problem(405, "Method Not Allowed", headers={"allow": ", ".join(sorted(methods))})
         return methods[method], params
 
-    def _methods(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]]:
+    def _methods(self, path: str) -> tuple[Mapping[str, ServedRoute], Mapping[str, str]]:
         if path in self._plain:
             return self._plain[path], {}
         segments = path.split("/")
@@ -128,3 +131,27 @@ class Router:
                 names = zip(pattern, segments, strict=True)
                 return methods, {w[1:-1]: have for w, have in names if w.startswith("{")}
         return {}, {}
+
+
+def read_workspace(headers: Mapping[str, str], default: str) -> str:
+    """Return the workspace that the headers name; a credential may use every workspace."""
+    wanted = headers.get("anthropic-workspace-id", default)
+    if not wanted.startswith("wrkspc_"):
+        raise Problem(400, f'anthropic-workspace-id: "{wanted}" is not a workspace id')
+    return wanted
+
+
+def read_version(headers: Mapping[str, str], default: str | None) -> str:
+    """Return the version that the headers name, or else *default*, if that is not None."""
+    version = headers.get("anthropic-version", default)
+    if version is None:
+        raise Problem(400, "anthropic-version: header is required")
+    if version not in API_VERSIONS:
+        raise Problem(400, f'anthropic-version: "{version}" is not a valid version')
+    return version
+
+
+def read_betas(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the betas that the headers name."""
+    flags = (flag.strip() for flag in headers.get("anthropic-beta", "").split(","))
+    return tuple(flag for flag in flags if flag)

@@ -1,6 +1,6 @@
-"""What is uploaded as a skill: a folder with a SKILL.md, file by file or as one .zip.
+"""Read an uploaded skill: a folder with a SKILL.md, file by file or as one .zip.
 
-It is checked as the API checks it, and ends up as a .zip either way.
+The folder is checked as the API checks it, and kept as a .zip in both cases.
 """
 
 import re
@@ -12,21 +12,27 @@ from typing import Final
 from attrs import frozen
 
 from claude_lite.emulator.reading.blobs import Blob, Spool
-from claude_lite.emulator.reading.checks import fail
-from claude_lite.emulator.reading.forms import Part
-from claude_lite.emulator.reading.problems import Problem
+from claude_lite.emulator.reading.forms import ReceivedPart
+from claude_lite.emulator.reading.problems import Problem, fail
 
-MOST: Final = 30 * 1024 * 1024  # bytes, unpacked
+LARGEST_SKILL: Final = 30 * 1024 * 1024  # bytes, unpacked
 MANIFEST: Final = "SKILL.md"
-NAME: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
-LONGEST_DESCRIPTION: Final = 1024
-LONGEST_MANIFEST: Final = 1024 * 1024
-EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the date of every file: the same folder, the same bytes
+SKILL_NAME: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
+LONGEST_DESCRIPTION: Final = 1024  # characters
+LONGEST_MANIFEST: Final = 1024 * 1024  # bytes
+ZIP_DATE: Final = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # of every file, so that equal folders are packed into equal bytes
 
 
 @frozen
 class Folder:
-    """A skill that passed the checks; `archive` is the .zip."""
+    """A skill folder that passed the checks; `archive` is the .zip."""
 
     name: str
     description: str
@@ -34,8 +40,8 @@ class Folder:
     archive: Blob
 
 
-def read_folder(files: Sequence[Part]) -> Folder:
-    """Check the files of a form; a `Problem` (400, or 413 for size) if they are no skill."""
+def read_folder(files: Sequence[ReceivedPart]) -> Folder:
+    """Check the files of a form; raises `Problem` (400, or 413 for size) if they are no skill."""
     if not files:
         fail("files", "Field required")
     if len(files) == 1 and (files[0].filename or "").lower().endswith(".zip"):
@@ -56,15 +62,15 @@ def read_folder(files: Sequence[Part]) -> Folder:
 
 
 def make_folder(name: str, description: str) -> Folder:
-    """Make a skill that is nothing but its SKILL.md."""
+    """Make a skill whose only file is SKILL.md."""
     text = f"---\nname: {name}\ndescription: {description}\n---\n"
     archive = _pack({f"{name}/{MANIFEST}": Blob.of(text.encode())})
     return Folder(name, description, name, archive)
 
 
 def _zipped(body: Blob) -> tuple[dict[str, int], bytes, Blob]:
-    if body.size > MOST:
-        raise Problem(413, f"Skill exceeds the maximum size of {MOST} bytes")
+    if body.size > LARGEST_SKILL:
+        raise Problem(413, f"Skill exceeds the maximum size of {LARGEST_SKILL} bytes")
     try:
         with zipfile.ZipFile(BytesIO(body.read())) as opened:
             entries = {entry.filename: entry for entry in opened.infolist() if not entry.is_dir()}
@@ -84,7 +90,7 @@ def _pack(contents: Mapping[str, Blob]) -> Blob:
     spool = Spool()
     with zipfile.ZipFile(spool, "w") as packed:
         for path in sorted(contents):
-            entry = zipfile.ZipInfo(path, EPOCH)
+            entry = zipfile.ZipInfo(path, ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             with packed.open(entry, "w", force_zip64=False) as file:
                 for piece in contents[path]:
@@ -93,8 +99,8 @@ def _pack(contents: Mapping[str, Blob]) -> Blob:
 
 
 def _check_size(sizes: Mapping[str, int]) -> None:
-    if sum(sizes.values()) > MOST:
-        raise Problem(413, f"Skill exceeds the maximum size of {MOST} bytes")
+    if sum(sizes.values()) > LARGEST_SKILL:
+        raise Problem(413, f"Skill exceeds the maximum size of {LARGEST_SKILL} bytes")
 
 
 def _manifest_path(paths: Mapping[str, int]) -> str:
@@ -102,7 +108,7 @@ def _manifest_path(paths: Mapping[str, int]) -> str:
 
 
 def _directory(paths: Mapping[str, int]) -> str:
-    """Say which folder all the files are in."""
+    """Return the one top-level folder of all files."""
     tops = set()
     for path in paths:
         names = path.split("/")
@@ -117,17 +123,17 @@ def _directory(paths: Mapping[str, int]) -> str:
 
 
 def _frontmatter(manifest: bytes) -> tuple[str, str]:
-    """Read name and description from the top of a SKILL.md."""
+    """Read the name and the description from the frontmatter of a SKILL.md."""
     try:
         lines = manifest.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         fail("files", f"{MANIFEST} must be UTF-8")
     ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
-    if len(ends) < 2 or ends[0] != 0:  # noqa: PLR2004  # it has a start and an end
+    if len(ends) < 2 or ends[0] != 0:  # noqa: PLR2004  # a start and an end
         fail("files", f"{MANIFEST} must start with YAML frontmatter (---)")
     fields = dict(_fields(lines[1 : ends[1]]))
     name, description = fields.get("name", ""), fields.get("description", "")
-    if not NAME.match(name):
+    if not SKILL_NAME.match(name):
         fail("files", f"{MANIFEST}: name must be 1 to 64 of a-z, 0-9 and '-'")
     if not 1 <= len(description) <= LONGEST_DESCRIPTION:
         fail("files", f"{MANIFEST}: description must have 1 to {LONGEST_DESCRIPTION} characters")
@@ -135,7 +141,7 @@ def _frontmatter(manifest: bytes) -> tuple[str, str]:
 
 
 def _fields(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Read the texts in a block of YAML; lines that are indented go on with the text above."""
+    """Read the texts in a block of YAML; an indented line continues the text before it."""
     name, words = "", [""]
     for line in [*lines, "end:"]:
         if line[:1].isspace() or not line.strip():

@@ -1,7 +1,7 @@
 """The routes of the Message Batches API.
 
-Of a batch only its body is kept, on disk if it is large, and a byte for each request: what
-becomes of it. Answers are made while the results are read.
+The emulator keeps the body of a batch, on disk if it is large, and a byte per request for the
+outcome. Answers are made when the results are read.
 """
 
 from typing import Any, Final
@@ -9,51 +9,51 @@ from typing import Any, Final
 from attrs import evolve
 
 from claude_lite.emulator.reading.blobs import Blob
-from claude_lite.emulator.reading.checks import fail, mapping
-from claude_lite.emulator.reading.json_array import Elements, split
+from claude_lite.emulator.reading.checks import mapping
+from claude_lite.emulator.reading.json_array import Elements, find_elements
 from claude_lite.emulator.reading.paging import id_page, read_query
-from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import MEBIBYTE, Answer, Call, Route
-from claude_lite.emulator.routes.batch_requests import BatchRequests, load
-from claude_lite.emulator.routes.messages import Messages
-from claude_lite.emulator.state.batch_runs import Batch, BatchPace
+from claude_lite.emulator.reading.problems import Problem, fail
+from claude_lite.emulator.reading.routing import MEBIBYTE, Answer, Call, ServedRoute
+from claude_lite.emulator.routes.batch_requests import BatchRequests, parse_piece
+from claude_lite.emulator.routes.messages import MessageRoutes
+from claude_lite.emulator.state.batch_runs import BatchPace, StoredBatch
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.shelves import Shelf
 from claude_lite.emulator.state.world import World
 
-MOST: Final = 100_000  # requests
-PATH: Final = "/v1/messages/batches"
+MOST_REQUESTS: Final = 100_000
+BATCHES_PATH: Final = "/v1/messages/batches"
 
 
-class Batches:
-    """Answers `/v1/messages/batches` and what is below."""
+class BatchRoutes:
+    """Answers `/v1/messages/batches` and the paths below it."""
 
-    def __init__(self, world: World, messages: Messages, pace: BatchPace) -> None:
+    def __init__(self, world: World, messages: MessageRoutes, pace: BatchPace) -> None:
         self._world = world
         self._requests = BatchRequests(world, messages)
         self._pace = pace
-        self._shelf: Shelf[Batch] = Shelf("Message batch")
+        self._shelf: Shelf[StoredBatch] = Shelf("Message batch")
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
-        one = f"{PATH}/{{message_batch_id}}"
+        one = f"{BATCHES_PATH}/{{message_batch_id}}"
         return (
-            Route("POST", PATH, self.create, most=256 * MEBIBYTE),
-            Route("GET", PATH, self.list),
-            Route("GET", one, self.retrieve),
-            Route("DELETE", one, self.delete),
-            Route("POST", f"{one}/cancel", self.cancel),
-            Route("GET", f"{one}/results", self.results),
+            ServedRoute("POST", BATCHES_PATH, self.create, most=256 * MEBIBYTE),
+            ServedRoute("GET", BATCHES_PATH, self.list),
+            ServedRoute("GET", one, self.retrieve),
+            ServedRoute("DELETE", one, self.delete),
+            ServedRoute("POST", f"{one}/cancel", self.cancel),
+            ServedRoute("GET", f"{one}/results", self.results),
         )
 
     def create(self, call: Call) -> Answer:
-        """Take a batch."""
+        """Create a batch."""
         body = Blob.of(call.body)
-        found = split(body, "requests", MOST)
-        if len(found.stops) > MOST:
-            raise Problem(413, f"requests: List should have at most {MOST} items")
+        found = find_elements(body, "requests", MOST_REQUESTS)
+        if len(found.stops) > MOST_REQUESTS:
+            raise Problem(413, f"requests: List should have at most {MOST_REQUESTS} items")
         _check_rest(found, body)
-        batch = Batch(
+        batch = StoredBatch(
             id=self._world.new_id("msgbatch_01", call.number),
             serial=self._shelf.serial(),
             call=evolve(call, body=b"", headers={}),
@@ -78,11 +78,11 @@ class Batches:
         return Answer.json(id_page(batches, query, lambda batch: self._shown(batch, call)))
 
     def retrieve(self, call: Call) -> Answer:
-        """Say how far a batch is."""
+        """Show one batch."""
         return Answer.json(self._shown(self._batch(call), call))
 
     def cancel(self, call: Call) -> Answer:
-        """Stop working on a batch."""
+        """Cancel a batch."""
         batch, now = self._batch(call), self._world.now()
         if batch.status(now) == "ended":
             raise Problem(400, f"Batch {batch.id} has ended and cannot be canceled.")
@@ -107,17 +107,17 @@ class Batches:
             self._requests.results(batch), headers={"content-type": "application/x-jsonl"}
         )
 
-    def _batch(self, call: Call) -> Batch:
+    def _batch(self, call: Call) -> StoredBatch:
         batch_id = call.params["message_batch_id"]
         batch = self._shelf.get(call.workspace_id, batch_id)
         if not self._has_appeared(batch):
             raise self._shelf.missing(batch_id)
         return batch
 
-    def _has_appeared(self, batch: Batch) -> bool:
+    def _has_appeared(self, batch: StoredBatch) -> bool:
         return self._world.now() >= batch.created_at + batch.pace.appears_after
 
-    def _shown(self, batch: Batch, call: Call) -> dict[str, Any]:
+    def _shown(self, batch: StoredBatch, call: Call) -> dict[str, Any]:
         now = self._world.now()
         ended = batch.status(now) == "ended"
         archived = now >= batch.archived_at
@@ -133,7 +133,9 @@ class Batches:
             "archived_at": timestamp(int(batch.archived_at)) if archived else None,
             "cancel_initiated_at": timestamp(int(canceled_at)) if canceled_at else None,
             "results_url": (
-                f"{call.origin}{PATH}/{batch.id}/results" if ended and not archived else None
+                f"{call.origin}{BATCHES_PATH}/{batch.id}/results"
+                if ended and not archived
+                else None
             ),
         }
 
@@ -145,7 +147,7 @@ def _check_rest(found: Elements, body: Blob) -> None:
         if not body.read(start, stop - start).strip():  # nothing between the brackets
             found.starts.pop()
             found.stops.pop()
-    rest = load(bytes(found.rest))
+    rest = parse_piece(bytes(found.rest))
     mapping(rest, "requests")
     for name in rest:
         if name != "requests":

@@ -1,8 +1,8 @@
-"""The route of the OpenAI SDK compatibility: `POST /v1/chat/completions`.
+"""The route of the API's OpenAI SDK compatibility: `POST /v1/chat/completions`.
 
-A request is turned into a message (`chat_requests`), answered as one, and the answer written in
-OpenAI's shape: one choice, no thinking, names of its own for the rate limits, and errors in
-OpenAI's shape as well. Errors of a fault script stay as the script has them.
+A request is turned into a message (`chat_requests`) and answered as a message. The answer is
+written in OpenAI's shape: one choice, no thinking, and OpenAI's headers for rate limits. Errors
+have OpenAI's shape, too, except for the errors of a fault script, which stay as they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,47 +11,46 @@ from typing import Any, Final
 import orjson
 from attrs import evolve, frozen
 
-from claude_lite.emulator.answers.events import pieces
+from claude_lite.emulator.answers.events import DONE_EVENT, pieces
 from claude_lite.emulator.answers.tokens import PER_TOKEN
 from claude_lite.emulator.reading.chat_requests import read_chat
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
-from claude_lite.emulator.routes.messages import Messages
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
+from claude_lite.emulator.routes.messages import MessageRoutes
 from claude_lite.emulator.state.world import World
 from claude_lite.wire import Response, Sleep
 
-VERSION: Final = "2023-06-01"  # of the API: the OpenAI SDK sends none
+CHAT_VERSION: Final = "2023-06-01"  # of the API; the OpenAI SDK sends no version
 FINISHES: Final[Mapping[str, str]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
     "tool_use": "tool_calls",
 }
-DONE: Final = b"data: [DONE]\n\n"
-ALWAYS: Final[Mapping[str, str]] = {"openai-version": "2020-10-01"}
-LIMITS: Final = ("requests", "tokens")
+OPENAI_HEADERS: Final[Mapping[str, str]] = {"openai-version": "2020-10-01"}
+LIMIT_KINDS: Final = ("requests", "tokens")
 
 
-class ChatCompletions:
+class ChatRoutes:
     """Answers `/v1/chat/completions`."""
 
-    def __init__(self, world: World, messages: Messages) -> None:
+    def __init__(self, world: World, messages: MessageRoutes) -> None:
         self._world = world
         self._messages = messages
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ServedRoute]:
         """List the routes."""
         path = "/v1/chat/completions"
-        return (Route("POST", path, self.create, version=VERSION, refuse=refusal),)
+        return (ServedRoute("POST", path, self.create, version=CHAT_VERSION, refuse=refusal),)
 
     def create(self, call: Call) -> Answer:
         """Answer a chat, whole or as a stream."""
         body = call.json()
         asked = read_chat(body)
-        self._messages.check(asked, evolve(call, version=VERSION, betas=()))
+        self._messages.check(asked, evolve(call, version=CHAT_VERSION, betas=()))
         message, draft, limits = self._messages.answer(asked, call)
         reply = _Reply(message, int(self._world.now()))
-        headers = {**ALWAYS, **_renamed(limits)}
+        headers = {**OPENAI_HEADERS, **_renamed(limits)}
         pace = self._world.seconds_per_token
         if not body.get("stream"):
             return Answer.json(reply.whole(), headers, delay=draft.output_tokens * pace)
@@ -61,7 +60,7 @@ class ChatCompletions:
 
 @frozen
 class _Reply:
-    """A message, to be written in OpenAI's shape."""
+    """A message that is written in OpenAI's shape."""
 
     message: Mapping[str, Any]
     created: int
@@ -101,7 +100,7 @@ class _Reply:
         }
 
     def whole(self) -> dict[str, Any]:
-        """Write it at once."""
+        """Write the whole answer."""
         calls = self.calls
         said = {"role": "assistant", "content": self.text or None, "refusal": None}
         choice = {
@@ -113,7 +112,7 @@ class _Reply:
         return {**self._envelope("chat.completion", [choice]), "usage": self.usage}
 
     def stream(self, seconds: float, *, with_usage: bool) -> Iterator[bytes | Sleep]:
-        """Write it piece by piece, *seconds* a character."""
+        """Write the answer as a stream; each character takes *seconds*."""
         extra = {"usage": None} if with_usage else {}
         for delta in self._deltas():
             if seconds and (text := _new_text(delta)):
@@ -122,7 +121,7 @@ class _Reply:
         yield self._chunk({}, self.finish, extra)
         if with_usage:
             yield _data({**self._envelope("chat.completion.chunk", []), "usage": self.usage})
-        yield DONE
+        yield DONE_EVENT
 
     def _deltas(self) -> Iterator[dict[str, Any]]:
         yield {"role": "assistant", "content": "", "refusal": None}
@@ -154,22 +153,22 @@ class _Reply:
 
 
 def refusal(problem: Problem, request_id: str) -> Response:
-    """Write an error as OpenAI does."""
+    """Write an error in OpenAI's shape."""
     response = problem.response(request_id)
     error = response.json()["error"]
     code = (problem.details or {}).get("error_code")
     body = {"message": error["message"], "type": error["type"], "param": None, "code": code}
-    headers = {**response.headers, **ALWAYS, **_renamed(response.headers)}
+    headers = {**response.headers, **OPENAI_HEADERS, **_renamed(response.headers)}
     kept = {k: v for k, v in headers.items() if not k.startswith("anthropic-ratelimit-")}
     return Response(problem.status, kept, orjson.dumps({"error": body}))
 
 
 def _renamed(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give the limits of requests and tokens the names that OpenAI has for them."""
+    """Rename the headers of rate limits as OpenAI names them."""
     names = {
         f"x-ratelimit-{what}-{kind}": f"anthropic-ratelimit-{kind}-{what}"
         for what in ("limit", "remaining", "reset")
-        for kind in LIMITS
+        for kind in LIMIT_KINDS
     }
     return {ours: headers[theirs] for ours, theirs in names.items() if theirs in headers}
 

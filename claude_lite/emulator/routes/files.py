@@ -1,42 +1,43 @@
-"""The routes of the Files API, in today's shape and in that of the beta files-api-2025-04-14."""
+"""The routes of the Files API, and its older shape under the beta files-api-2025-04-14."""
 
 import mimetypes
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from claude_lite.emulator.reading.checks import fail
-from claude_lite.emulator.reading.forms import Part, read_form
+from claude_lite.emulator.reading.forms import ReceivedPart, read_form
 from claude_lite.emulator.reading.paging import cursor_page, id_page, only, read_query
-from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import MEBIBYTE, Answer, Call, Route
+from claude_lite.emulator.reading.problems import Problem, fail
+from claude_lite.emulator.reading.routing import MEBIBYTE, Answer, Call, ServedRoute
 from claude_lite.emulator.state.rate_limits import timestamp
-from claude_lite.emulator.state.stored_files import UNKNOWN_TYPE, File
+from claude_lite.emulator.state.stored_files import UNKNOWN_TYPE, StoredFile
 from claude_lite.emulator.state.world import World
 
-LEGACY: Final = "files-api-2025-04-14"
-MOST: Final = 500 * MEBIBYTE  # bytes of a file
-LONGEST_NAME: Final = 255
-FORBIDDEN: Final = frozenset('<>:"|?*\\/')
+LEGACY_FILES_BETA: Final = "files-api-2025-04-14"
+LARGEST_FILE: Final = 500 * MEBIBYTE  # bytes of a file
+LONGEST_FILENAME: Final = 255  # characters
+FORBIDDEN_CHARACTERS: Final = frozenset('<>:"|?*\\/')
 SHORTEST_LIFE: Final = 3600  # seconds
-LONGEST_LIFE: Final = 7_776_000
+LONGEST_LIFE: Final = 7_776_000  # seconds: 90 days
 
 
-class Files:
-    """Answers `/v1/files` and what is below."""
+class FileRoutes:
+    """Answers `/v1/files` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._files = world.files
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
         return (
-            Route("POST", "/v1/files", self.upload, most=MOST + MEBIBYTE),  # and the form around
-            Route("GET", "/v1/files", self.list),
-            Route("GET", "/v1/files/{file_id}", self.retrieve_metadata),
-            Route("DELETE", "/v1/files/{file_id}", self.delete),
-            Route("GET", "/v1/files/{file_id}/content", self.download),
+            ServedRoute(
+                "POST", "/v1/files", self.upload, most=LARGEST_FILE + MEBIBYTE
+            ),  # plus the form around the file
+            ServedRoute("GET", "/v1/files", self.list),
+            ServedRoute("GET", "/v1/files/{file_id}", self.retrieve_metadata),
+            ServedRoute("DELETE", "/v1/files/{file_id}", self.delete),
+            ServedRoute("GET", "/v1/files/{file_id}/content", self.download),
         )
 
     def upload(self, call: Call) -> Answer:
@@ -50,8 +51,8 @@ class Files:
         if "file" not in form:
             fail("file", "Field required")
         part = form["file"]
-        if part.body.size > MOST:
-            raise Problem(413, f"File exceeds the maximum size of {MOST} bytes")
+        if part.body.size > LARGEST_FILE:
+            raise Problem(413, f"File exceeds the maximum size of {LARGEST_FILE} bytes")
         file = self._files.add(
             call.workspace_id,
             self._world.new_id("file_01", call.number),
@@ -70,13 +71,13 @@ class Files:
         if "ids" in query:
             files = [file for file in files if file.id in query["ids"]]
         if call.is_beta and only(query, "scope_id"):
-            files = []  # there are no sessions here that a file could be of
-        if LEGACY in call.betas:
+            files = []  # the emulator has no sessions to which a file could belong
+        if LEGACY_FILES_BETA in call.betas:
             return Answer.json(id_page(files, query, lambda file: _shown(file, call)))
         return Answer.json(cursor_page(files, query, lambda file: _shown(file, call)))
 
     def retrieve_metadata(self, call: Call) -> Answer:
-        """Describe a file."""
+        """Show one file."""
         return Answer.json(_shown(self._files.get(call.workspace_id, call.params["file_id"]), call))
 
     def delete(self, call: Call) -> Answer:
@@ -86,7 +87,7 @@ class Files:
         return Answer.json({"id": file_id, "type": "file_deleted"})
 
     def download(self, call: Call) -> Answer:
-        """Send the content of a file that a tool made."""
+        """Send the content of a file that a tool wrote."""
         file = self._files.usable(call.workspace_id, call.params["file_id"])
         if not file.downloadable:
             raise Problem(
@@ -101,20 +102,20 @@ class Files:
         return Answer(file.content, file.content.size, headers=headers)
 
 
-def _filename(part: Part) -> str:
-    """Say what the file is called: the last component of the name that was given."""
+def _filename(part: ReceivedPart) -> str:
+    """Return the name of the file: the last component of the given name."""
     if part.filename is None:
         kind = (part.content_type or UNKNOWN_TYPE).partition(";")[0].strip()
         return "unnamed" + (mimetypes.guess_extension(kind) or "")
     name = part.filename.rpartition("/")[2]
-    if not 1 <= len(name) <= LONGEST_NAME:
-        fail("file", f"filename must have 1 to {LONGEST_NAME} characters")
-    if any(char in FORBIDDEN or not char.isprintable() for char in name):
+    if not 1 <= len(name) <= LONGEST_FILENAME:
+        fail("file", f"filename must have 1 to {LONGEST_FILENAME} characters")
+    if any(char in FORBIDDEN_CHARACTERS or not char.isprintable() for char in name):
         fail("file", f"filename has forbidden characters: {name!r}")
     return name
 
 
-def _life(part: Part | None) -> int | None:
+def _life(part: ReceivedPart | None) -> int | None:
     if part is None:
         return None
     text = part.text()
@@ -125,7 +126,7 @@ def _life(part: Part | None) -> int | None:
     return int(text)
 
 
-def _shown(file: File, call: Call) -> Mapping[str, Any]:
+def _shown(file: StoredFile, call: Call) -> Mapping[str, Any]:
     shown: dict[str, Any] = {
         "id": file.id,
         "type": "file",
@@ -135,7 +136,7 @@ def _shown(file: File, call: Call) -> Mapping[str, Any]:
         "created_at": timestamp(file.created_at),
         "downloadable": file.downloadable,
     }
-    if LEGACY in call.betas:
+    if LEGACY_FILES_BETA in call.betas:
         return shown
     shown["expires_at"] = None if file.expires_at is None else timestamp(file.expires_at)
     return {**shown, "scope": None} if call.is_beta else shown

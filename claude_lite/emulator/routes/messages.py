@@ -6,39 +6,39 @@ from typing import Any, Final
 
 from claude_lite.emulator.answers import tokens
 from claude_lite.emulator.answers.answers import compose
-from claude_lite.emulator.answers.blocks import Draft
+from claude_lite.emulator.answers.blocks import AnswerDraft
 from claude_lite.emulator.answers.events import stream
 from claude_lite.emulator.answers.tokens import PER_TOKEN
-from claude_lite.emulator.reading.catalogue import ALIASES
+from claude_lite.emulator.reading.known_models import ALIASES
 from claude_lite.emulator.reading.prompts import read_prompt
-from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
 from claude_lite.emulator.reading.validation import check_count, check_create
 from claude_lite.emulator.state.prompt_cache import PromptCache, Split
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.references import check_references, container_skills
 from claude_lite.emulator.state.stored_files import Produced
-from claude_lite.emulator.state.threads import Threads
+from claude_lite.emulator.state.stored_threads import StoredThreads
 from claude_lite.emulator.state.world import World
 
 CONTAINER_LIFE: Final = 3600  # seconds
 BETA_REFUSAL: Final = dict.fromkeys(
     ("fallback_credit_token", "fallback_has_prefill_claim", "recommended_model")
 )
-IDS: Final = 1000  # for the blocks of one item of a batch
+IDS_PER_ITEM: Final = 1000  # ids reserved for the blocks of one item of a batch
 
 
-class Messages:
+class MessageRoutes:
     """Answers `/v1/messages` and `/v1/messages/count_tokens`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._threads = Threads()
+        self._threads = StoredThreads()
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
         return (
-            Route("POST", "/v1/messages", self.create),
-            Route("POST", "/v1/messages/count_tokens", self.count_tokens),
+            ServedRoute("POST", "/v1/messages", self.create),
+            ServedRoute("POST", "/v1/messages/count_tokens", self.count_tokens),
         )
 
     def create(self, call: Call) -> Answer:
@@ -56,10 +56,10 @@ class Messages:
 
     def answer(
         self, body: Mapping[str, Any], call: Call
-    ) -> tuple[dict[str, Any], Draft, dict[str, str]]:
-        """Answer a body that has been checked, and charge for it.
+    ) -> tuple[dict[str, Any], AnswerDraft, dict[str, str]]:
+        """Answer a checked body, and charge for the answer.
 
-        Returns the message, what it was made from, and the headers of the rate limits.
+        Returns the message, its draft, and the headers of the rate limits.
         """
         draft, split, headers = self._work(body, call)
         message = self._message(body, draft, split, call)
@@ -67,7 +67,7 @@ class Messages:
         return message, draft, headers
 
     def charge(self, message: Mapping[str, Any], call: Call) -> None:
-        """Put what a message used into the reports, on the account of *call*."""
+        """Count the usage of a message in the reports, for the key and workspace of *call*."""
         self._world.usage.record(
             self._world.now(),
             message["usage"],
@@ -77,14 +77,14 @@ class Messages:
         )
 
     def check(self, body: Mapping[str, Any], call: Call) -> None:
-        """Check the body of a message that *call* brought; a `Problem` if it is refused."""
+        """Check the body of a message of *call*; raises `Problem` if the body is refused."""
         check_create(body, call.version, beta=call.is_beta, models=self._world.models)
         check_references(body, call.workspace_id, self._world)
 
     def in_batch(self, body: Mapping[str, Any], call: Call, item: int) -> dict[str, Any]:
-        """Answer the *item*-th message of a batch that *call* brought; it has been checked.
+        """Answer the checked message *item* (from 0) of the batch that *call* created.
 
-        Nothing is charged here or cached: the same item has the same answer every time.
+        Nothing is charged or cached, so an item has the same answer every time.
         """
         draft = self._draft(body, call, item)
         split = PromptCache().split(body["model"], tokens.segments(body), 0.0)
@@ -93,7 +93,7 @@ class Messages:
         return message
 
     def count_tokens(self, call: Call) -> Answer:
-        """Count a prompt's tokens."""
+        """Count the tokens of a prompt."""
         body = call.json()
         check_count(body, call.version, beta=call.is_beta, models=self._world.models)
         check_references(body, call.workspace_id, self._world)
@@ -101,8 +101,10 @@ class Messages:
         headers = world.limits.take_count(body["model"], world.clock(), world.now())
         return Answer.json({"input_tokens": tokens.count(body)}, headers)
 
-    def _work(self, body: Mapping[str, Any], call: Call) -> tuple[Draft, Split, dict[str, str]]:
-        """Compose the answer and charge for it."""
+    def _work(
+        self, body: Mapping[str, Any], call: Call
+    ) -> tuple[AnswerDraft, Split, dict[str, str]]:
+        """Compose the answer, and charge the rate limits and the cache."""
         world, model = self._world, body["model"]
         draft = self._draft(body, call)
         now = world.clock()
@@ -117,9 +119,9 @@ class Messages:
         world.cache.learn(split, now)
         return draft, split, headers
 
-    def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> Draft:
+    def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> AnswerDraft:
         world = self._world
-        parts = count(item * IDS)
+        parts = count(item * IDS_PER_ITEM)
 
         def new_id(prefix: str) -> str:
             return world.new_id(prefix, call.number, next(parts))
@@ -133,7 +135,7 @@ class Messages:
         return compose(body, read_prompt(body["messages"]), world.filler, new_id, save)
 
     def _message(
-        self, body: Mapping[str, Any], draft: Draft, split: Split, call: Call, item: int = 0
+        self, body: Mapping[str, Any], draft: AnswerDraft, split: Split, call: Call, item: int = 0
     ) -> dict[str, Any]:
         message = {
             "id": self._world.new_id("msg_01", call.number, item),
@@ -157,9 +159,9 @@ class Messages:
         return message
 
     def _container(
-        self, body: Mapping[str, Any], draft: Draft, call: Call, item: int
+        self, body: Mapping[str, Any], draft: AnswerDraft, call: Call, item: int
     ) -> dict[str, Any] | None:
-        """Describe the container that was asked for, or that code was run in."""
+        """Describe the container that the request names, or in which code ran."""
         wanted = body.get("container")
         if wanted is None and not draft.ran_code:
             return None
@@ -180,11 +182,11 @@ class Messages:
 
 
 def _diagnostics(wanted: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Say why the cache missed: unknown, for the emulator keeps no earlier messages."""
+    """Give the reason of a cache miss: unknown, as the emulator keeps no earlier messages."""
     return {"cache_miss_reason": {"type": "unavailable"}} if wanted else None
 
 
-def _usage(body: Mapping[str, Any], draft: Draft, split: Split) -> dict[str, Any]:
+def _usage(body: Mapping[str, Any], draft: AnswerDraft, split: Split) -> dict[str, Any]:
     searches = {"web_search_requests": draft.searches, "web_fetch_requests": 0}
     return {
         "cache_creation": {

@@ -1,7 +1,7 @@
-"""The routes of the Models API, and what the emulator says about each model.
+"""The routes of the Models API, and the description of each model.
 
-Which models there are, and which of them are deprecated, is known; sizes and dates are made
-up in the API's manner where an id does not tell.
+The ids of the models, and which of them are deprecated, are those of the API. Sizes are made
+up, and so are dates that are not part of an id.
 """
 
 import re
@@ -10,16 +10,18 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.emulator.reading.catalogue import ALIASES, DEPRECATED, MODELS, RETIRED
 from claude_lite.emulator.reading.checks import literal
+from claude_lite.emulator.reading.known_models import ALIASES, DEPRECATED, MODELS, RETIRED
 from claude_lite.emulator.reading.paging import id_page, read_query
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.world import World
 
 LINES: Final = ("haiku", "sonnet", "opus", "fable", "mythos")
-NEWEST: Final = datetime(2026, 11, 9, tzinfo=UTC)  # and each one before it two weeks older
+NEWEST: Final = datetime(
+    2026, 11, 9, tzinfo=UTC
+)  # of the newest model; each model before it is `APART` older
 APART: Final = timedelta(days=14)
 NOTICE: Final = 60 * 86400  # seconds from deprecation to retirement
 SINCE_ADAPTIVE: Final = (4, 6)
@@ -29,8 +31,8 @@ _LIFECYCLE: Final = literal("active", "deprecated", "retired")
 
 
 @frozen
-class Model:
-    """A model, as it is described."""
+class ListedModel:
+    """A model as the API describes it."""
 
     id: str
     created_at: int  # seconds since 1970
@@ -39,26 +41,26 @@ class Model:
 
     @property
     def line(self) -> str | None:
-        """The line that it belongs to."""
+        """The line of the model, such as "sonnet"; None if it is unknown."""
         return next((line for line in LINES if f"-{line}-" in f"{self.id}-"), None)
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Its place in the line."""
+        """The version of the model within its line."""
         found = _VERSION.search(_DATE.sub("", self.id))
         return tuple(int(part) for part in found.groups("0")) if found else (0,)
 
     @property
     def display_name(self) -> str:
-        """Its name for people."""
+        """The name of the model for people."""
         words = _DATE.sub("", self.id).split("-")
         name = " ".join(word.capitalize() for word in words if not word.isdecimal())
         number = ".".join(word for word in words if word.isdecimal())
         return f"{name} {number}".strip()
 
 
-class Models:
-    """Answers `/v1/models` and what is below."""
+class ModelRoutes:
+    """Answers `/v1/models` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         models = [
@@ -67,15 +69,15 @@ class Models:
         models.sort(key=lambda model: -model.created_at)
         self._models = {model.id: model for model in models}
 
-    def routes(self) -> tuple[Route, ...]:
+    def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
         return (
-            Route("GET", "/v1/models", self.list),
-            Route("GET", "/v1/models/{model_id}", self.retrieve),
+            ServedRoute("GET", "/v1/models", self.list),
+            ServedRoute("GET", "/v1/models/{model_id}", self.retrieve),
         )
 
     def list(self, call: Call) -> Answer:
-        """List the models, the newest first; retired ones only where they are asked for."""
+        """List the models, the newest first; retired models only if the query names them."""
         query = read_query(call.query)
         wanted = query.get("lifecycle") or ["active", "deprecated"]
         for number, lifecycle in enumerate(wanted):
@@ -84,7 +86,7 @@ class Models:
         return Answer.json(id_page(models, query, lambda model: _shown(model, call)))
 
     def retrieve(self, call: Call) -> Answer:
-        """Describe a model, by its id or an alias."""
+        """Show one model, by its id or an alias."""
         id_ = call.params["model_id"]
         model = self._models.get(ALIASES.get(id_, id_))
         if model is None:
@@ -92,7 +94,7 @@ class Models:
         return Answer.json(_shown(model, call))
 
 
-def _model(id_: str, number: int) -> Model:
+def _model(id_: str, number: int) -> ListedModel:
     dated = _DATE.search(id_)
     place = MODELS.index(id_) if id_ in MODELS else number
     created = NEWEST - APART * place
@@ -101,10 +103,10 @@ def _model(id_: str, number: int) -> Model:
     retires = DEPRECATED.get(id_)
     retires_at = None if retires is None else int(datetime.fromisoformat(retires).timestamp())
     lifecycle = "retired" if id_ in RETIRED else "deprecated" if retires else "active"
-    return Model(id_, int(created.timestamp()), lifecycle, retires_at)
+    return ListedModel(id_, int(created.timestamp()), lifecycle, retires_at)
 
 
-def _shown(model: Model, call: Call) -> dict[str, Any]:
+def _shown(model: ListedModel, call: Call) -> dict[str, Any]:
     known = model.line is not None
     retires = model.retires_at
     shown = {
@@ -123,7 +125,7 @@ def _shown(model: Model, call: Call) -> dict[str, Any]:
     return {**shown, "allowed_fallback_models": None} if call.is_beta else shown
 
 
-def _capabilities(model: Model, call: Call) -> dict[str, Any]:
+def _capabilities(model: ListedModel, call: Call) -> dict[str, Any]:
     adaptive = model.version >= SINCE_ADAPTIVE
     yes, no = {"supported": True}, {"supported": False}
     efforts = ("low", "medium", "high", "xhigh", "max")

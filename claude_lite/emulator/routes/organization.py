@@ -1,6 +1,7 @@
 """The routes of the Admin API for the organization itself: invites, users and API keys.
 
-Workspaces have a module of their own; `credentials` has who may ask.
+The module `workspaces` has the routes for workspaces; `claude_lite.emulator.state.credentials`
+says which keys may use the Admin API.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,21 @@ from claude_lite.emulator.reading.checks import (
 )
 from claude_lite.emulator.reading.paging import id_page, only, read_query
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
 from claude_lite.emulator.state.rate_limits import timestamp
-from claude_lite.emulator.state.stored_organization import ADMIN, APIKey, Invite, User, same_email
+from claude_lite.emulator.state.stored_organization import (
+    ADMIN_ROLE,
+    StoredAPIKey,
+    StoredInvite,
+    StoredUser,
+    same_email,
+)
 from claude_lite.emulator.state.world import World
 
-ROOT: Final = "/v1/organizations"
-SCOPES_SINCE: Final = "2026-10-21"  # the version in which keys have a scope, not a workspace_id
+ORGANIZATIONS_PATH: Final = "/v1/organizations"
+SCOPES_SINCE: Final = (
+    "2026-10-21"  # from this version on, keys have a scope instead of a workspace_id
+)
 
 _GIVEN: Final = literal("billing", "claude_code_user", "developer", "managed", "user")
 _INVITE: Final = record(
@@ -43,18 +52,20 @@ _KEY_STATUS: Final = literal("active", "archived", "expired", "inactive")
 _INVITE_STATUS: Final = literal("accepted", "expired", "pending")
 
 
-class Organization:
-    """Answers `/v1/organizations/` me, invites, users and api_keys."""
+class OrganizationRoutes:
+    """Answers the paths `me`, `invites`, `users` and `api_keys` below `/v1/organizations/`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._organization = world.organization
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ServedRoute]:
         """List the routes."""
-        invites, users, keys = (f"{ROOT}/{name}" for name in ("invites", "users", "api_keys"))
+        invites, users, keys = (
+            f"{ORGANIZATIONS_PATH}/{name}" for name in ("invites", "users", "api_keys")
+        )
         plain = (
-            ("GET", f"{ROOT}/me", self.retrieve),
+            ("GET", f"{ORGANIZATIONS_PATH}/me", self.retrieve),
             ("POST", invites, self.create_invite),
             ("GET", invites, self.list_invites),
             ("GET", invites + "/{id}", self.retrieve_invite),
@@ -67,18 +78,18 @@ class Organization:
             ("GET", keys + "/{id}", self.retrieve_key),
             ("POST", keys + "/{id}", self.update_key),
         )
-        return [Route(m, path, answer, per_workspace=False) for m, path, answer in plain]
+        return [ServedRoute(m, path, answer, per_workspace=False) for m, path, answer in plain]
 
     def retrieve(self, _call: Call) -> Answer:
-        """Say which organization it is."""
+        """Show the organization."""
         it = self._organization
         return Answer.json({"id": it.id, "type": "organization", "name": it.name})
 
     def create_invite(self, call: Call) -> Answer:
-        """Invite someone."""
+        """Create an invitation."""
         body = call.json()
         _INVITE(body, "")
-        invite = Invite(
+        invite = StoredInvite(
             id=self._world.new_id("invite_01", call.number),
             email=body["email"],
             role=body["role"],
@@ -104,12 +115,12 @@ class Organization:
         return Answer.json(id_page(found, query, self._show_invite))
 
     def retrieve_invite(self, call: Call) -> Answer:
-        """Show one invitation, be it deleted."""
+        """Show one invitation, even if it is deleted."""
         found = self._organization.invites.get(self._organization.id, call.params["id"])
         return Answer.json(self._show_invite(found))
 
     def delete_invite(self, call: Call) -> Answer:
-        """Withdraw an invitation."""
+        """Delete an invitation."""
         self._organization.withdraw(call.params["id"])
         return Answer.json({"id": call.params["id"], "type": "invite_deleted"})
 
@@ -132,7 +143,7 @@ class Organization:
         """Change a user's role."""
         body = call.json()
         _USER(body, "")
-        if self._user(call).role == ADMIN:
+        if self._user(call).role == ADMIN_ROLE:
             raise Problem(400, "The role admin cannot be changed through the API.")
         users, role = self._organization.users, body["role"]
         changed = users.change(
@@ -167,12 +178,12 @@ class Organization:
         return Answer.json(self._show_key(found, call.version))
 
     def update_key(self, call: Call) -> Answer:
-        """Rename a key, or change its status; an archived one stays archived."""
+        """Rename a key, or change its status; an archived key stays archived."""
         body = call.json()
         _API_KEY(body, "")
         changes = {name: value for name, value in body.items() if value is not None}
 
-        def change(it: APIKey) -> APIKey:
+        def change(it: StoredAPIKey) -> StoredAPIKey:
             if it.status == "archived" and changes.get("status", it.status) != "archived":
                 raise Problem(400, "An archived API key cannot be activated again.")
             return evolve(it, **changes)
@@ -181,10 +192,10 @@ class Organization:
         changed = keys.change(self._organization.id, call.params["id"], change)
         return Answer.json(self._show_key(changed, call.version))
 
-    def _user(self, call: Call) -> User:
+    def _user(self, call: Call) -> StoredUser:
         return self._organization.users.get(self._organization.id, call.params["id"])
 
-    def _show_invite(self, it: Invite) -> Mapping[str, Any]:
+    def _show_invite(self, it: StoredInvite) -> Mapping[str, Any]:
         return {
             "id": it.id,
             "type": "invite",
@@ -197,7 +208,7 @@ class Organization:
             "rbac_group_ids": it.rbac_group_ids,
         }
 
-    def _show_key(self, it: APIKey, version: str) -> Mapping[str, Any]:
+    def _show_key(self, it: StoredAPIKey, version: str) -> Mapping[str, Any]:
         shown = {
             "id": it.id,
             "type": "api_key",
@@ -218,7 +229,7 @@ class Organization:
         return {**shown, "principal": _principal(it), "scope": scope}
 
 
-def _show_user(it: User) -> Mapping[str, Any]:
+def _show_user(it: StoredUser) -> Mapping[str, Any]:
     return {
         "id": it.id,
         "type": "user",
@@ -229,13 +240,13 @@ def _show_user(it: User) -> Mapping[str, Any]:
     }
 
 
-def _principal(it: APIKey) -> Mapping[str, Any] | None:
+def _principal(it: StoredAPIKey) -> Mapping[str, Any] | None:
     if it.service_account_id:
         return {"type": "service_account_actor", "service_account_id": it.service_account_id}
     return {"type": "user_actor", "user_id": it.user_id} if it.user_id else None
 
 
-def _old_principal(it: APIKey) -> Mapping[str, Any] | None:
+def _old_principal(it: StoredAPIKey) -> Mapping[str, Any] | None:
     if it.service_account_id:
         return {"id": it.service_account_id, "type": "service_account"}
     return {"id": it.user_id, "type": "user"} if it.user_id else None

@@ -1,8 +1,9 @@
-"""The routes of the usage and cost reports: made from what the emulator has really served.
+"""The routes of the usage and cost reports, made from the requests that the emulator served.
 
-Buckets are of UTC: `starting_at` is rounded down to one, and a report goes on to `ending_at`,
-or to the bucket of now. Unlike the API's, which are minutes late, it is up to date. Claude Code
-is not served here; its records are made up (`claude_code`).
+Buckets are in UTC. A report begins with the bucket of `starting_at` and ends with the bucket of
+`ending_at`, or with the current one. Reports are up to date, while those of the API are minutes
+late. The emulator does not serve Claude Code, so the records of Claude Code are made up
+(`claude_lite.emulator.state.claude_code`).
 """
 
 import base64
@@ -14,26 +15,32 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.emulator.reading.checks import Check, fail, literal
-from claude_lite.emulator.reading.paging import PREFIX, Query, cursor_page, only, read_query
-from claude_lite.emulator.reading.routing import Answer, Call, Route
-from claude_lite.emulator.routes.organization import ROOT
+from claude_lite.emulator.reading.checks import Check, literal
+from claude_lite.emulator.reading.paging import CURSOR_PREFIX, Query, cursor_page, only, read_query
+from claude_lite.emulator.reading.problems import fail
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
+from claude_lite.emulator.routes.organization import ORGANIZATIONS_PATH
 from claude_lite.emulator.state.claude_code import records
-from claude_lite.emulator.state.prices import SEARCH, as_text, of_tokens
 from claude_lite.emulator.state.rate_limits import timestamp
-from claude_lite.emulator.state.usage import Group, Tokens
+from claude_lite.emulator.state.usage import (
+    SEARCH_CENTS,
+    TokenCounts,
+    UsageGroup,
+    amount_text,
+    costs,
+)
 from claude_lite.emulator.state.world import World
 
-WIDTHS: Final[Mapping[str, tuple[int, int, int]]] = {
+BUCKET_WIDTHS: Final[Mapping[str, tuple[int, int, int]]] = {
     "1m": (60, 60, 1440),
     "1h": (3600, 24, 168),
     "1d": (86400, 7, 31),
 }
-"""Seconds of a bucket; how many of them a page has, and may have."""
+"""Seconds of a bucket; buckets on a page by default, and at most."""
 
 Filter = tuple[str, Check]
 _ANY: Final[Check] = lambda _value, _path: None  # noqa: E731  # one of several checks
-_FILTERS: Final[Mapping[str, Filter]] = {  # from a parameter to the field it wants
+_FILTERS: Final[Mapping[str, Filter]] = {  # from a parameter to the field that it filters
     "models": ("model", _ANY),
     "workspace_ids": ("workspace_id", _ANY),
     "api_key_ids": ("api_key_id", _ANY),
@@ -73,14 +80,14 @@ _COST_FIELDS: Final = (
 
 
 @frozen
-class Page:
-    """The buckets that are asked for: their beginnings, in seconds since 1970."""
+class ReportPage:
+    """The buckets of one page: their first seconds, since 1970."""
 
     starts: range
     next_page: str | None
 
     def answer(self, results: Mapping[int, Sequence[Any]]) -> Answer:
-        """Answer with what is in each bucket."""
+        """Answer with the results of each bucket."""
         data = [
             {
                 "starting_at": timestamp(start),
@@ -93,32 +100,32 @@ class Page:
         return Answer.json({"data": data, "has_more": more, "next_page": self.next_page})
 
 
-class Reports:
-    """Answers `/v1/organizations/usage_report/` messages and claude_code, and cost_report."""
+class ReportRoutes:
+    """Answers the reports below `/v1/organizations/`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ServedRoute]:
         """List the routes."""
         plain = (
-            ("GET", f"{ROOT}/usage_report/messages", self.messages),
-            ("GET", f"{ROOT}/usage_report/claude_code", self.claude_code),
-            ("GET", f"{ROOT}/cost_report", self.cost),
+            ("GET", f"{ORGANIZATIONS_PATH}/usage_report/messages", self.messages),
+            ("GET", f"{ORGANIZATIONS_PATH}/usage_report/claude_code", self.claude_code),
+            ("GET", f"{ORGANIZATIONS_PATH}/cost_report", self.cost),
         )
-        return [Route(m, path, answer, per_workspace=False) for m, path, answer in plain]
+        return [ServedRoute(m, path, answer, per_workspace=False) for m, path, answer in plain]
 
     def messages(self, call: Call) -> Answer:
-        """Report the tokens that messages used."""
+        """Report the tokens of messages."""
         query = read_query(call.query)
-        page = _page(query, tuple(WIDTHS), self._world.now())
+        page = _page(query, tuple(BUCKET_WIDTHS), self._world.now())
         by = _choices(query, "group_by", _GROUP_USAGE)
         wanted = {field: _choices(query, name, it) for name, (field, it) in _FILTERS.items()}
-        found: dict[int, dict[tuple[Any, ...], Tokens]] = {}
+        found: dict[int, dict[tuple[Any, ...], TokenCounts]] = {}
         for start, group, tokens in self._rows(page):
             if all(not values or _of(group, name) in values for name, values in wanted.items()):
                 key = tuple(self._shown(group, name) if name in by else None for name in _FIELDS)
-                found.setdefault(start, {}).setdefault(key, Tokens()).add(tokens)
+                found.setdefault(start, {}).setdefault(key, TokenCounts()).add(tokens)
         return page.answer(
             {
                 start: [_shown_usage(key, tokens, by) for key, tokens in groups.items()]
@@ -127,7 +134,7 @@ class Reports:
         )
 
     def cost(self, call: Call) -> Answer:
-        """Report what was spent."""
+        """Report the costs."""
         query = read_query(call.query)
         page = _page(query, ("1d",), self._world.now())
         by = _choices(query, "group_by", _GROUP_COST)
@@ -143,7 +150,7 @@ class Reports:
             {
                 start: [
                     {
-                        "amount": as_text(cents),
+                        "amount": amount_text(cents),
                         "currency": "USD",
                         **dict(zip(_COST_FIELDS, key, strict=True)),
                     }
@@ -154,7 +161,7 @@ class Reports:
         )
 
     def claude_code(self, call: Call) -> Answer:
-        """Report what was done with Claude Code on a day."""
+        """Report the use of Claude Code on a day."""
         query = read_query(call.query)
         text = only(query, "starting_at") or fail("starting_at", "Field required")
         try:
@@ -166,22 +173,22 @@ class Reports:
         page = cursor_page(found, query, lambda record: record.shown)
         return Answer.json({**page, "has_more": page["next_page"] is not None})
 
-    def _shown(self, group: Group, field: str) -> str | None:
-        """Return a field as a report has it: the default workspace is null there."""
+    def _shown(self, group: UsageGroup, field: str) -> str | None:
+        """Return a field as reports show it: the default workspace is null."""
         value = _of(group, field)
         return None if value == self._world.workspace_id else value
 
-    def _rows(self, page: Page) -> Iterator[tuple[int, Group, Tokens]]:
-        """Yield what was used, each with the beginning of its bucket."""
+    def _rows(self, page: ReportPage) -> Iterator[tuple[int, UsageGroup, TokenCounts]]:
+        """Yield (first second of the bucket, group, tokens)."""
         width = page.starts.step
         for at, group, tokens in self._world.usage.between(page.starts.start, page.starts.stop):
             yield at // width * width, group, tokens
 
 
-def _page(query: Query, widths: Sequence[str], now: float) -> Page:
+def _page(query: Query, widths: Sequence[str], now: float) -> ReportPage:
     name = only(query, "bucket_width") or "1d"
     literal(*widths)(name, "bucket_width")
-    width, default, most = WIDTHS[name]
+    width, default, most = BUCKET_WIDTHS[name]
     start = _time(query, "starting_at")
     if start is None:
         fail("starting_at", "Field required")
@@ -194,7 +201,7 @@ def _page(query: Query, widths: Sequence[str], now: float) -> Page:
     if cursor:
         start = max(start, _read_cursor(cursor) // width * width)
     last = min(start + _limit(query, default, most) * width, max(start, stop))
-    return Page(range(start, last, width), _cursor(last) if last < stop else None)
+    return ReportPage(range(start, last, width), _cursor(last) if last < stop else None)
 
 
 def _limit(query: Query, default: int, most: int) -> int:
@@ -222,12 +229,12 @@ def _seconds(text: str) -> int:
 
 
 def _cursor(start: int) -> str:
-    return PREFIX + base64.urlsafe_b64encode(timestamp(start).encode()).decode()
+    return CURSOR_PREFIX + base64.urlsafe_b64encode(timestamp(start).encode()).decode()
 
 
 def _read_cursor(cursor: str) -> int:
     try:
-        return _seconds(base64.urlsafe_b64decode(cursor.removeprefix(PREFIX)).decode())
+        return _seconds(base64.urlsafe_b64decode(cursor.removeprefix(CURSOR_PREFIX)).decode())
     except (ValueError, binascii.Error):
         fail("page", "not a page of this report")
 
@@ -239,12 +246,12 @@ def _choices(query: Query, name: str, check: Check) -> Sequence[str]:
     return values
 
 
-def _of(group: Group, field: str) -> str | None:
-    """Return a field of a group; nobody's account is known."""
+def _of(group: UsageGroup, field: str) -> str | None:
+    """Return a field of a group; None for account fields, which the emulator does not know."""
     return getattr(group, field, None)
 
 
-def _shown_usage(key: tuple[Any, ...], tokens: Tokens, by: Sequence[str]) -> Mapping[str, Any]:
+def _shown_usage(key: tuple[Any, ...], tokens: TokenCounts, by: Sequence[str]) -> Mapping[str, Any]:
     fields = dict(zip(_FIELDS, key, strict=True))
     if "speed" not in by:
         del fields["speed"]
@@ -261,8 +268,8 @@ def _shown_usage(key: tuple[Any, ...], tokens: Tokens, by: Sequence[str]) -> Map
     }
 
 
-def _costs(group: Group, tokens: Tokens) -> Iterator[tuple[Mapping[str, str], Decimal]]:
-    for token_type, cents in of_tokens(group, tokens):
+def _costs(group: UsageGroup, tokens: TokenCounts) -> Iterator[tuple[Mapping[str, str], Decimal]]:
+    for token_type, cents in costs(group, tokens):
         words = token_type.rpartition(".")[2].replace("_", " ")
         item = {
             "cost_type": "tokens",
@@ -275,4 +282,7 @@ def _costs(group: Group, tokens: Tokens) -> Iterator[tuple[Mapping[str, str], De
         }
         yield item, cents
     if tokens.searches:
-        yield {"cost_type": "web_search", "description": "Web search"}, tokens.searches * SEARCH
+        yield (
+            {"cost_type": "web_search", "description": "Web search"},
+            tokens.searches * SEARCH_CENTS,
+        )

@@ -1,7 +1,7 @@
 """The routes of the Admin API for workspaces and their members.
 
-The default workspace is listed where `include_default` asks for it, archived ones where
-`include_archived` does. What is archived can be read, and no longer changed.
+The list has the default workspace if the query has `include_default`, and archived workspaces
+if it has `include_archived`. An archived workspace can be read, but not changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from attrs import evolve
 
 from claude_lite.emulator.reading.checks import (
     Check,
-    fail,
     filled,
     listing,
     literal,
@@ -22,16 +21,16 @@ from claude_lite.emulator.reading.checks import (
     string,
 )
 from claude_lite.emulator.reading.paging import Query, id_page, only, read_query
-from claude_lite.emulator.reading.problems import Problem
-from claude_lite.emulator.reading.routing import Answer, Call, Route
-from claude_lite.emulator.routes.organization import ROOT
+from claude_lite.emulator.reading.problems import Problem, fail
+from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
+from claude_lite.emulator.routes.organization import ORGANIZATIONS_PATH
 from claude_lite.emulator.state.rate_limits import timestamp
-from claude_lite.emulator.state.stored_organization import RESIDENCY, Member, Workspace
+from claude_lite.emulator.state.stored_organization import RESIDENCY, StoredMember, StoredWorkspace
 from claude_lite.emulator.state.world import World
 
-MOST_IDS: Final = 100
-COLORS: Final = ("#6C5BB9", "#2E7D6B", "#C2410C", "#A0522D", "#1D4ED8")
-RESERVED: Final = "anthropic"  # no tag's name begins like this
+MOST_IDS: Final = 100  # in the query of a list
+DISPLAY_COLORS: Final = ("#6C5BB9", "#2E7D6B", "#C2410C", "#A0522D", "#1D4ED8")
+RESERVED_TAG_PREFIX: Final = "anthropic"  # no name of a tag may begin with this
 
 _GEOS = listing(literal("global", "us"))
 _ROLES = ("workspace_admin", "workspace_developer", "workspace_restricted_developer")
@@ -50,8 +49,8 @@ def _tags(inner: Check) -> Check:
     def check(value: Any, path: str) -> None:
         mapping(value, path)
         for name, text in value.items():
-            if name.startswith(RESERVED):
-                fail(f"{path}.{name}", f"Tag keys may not begin with '{RESERVED}'")
+            if name.startswith(RESERVED_TAG_PREFIX):
+                fail(f"{path}.{name}", f"Tag keys may not begin with '{RESERVED_TAG_PREFIX}'")
             inner(text, f"{path}.{name}")
 
     return check
@@ -89,16 +88,16 @@ _UPDATE: Final = record(
 )
 
 
-class Workspaces:
-    """Answers `/v1/organizations/workspaces` and what is below."""
+class WorkspaceRoutes:
+    """Answers `/v1/organizations/workspaces` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._organization = world.organization
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ServedRoute]:
         """List the routes."""
-        every = f"{ROOT}/workspaces"
+        every = f"{ORGANIZATIONS_PATH}/workspaces"
         one = f"{every}/{{workspace_id}}"
         members, member = f"{one}/members", f"{one}/members/{{user_id}}"
         plain = (
@@ -113,7 +112,7 @@ class Workspaces:
             ("POST", member, self.update_member),
             ("DELETE", member, self.remove_member),
         )
-        return [Route(m, path, answer, per_workspace=False) for m, path, answer in plain]
+        return [ServedRoute(m, path, answer, per_workspace=False) for m, path, answer in plain]
 
     def create(self, call: Call) -> Answer:
         """Create a workspace."""
@@ -121,8 +120,8 @@ class Workspaces:
         _CREATE(body, "")
         given = {name: value for name, value in body.items() if value is not None}
         residency = _filled(given.pop("data_residency", {}))
-        color = COLORS[call.number % len(COLORS)]
-        workspace = Workspace(
+        color = DISPLAY_COLORS[call.number % len(DISPLAY_COLORS)]
+        workspace = StoredWorkspace(
             id=self._world.new_id("wrkspc_01", call.number),
             created_at=int(self._world.now()),
             compartment_id=self._world.new_id("cmpt_01", call.number),
@@ -154,7 +153,7 @@ class Workspaces:
         return Answer.json(_show(self._workspace(call)))
 
     def update(self, call: Call) -> Answer:
-        """Change a workspace; a tag that is null is taken away."""
+        """Change a workspace; a tag with value null is removed."""
         body = call.json()
         _UPDATE(body, "")
         old = self._organization.open_workspace(call.params["workspace_id"])
@@ -163,7 +162,7 @@ class Workspaces:
             if name in body and before not in (None, body[name]):
                 fail(name, "cannot be replaced once it is set")
 
-        def change(it: Workspace) -> Workspace:
+        def change(it: StoredWorkspace) -> StoredWorkspace:
             tags = {**it.tags, **(body.get("tags") or {})}
             residency = {**it.data_residency, **_filled(body.get("data_residency") or {})}
             new = evolve(
@@ -188,11 +187,11 @@ class Workspaces:
         """Add a user to a workspace."""
         body = call.json()
         _NEW_MEMBER(body, "")
-        member = Member(body["user_id"], call.params["workspace_id"], body["workspace_role"])
+        member = StoredMember(body["user_id"], call.params["workspace_id"], body["workspace_role"])
         return Answer.json(_show_member(self._organization.add_member(member)))
 
     def list_members(self, call: Call) -> Answer:
-        """List the members of a workspace, the newest first; their ids are the users'."""
+        """List the members of a workspace, the newest first; their ids are those of the users."""
         found = self._organization.members.newest_first(self._workspace(call).id)
         return Answer.json(id_page(found, read_query(call.query), _show_member))
 
@@ -219,7 +218,7 @@ class Workspaces:
         kind = "workspace_member_deleted"
         return Answer.json({"type": kind, "user_id": user_id, "workspace_id": workspace.id})
 
-    def _workspace(self, call: Call) -> Workspace:
+    def _workspace(self, call: Call) -> StoredWorkspace:
         return self._organization.workspaces.get(self._organization.id, call.params["workspace_id"])
 
 
@@ -234,14 +233,14 @@ def _filled(residency: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in residency.items() if value is not None}
 
 
-def _check_residency(workspace: Workspace) -> None:
+def _check_residency(workspace: StoredWorkspace) -> None:
     residency = workspace.data_residency
     allowed, default = residency["allowed_inference_geos"], residency["default_inference_geo"]
     if allowed != "unrestricted" and default not in allowed:
         raise Problem(400, f"data_residency: default_inference_geo '{default}' is not allowed")
 
 
-def _show(it: Workspace) -> Mapping[str, Any]:
+def _show(it: StoredWorkspace) -> Mapping[str, Any]:
     return {
         "id": it.id,
         "type": "workspace",
@@ -257,7 +256,7 @@ def _show(it: Workspace) -> Mapping[str, Any]:
     }
 
 
-def _show_member(it: Member) -> Mapping[str, Any]:
+def _show_member(it: StoredMember) -> Mapping[str, Any]:
     return {
         "type": "workspace_member",
         "user_id": it.id,

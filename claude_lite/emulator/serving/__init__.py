@@ -1,5 +1,9 @@
-"""The emulator on a port: an HTTP/1.1 server on asyncio, without other dependencies."""
+"""Serve the emulator on a port: an HTTP/1.1 server on asyncio, without other dependencies.
 
-from claude_lite.emulator.serving.server import emulator_server, run, serve
+`serve` runs in an event loop, `emulator_server` on a thread, `run_server` until a signal comes.
+`server` has the connections, `http1` the parsing of requests.
+"""
 
-__all__ = ["emulator_server", "run", "serve"]
+from claude_lite.emulator.serving.server import emulator_server, run_server, serve
+
+__all__ = ["emulator_server", "run_server", "serve"]

@@ -1,19 +1,19 @@
-"""The organization that an emulator starts with: made-up people, workspaces and keys."""
+"""The organization with which an emulator starts: made-up people, workspaces and keys."""
 
 from collections.abc import Callable
 from typing import Final
 
 from claude_lite.emulator.state.stored_organization import (
     DAY,
-    APIKey,
-    Invite,
-    Member,
+    StoredAPIKey,
+    StoredInvite,
+    StoredMember,
     StoredOrganization,
-    User,
-    Workspace,
+    StoredUser,
+    StoredWorkspace,
 )
 
-NAME: Final = "Lantern Labs"
+ORGANIZATION_NAME: Final = "Lantern Labs"
 FOUNDED: Final = 1_767_600_000  # 2026-01-05T08:00:00Z
 PEOPLE: Final = (  # name, role
     ("Mara Lindqvist", "admin"),
@@ -23,21 +23,21 @@ PEOPLE: Final = (  # name, role
     ("Priya Nair", "claude_code_user"),
     ("Noor Haddad", "user"),
 )
-"""In the order in which they joined."""
+"""Ordered by the day on which they joined."""
 
-NewId = Callable[[str, int, int], str]  # from a prefix, 0 and a part
+NewNumberedId = Callable[[str, int, int], str]  # from a prefix, 0 and a number, to an id
 
 
 def email_of(name: str) -> str:
-    """Make the address of someone at the organization."""
+    """Return the address of a person in the organization."""
     return f"{name.partition(' ')[0].lower()}@lantern.example"
 
 
-def settle(organization: StoredOrganization, new_id: NewId, now: float) -> None:
-    """Fill an empty *organization*; ids come from *new_id*, one pending invite from *now*."""
+def settle(organization: StoredOrganization, new_id: NewNumberedId, now: float) -> None:
+    """Fill an empty *organization*. *new_id* makes ids; *now* decides when one invite was sent."""
     root = organization.id
     users = [
-        User(new_id("user_01", 0, i), email_of(name), name, role, FOUNDED + i * DAY)
+        StoredUser(new_id("user_01", 0, i), email_of(name), name, role, FOUNDED + i * DAY)
         for i, (name, role) in enumerate(PEOPLE)
     ]
     for user in users:
@@ -46,7 +46,7 @@ def settle(organization: StoredOrganization, new_id: NewId, now: float) -> None:
 
     default = organization.default_workspace_id
     workspaces = [
-        Workspace(
+        StoredWorkspace(
             id=new_id("wrkspc_01", 0, i) if i else default,
             name=name,
             created_at=FOUNDED + i * DAY,
@@ -73,9 +73,9 @@ def settle(organization: StoredOrganization, new_id: NewId, now: float) -> None:
         (production, mara, "workspace_admin"),
         (production, ines, "workspace_restricted_developer"),
     ):
-        organization.members.put(workspace.id, Member(user.id, workspace.id, role))
+        organization.members.put(workspace.id, StoredMember(user.id, workspace.id, role))
 
-    keys: tuple[tuple[str, str | None, User | None, str], ...] = (
+    keys: tuple[tuple[str, str | None, StoredUser | None, str], ...] = (
         ("ci", default, mara, "active"),
         ("prototype", prototype.id, tomas, "archived"),
         ("notebooks", research.id, ines, "inactive"),
@@ -84,7 +84,7 @@ def settle(organization: StoredOrganization, new_id: NewId, now: float) -> None:
     )
     for i, (name, workspace_id, owner, status) in enumerate(keys):
         id_ = new_id("apikey_01", 0, i)
-        key = APIKey(
+        key = StoredAPIKey(
             id=id_,
             name=name,
             created_at=FOUNDED + (10 + i) * DAY,
@@ -97,17 +97,17 @@ def settle(organization: StoredOrganization, new_id: NewId, now: float) -> None:
         organization.api_keys.put(root, key)
 
     invites = (
-        Invite(
+        StoredInvite(
             new_id("invite_01", 0, 0),
             ines.email,
             ines.role,
             invited_at=ines.added_at - DAY,
             accepted_at=ines.added_at,
         ),
-        Invite(
+        StoredInvite(
             new_id("invite_01", 0, 1), "lena@lantern.example", "user", invited_at=FOUNDED + 9 * DAY
         ),
-        Invite(
+        StoredInvite(
             new_id("invite_01", 0, 2),
             "omar@lantern.example",
             "developer",

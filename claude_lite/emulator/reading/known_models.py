@@ -1,0 +1,53 @@
+"""The models that the emulator knows: current ids and aliases, as of November 2026.
+
+`claude_lite.emulator.routes.models` has what the API says about each model.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+MODELS: Final = (
+    "claude-fable-5-2",
+    "claude-mythos-5-2",
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-fable-5-1",
+    "claude-opus-5-5",
+    "claude-mythos-5-1",
+    "claude-sonnet-5",
+    "claude-fable-5",
+    "claude-mythos-5",
+    "claude-opus-5",
+    "claude-opus-4-8",
+    "claude-opus-4-7",
+    "claude-mythos-preview",
+    "claude-opus-4-6",
+    "claude-sonnet-4-6",
+    "claude-haiku-4-5",
+    "claude-haiku-4-5-20251001",
+    "claude-opus-4-5",
+    "claude-opus-4-5-20251101",
+    "claude-sonnet-4-5",
+    "claude-sonnet-4-5-20250929",
+    "claude-opus-4-20250514",
+    "claude-opus-4-0",
+    "claude-4-opus-20250514",
+)
+"""Newest first, as `GET /v1/models` lists them; the last three are retired aliases."""
+
+ALIASES: Final[Mapping[str, str]] = {
+    "claude-haiku-4-5": "claude-haiku-4-5-20251001",
+    "claude-opus-4-5": "claude-opus-4-5-20251101",
+    "claude-sonnet-4-5": "claude-sonnet-4-5-20250929",
+    "claude-opus-4-0": "claude-opus-4-20250514",
+    "claude-4-opus-20250514": "claude-opus-4-20250514",
+}
+"""From an alias to the dated model that it stands for."""
+
+DEPRECATED: Final[Mapping[str, str]] = {
+    "claude-mythos-preview": "2026-06-30T00:00:00+00:00",
+    "claude-sonnet-4-5-20250929": "2026-11-30T00:00:00+00:00",
+}
+"""From a deprecated model to the time when it retires."""
+
+RETIRED: Final = frozenset({"claude-opus-4-20250514"})

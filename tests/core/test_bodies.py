@@ -1,0 +1,81 @@
+"""Bodies of lines and of bytes, as they come."""
+
+import json
+
+import pytest
+
+from claude_lite import Response
+from claude_lite.api.batches import BatchEntry
+from claude_lite.core.bodies import BytesDecoder, LinesDecoder
+from claude_lite.errors import ResponseTooLarge, StreamInterrupted, UnexpectedResponse
+from claude_lite.wire import Limits
+
+HEAD = Response(200, {"request-id": "req_1"})
+LINE = {"custom_id": "ü", "result": {"type": "expired"}}
+TEXT = json.dumps(LINE, ensure_ascii=False).encode()
+
+
+def read(body, size, **options):
+    """Feed a body in pieces of *size* bytes; return the decoder and the items."""
+    decoder = LinesDecoder(HEAD, BatchEntry, **options)
+    found = []
+    for start in range(0, len(body), size):
+        found += decoder.receive(body[start : start + size])
+    return decoder, found + decoder.close()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_lines_are_found_wherever_the_bytes_are_cut(size, end):
+    """Empty lines are none, and the last one may lack its end."""
+    decoder, found = read(TEXT + b"\n\n" + TEXT + b"\r\n" + TEXT + end, size)
+    assert (found, decoder.complete, decoder.error) == ([LINE] * 3, True, None)
+    assert decoder.item(found[0]).custom_id == "ü"
+
+
+@pytest.mark.parametrize("bad", [b"<html>", b"[]", b"1", b'{"custom_id": 1}', b'{"custom_id"'])
+def test_a_line_that_the_api_does_not_send_is_an_error(bad):
+    """What came before it is given, what comes after it is not."""
+    decoder, found = read(TEXT + b"\n" + bad + b"\n" + TEXT, 1000)
+    assert found == [LINE]
+    assert isinstance(decoder.error, UnexpectedResponse)
+    assert decoder.error.request_id == "req_1"
+    assert not decoder.complete
+
+
+def test_a_line_without_end_is_too_large():
+    """It is an error at the limit, and not held beyond it."""
+    decoder = LinesDecoder(HEAD, BatchEntry, Limits(max_event=100))
+    for _ in range(11):
+        assert decoder.receive(b"x" * 10) == []
+    assert isinstance(decoder.error, ResponseTooLarge)
+
+
+def test_a_line_of_too_many_values_is_too_large():
+    """The limit holds for each line, and ends the reading."""
+    bad = json.dumps({**LINE, "more": [0] * 50}).encode()
+    decoder, found = read(TEXT + b"\n" + bad + b"\n" + TEXT, 1000, limits=Limits(max_values=20))
+    assert found == [LINE]
+    assert isinstance(decoder.error, ResponseTooLarge)
+    assert decoder.error.setting == "max_values"
+
+
+def test_what_breaks_off_says_so_once():
+    """The first error stays, and a body that was complete has none."""
+    decoder = BytesDecoder(HEAD)
+    decoder.fail(StreamInterrupted("first"))
+    decoder.fail(StreamInterrupted("second"))
+    assert (decoder.error.message, decoder.error.request_id) == ("first", "req_1")
+    whole = BytesDecoder(HEAD)
+    whole.close()
+    whole.fail(StreamInterrupted("late"))
+    assert whole.error is None
+
+
+def test_bytes_that_were_taken_are_not_kept():
+    """The result is what is left of them."""
+    decoder = BytesDecoder(HEAD)
+    pieces = decoder.receive(b"ab") + decoder.receive(b"cd")
+    assert decoder.result() == b"abcd"
+    assert decoder.item(pieces[0]) == b"ab"
+    assert decoder.result() == b"cd"
