@@ -1,10 +1,10 @@
-"""Benchmarks: what a call costs the client, beside its peers. `make bench` runs them.
+"""Benchmarks: the cost of a call in this client and in other clients. `make bench` runs them.
 
-`answers` and `server` are the other side; `peers` are the clients compared; `offline` is work
+`answers` and `server` are the server's side; `peers` are the compared clients; `offline` is work
 without I/O; `worker` is the process in which one peer is measured; `scenarios` is the table of
-what is measured; `run` takes turns among the peers; `report` writes down what came of it.
+the measurements; `run` measures the peers in turn; `report` writes the results.
 
-`soak` measures nothing: it makes a great many calls, in which much goes wrong, and looks whether
-every outcome is right and nothing grows. `soak_cases` says what is called and what has to come
-of it, `soak_calls` calls, `soak_held` looks, `soak_report` judges.
+`soak` measures no speed. It makes very many calls, many of them with faults, and checks that
+every outcome is right and that no resource grows. `soak_cases` has the calls and their expected
+outcomes, `soak_calls` makes the calls, `soak_held` reads the resources, `soak_report` judges.
 """

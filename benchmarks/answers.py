@@ -1,4 +1,4 @@
-"""The canned answers that everything here is measured with: made once, always the same bytes."""
+"""The prepared answers of all benchmarks: made once, always the same bytes."""
 
 import json
 from typing import Any, Final
@@ -92,7 +92,7 @@ def text_stream(deltas: int = DELTAS) -> list[bytes]:
 
 
 def _words(n: int) -> str:
-    return f"a few words, no. {n:3} "  # no two alike: litellm takes repeated ones for a failure
+    return f"a few words, no. {n:3} "  # all differ: litellm takes repeated ones for a failure
 
 
 def tool_stream(deltas: int = TOOL_DELTAS) -> list[bytes]:

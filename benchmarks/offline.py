@@ -1,8 +1,8 @@
-"""Work without I/O, one unit of it a call: by hand, by this library, by the SDK.
+"""Work of one call without I/O: by hand, by this library, by the SDK.
 
-Each function here prepares what is needed and returns the unit. The SDK has no public way to do
-this; what it does between its public method and the socket is called by its private names, and
-where those have changed the peer is skipped with the error.
+Each function prepares the work and returns a function that does one unit of it. The SDK has no
+public function for this work, so its private functions between its public method and the socket
+are called. If their names have changed, the peer is skipped with the error.
 """
 
 import json
@@ -23,7 +23,7 @@ def _pieces(data: bytes) -> list[bytes]:
 
 
 def roundtrip_by_hand(size: int) -> Unit:
-    """A request to JSON, an answer from JSON."""
+    """Write a request as JSON, and parse an answer."""
     body = answers.message(size)
 
     def unit() -> None:
@@ -34,7 +34,7 @@ def roundtrip_by_hand(size: int) -> Unit:
 
 
 def roundtrip_ours(size: int) -> Unit:
-    """The same as an operation and a message, the operation made each time."""
+    """Write a request and parse an answer with an operation, which is made each time."""
     from claude_lite import AsyncClient, CreateMessage, Response
 
     body, config = answers.message(size), AsyncClient(api_key=KEY).config
@@ -49,7 +49,7 @@ def roundtrip_ours(size: int) -> Unit:
 
 
 def exchange_ours() -> Unit:
-    """One exchange of an operation that costs nothing: what retries, deadline and logging do."""
+    """Do one exchange of a trivial operation: the cost of retries, deadline and logging."""
     from claude_lite import AsyncClient, CreateMessage, Response
     from claude_lite.core.exchange import Exchange
 
@@ -79,7 +79,7 @@ def exchange_ours() -> Unit:
 
 
 def roundtrip_sdk(size: int) -> Unit:
-    """The same by the SDK."""
+    """Write a request and parse an answer with the SDK."""
     import anthropic
     from anthropic._models import FinalRequestOptions, construct_type
     from anthropic.types import Message
@@ -88,7 +88,7 @@ def roundtrip_sdk(size: int) -> Unit:
 
     def unit() -> None:
         options = FinalRequestOptions(method="post", url="/v1/messages", json_data=QUESTION)
-        client._build_request(options)  # see the docstring
+        client._build_request(options)  # private: see the module's docstring
         made: Any = construct_type(type_=Message, value=json.loads(body))
         assert made.content
 
@@ -156,7 +156,7 @@ def _stream_sdk(pieces: list[bytes], *, whole: bool) -> Unit:
 
 
 def tool_by_hand() -> Unit:
-    """A tool's input in 4,000 deltas, put together and parsed once."""
+    """Join a tool's input from 4,000 deltas, and parse it once."""
     pieces = _pieces(b"".join(answers.tool_stream()))
 
     def unit() -> None:
@@ -171,7 +171,7 @@ def tool_by_hand() -> Unit:
 
 
 def _huge_by_hand(size: int) -> Unit:
-    """A line of *size* bytes, collected without copying and parsed once."""
+    """Collect a line of *size* bytes without copying, and parse it once."""
     pieces = _pieces(b"".join(answers.huge_stream(size)))
 
     def unit() -> None:

@@ -1,7 +1,7 @@
-"""The clients that are compared: each makes a call, or reads a stream, in its usual spelling.
+"""The compared clients: each makes a call, or reads a stream, as its users usually do.
 
-A class imports its library when it is made; where that fails, the peer is skipped, and the error
-says why. Retries of the raw ones are a loop, as one would write it by hand.
+A class imports its library when an instance is made. If the import fails, the peer is skipped,
+and the error says why. Clients written by hand retry in a loop.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ HEADERS: Final = {
 
 
 class Aiohttp:
-    """By hand, with aiohttp and json: the floor that all others are compared with."""
+    """By hand, with aiohttp and json: the baseline of all other clients."""
 
     def __init__(self, base_url: str) -> None:
         import aiohttp
@@ -46,7 +46,7 @@ class Aiohttp:
         assert self.loads(body)["content"][0]["text"]
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         data = self.dumps({**QUESTION, "stream": True})
         loads, text, seen, buffer = self.loads, [], 0, b""
         async with self._session.post(self._url, data=data, headers=HEADERS) as response:
@@ -67,7 +67,7 @@ class Aiohttp:
 
 
 class AiohttpOrjson(Aiohttp):
-    """The same with orjson."""
+    """By hand, with aiohttp and orjson."""
 
     def __init__(self, base_url: str) -> None:
         import orjson
@@ -101,7 +101,7 @@ class _Wire(asyncio.Protocol):
 
 
 class Bare:
-    """A protocol on a socket and orjson, with no safety at all: the limit of what Python can do."""
+    """A protocol on a socket, and orjson, without any checks: the limit of what Python can do."""
 
     def __init__(self, base_url: str) -> None:
         import orjson
@@ -144,7 +144,7 @@ class Bare:
         assert self._loads(data[end + 4 :])["content"][0]["text"]
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         wire = await self._ask({**QUESTION, "stream": True})
         text, buffer, last = [], b"", False
         while not last:
@@ -168,7 +168,7 @@ class Bare:
 
 
 class Ours:
-    """claude_lite, over aiohttp unless another transport is given."""
+    """claude_lite, over aiohttp unless another transport is named."""
 
     def __init__(self, base_url: str, transport: Any = None) -> None:
         from claude_lite import AsyncClient, standard
@@ -177,7 +177,7 @@ class Ours:
             transport or _transport("aiohttp"),
             api_key=KEY,
             base_url=base_url,
-            retry=standard(attempts=10_000),  # those by hand try as often as it takes
+            retry=standard(attempts=10_000),  # clients by hand retry without a limit
         )
         self._create = self._client.messages.create
         self._stream = self._client.messages.stream
@@ -188,7 +188,7 @@ class Ours:
         assert message.content[0].text
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         event: Any
         async with self._stream(**QUESTION) as stream:
             if whole:
@@ -217,7 +217,7 @@ def _ours_asyncio(base_url: str) -> Ours:
 
 
 class OursRecording(Ours):
-    """With all that passes recorded, to a file of which nothing stays."""
+    """claude_lite with every call recorded to a file that is deleted."""
 
     def __init__(self, base_url: str) -> None:
         import tempfile
@@ -231,20 +231,20 @@ class OursRecording(Ours):
         super().__init__(base_url, AsyncRecordingTransport(path, inner, "rewrite", force=True))
 
     async def close(self) -> None:
-        """Save, and forget."""
+        """Save the recording, and delete it."""
         await super().close()
         self._folder.cleanup()
 
 
 def _ours_logging(base_url: str) -> Ours:
-    """With each attempt and call written as a line of JSON, to nowhere."""
+    """claude_lite with a JSON line per attempt and call, written to /dev/null."""
     import os
     from pathlib import Path
 
     import orjson
     import structlog
 
-    nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  # it is used as long as the process lives
+    nowhere = Path(os.devnull).open("wb")  # noqa: SIM115  # open as long as the process lives
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -258,7 +258,7 @@ def _ours_logging(base_url: str) -> Ours:
 
 
 class Sdk:
-    """The official SDK, on its usual backend."""
+    """The official SDK, on its default backend."""
 
     def __init__(self, base_url: str, http_client: Any = None) -> None:
         import anthropic
@@ -273,7 +273,7 @@ class Sdk:
         assert message.content[0].text
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         if whole:
             async with self._client.messages.stream(**QUESTION) as stream:
                 assert (await stream.get_final_message()).content
@@ -293,7 +293,7 @@ def _sdk_aiohttp(base_url: str) -> Sdk:
 
 
 class OpenAI:
-    """OpenAI's client, which reads answers of its own form; for reference."""
+    """OpenAI's client, which reads answers in OpenAI's form; for reference."""
 
     def __init__(self, base_url: str) -> None:
         import openai
@@ -307,7 +307,7 @@ class OpenAI:
         assert answer.choices[0].message.content
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         if whole:
             completions = self._client.chat.completions
             async with completions.stream(model=MODEL, messages=QUESTION["messages"]) as stream:
@@ -324,7 +324,7 @@ class OpenAI:
 
 
 class Litellm:
-    """litellm, asked for the same model."""
+    """litellm, with the same model."""
 
     def __init__(self, base_url: str) -> None:
         import litellm
@@ -350,13 +350,13 @@ class Litellm:
         assert answer.choices[0].message.content
 
     async def stream(self, *, whole: bool) -> None:
-        """One stream: each event, or the message that they come to."""
+        """One stream: each event, or the final message."""
         chunks = [c async for c in await self._module.acompletion(**self._options, stream=True)]
         if whole:
             assert self._module.stream_chunk_builder(chunks).choices
 
     async def close(self) -> None:
-        """Let the loop end: its connections are its own business."""
+        """Do nothing: litellm manages its connections itself."""
 
 
 ASYNC: Final[dict[str, Callable[[str], Any]]] = {
@@ -375,7 +375,7 @@ ASYNC: Final[dict[str, Callable[[str], Any]]] = {
 
 
 class HttpClient:
-    """By hand, synchronously: http.client with a connection for each thread, and json."""
+    """By hand, sync: http.client with a connection per thread, and json."""
 
     def __init__(self, base_url: str) -> None:
         import http.client
@@ -396,7 +396,7 @@ class HttpClient:
 
 
 class OursSync:
-    """claude_lite's synchronous client."""
+    """The sync client of claude_lite."""
 
     def __init__(self, base_url: str) -> None:
         from claude_lite import Client
@@ -410,7 +410,7 @@ class OursSync:
 
 
 class SdkSync:
-    """The SDK's synchronous client."""
+    """The sync client of the SDK."""
 
     def __init__(self, base_url: str) -> None:
         import anthropic

@@ -1,7 +1,6 @@
-"""What the figures come to, as text: a line, a Markdown table, a chart in SVG.
+"""Write the figures as text: lines for the terminal, Markdown tables, a chart in SVG.
 
-Nothing here measures; everything is made from the JSON report, so that an old one can be
-rendered again.
+Everything is made from the JSON report, so an old report can be written again.
 """
 
 import os
@@ -18,14 +17,14 @@ PACKAGES: Final = (
     *("anthropic", "openai", "litellm"),
 )
 CHARTED: Final = ("unary 32", "large 32", "stream burst", "stream whole", "storm")
-COLOURS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
+FILLS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
 LONGEST_BAR: Final = 20.0
 
 Report = dict[str, Any]
 
 
 def about(*, quick: bool) -> Report:
-    """Machine, versions, date."""
+    """Return the machine, the versions and the date."""
     cpu = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -50,7 +49,7 @@ def _version(name: str) -> str | None:
 
 
 def line(row: Report) -> str:
-    """A row on a few lines, for the terminal."""
+    """Write a row as a few lines for the terminal."""
     parts = [f"{row['title']}"]
     for peer in row["peers"]:
         if "skipped" in peer:
@@ -74,7 +73,7 @@ def _ratio(peer: Report) -> str:
 
 
 def server_check(made: Report) -> str:
-    """Say whether the server was ever slower than a client, over all rows that it had a part in."""
+    """Say whether the server was slower than a client in any row that used the server."""
     busiest, where, slower = 0.0, "", []
     for row, peer in _measured(made):
         theirs, wall = peer["server_us"]["median"], peer["wall_us"]["median"]
@@ -104,7 +103,7 @@ def _measured(made: Report) -> Iterator[tuple[Report, Report]]:
 
 
 def markdown(made: Report) -> str:
-    """The report for people: a table for each group of rows with the same peers."""
+    """Write the report in Markdown: a table per group of rows with the same peers."""
     facts = made["about"]
     versions = ", ".join(f"{name} {v}" for name, v in facts["versions"].items() if v)
     out = [
@@ -143,7 +142,7 @@ def _cost(row: Report, peer: Report) -> str:
 
 
 def chart(made: Report) -> str:
-    """Bars in SVG, by hand: one group a row, the ratio of each peer, cut off (») at 20."""
+    """Draw the ratio of each peer as a bar in SVG, a group per row; bars are cut off (») at 20."""
     groups = [row for row in made["rows"] if row["key"] in CHARTED]
     out, y = [], 40
     for row in groups:
@@ -155,10 +154,10 @@ def chart(made: Report) -> str:
             value = peer["ratio"]["median"]
             width = max(1.0, min(value, LONGEST_BAR) / LONGEST_BAR * 480)
             cut = " »" if value > LONGEST_BAR else ""
-            colour = next((c for n, c in COLOURS.items() if peer["peer"].startswith(n)), "#a9a9a9")
+            fill = next((c for n, c in FILLS.items() if peer["peer"].startswith(n)), "#a9a9a9")
             out += [
                 f'<text x="170" y="{y + 11}" text-anchor="end">{escape(peer["peer"])}</text>',
-                f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{colour}"/>',
+                f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{fill}"/>',
                 f'<text x="{182 + width:.0f}" y="{y + 11}">{value:.2f}{cut}</text>',
             ]
             y += 16

@@ -1,11 +1,11 @@
-"""Take turns among the peers, round after round, and write down what each call cost.
+"""Measure the peers in turn, round after round, and write the cost of a call.
 
     python -m benchmarks.run [--quick] [--rounds N] [--only TEXT] [--output DIR]
 
-A B A B: each round asks every peer of a row once, so that what else the machine does strikes all
-alike; the order is turned round every other round. A ratio is of two figures of one round; what
-is reported are the median, the least and the greatest of the rounds. Only CPU seconds of the
-client's process count, which do not grow where it waits.
+Each round measures every peer of a row once (A B A B), so that other load on the machine affects
+all peers alike; every second round has the reverse order. A ratio is between two figures of one
+round. The report has the median, the least and the greatest of the rounds. Only CPU seconds of
+the client's process count, so waiting costs nothing.
 """
 
 import argparse
@@ -76,7 +76,7 @@ class Worker:
         stack.callback(self._process.terminate)
 
     def do(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Have a job done, and wait for it."""
+        """Give a job to the worker, and wait for the answer."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -94,7 +94,7 @@ def _fresh() -> Iterator[Worker]:
 
 def _imported(modules: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-c", IMPORT, *modules]
-    # With its bytecode not written down, a module that was edited would be compiled each time.
+    # Write bytecode: without it, an edited module would be compiled each time.
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     ended = subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=LONGEST, check=False
@@ -106,7 +106,7 @@ def _imported(modules: list[str]) -> dict[str, Any]:
 
 
 class Bench:
-    """One run: the server, a process for each peer, and the figures."""
+    """One run: the server, a process per peer, and the figures."""
 
     def __init__(self, stack: ExitStack, *, rounds: int, quick: bool) -> None:
         self._stack = stack
@@ -116,7 +116,7 @@ class Bench:
         self._workers: dict[str, Worker] = {}
 
     def measure(self, row: Row) -> dict[str, Any]:
-        """Measure a row: a dict of plain values, as it goes into the JSON report."""
+        """Measure a row; return plain values for the JSON report."""
         found: dict[str, list[dict[str, Any]]] = {entry.label: [] for entry in row.entries}
         skipped: dict[str, str] = {}
         for number in range(self._rounds):
@@ -190,7 +190,7 @@ def _spread(values: list[float]) -> dict[str, float] | None:
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="a smoke test: the figures say little")

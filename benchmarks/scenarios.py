@@ -1,7 +1,7 @@
-"""What is measured: a table of rows, each with a baseline and those who are compared with it.
+"""The table of measurements: rows, each with a baseline and the peers compared with it.
 
-The first entry of a row is its baseline: the ratios are to its CPU seconds in the same round.
-Goals are those that this library sets itself; a row without one is there to be looked at.
+The first entry of a row is its baseline: ratios are to the CPU seconds of the baseline in the
+same round. A goal is a ratio that this library must reach; a row without a goal informs only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,14 @@ from attrs import evolve, frozen
 AIOHTTP, ASYNCIO = "claude_lite aiohttp", "claude_lite asyncio"
 FLOOR: Final = "aiohttp + json"
 LIMIT: Final = "bare protocol"
-# How many times fewer units the slow peers are given, so that a round takes seconds.
+# Slow peers do so many times fewer units, so that a round takes seconds.
 SLOW: Final = {"anthropic": 32, "anthropic aiohttp": 20, "openai": 64, "litellm": 64}
 OTHERS: Final = ("anthropic", "anthropic aiohttp", "openai", "litellm")
 
 
 @frozen
 class Entry:
-    """One peer's part in a row: the job for the worker, less its address."""
+    """One peer of a row: its job for the worker, without the address of the server."""
 
     label: str
     job: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Entry:
 
 @frozen
 class Row:
-    """One line of the table. `metric` is what is compared; `fresh`: new processes for it.
+    """One line of the table. `metric` is the compared figure; `fresh` starts new processes.
 
     A goal is a ratio to the baseline, unless the metric is "absolute".
     """
@@ -74,7 +74,7 @@ def _wire() -> Iterator[Row]:
     ):
         entries = _calls(320, 8, {AIOHTTP: goal, ASYNCIO: goal}, WIRE, mode=mode)
         yield Row(key, title, entries, route=route)
-    quick = WIRE[:5]  # 500 of the others take half a minute
+    quick = WIRE[:5]  # 500 units of the other peers take half a minute
     entries = _calls(1500, 500, {}, quick, mode="events")
     yield Row("stream 500", "500 streams at once", entries, route="burst")
     goals = {AIOHTTP: 1.0, ASYNCIO: 1.0}
@@ -83,7 +83,7 @@ def _wire() -> Iterator[Row]:
 
 
 def _many() -> Iterator[Row]:
-    """Many in flight at once: each peer in a new process, so that its memory can be told."""
+    """Many calls in flight: each peer in a new process, so that its memory can be measured."""
     labels = (FLOOR, AIOHTTP, ASYNCIO, "anthropic")
     for key, title, metric, goal in (
         ("2000 cpu", "2,000 in flight at 200 ms: CPU", "us", 1.05),
@@ -105,7 +105,7 @@ def _many() -> Iterator[Row]:
 
 
 def _unit(work: str, n: int, **goals: float) -> tuple[Entry, ...]:
-    from benchmarks.offline import UNITS  # the peers' names, and no more
+    from benchmarks.offline import UNITS  # the names of the peers only
 
     return tuple(
         Entry(
@@ -131,7 +131,7 @@ def _offline() -> Iterator[Row]:
     (entry,) = _unit("exchange", 20_000, claude_lite=10.0)
     title = "no I/O: retries, deadline and logging (off) of a call that succeeds"
     yield Row("exchange", title, (entry,), metric="absolute us")
-    # Past 16 MB it is the allocator that makes a difference: the pages go back to the system.
+    # Past 16 MB the allocator decides the result: it gives pages back to the system.
     quarter, whole = _unit("line 4 MB", 16)[0], _unit("line 16 MB", 4)[0]
     entries = (
         Entry("four lines of 4 MB", {**quarter.job, "per": 4}),
@@ -197,5 +197,5 @@ def _options() -> Iterator[Row]:
 
 
 def rows() -> list[Row]:
-    """The rows, in the order of the report."""
+    """Return the rows in the order of the report."""
     return [*_wire(), *_offline(), *_many(), *_sync(), *_options(), *_start()]

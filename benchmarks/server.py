@@ -1,9 +1,9 @@
-"""The server that the clients are measured against: canned bytes, written as they are.
+"""The server of the benchmarks: it writes prepared bytes.
 
-It runs in a process of its own, on uvloop where that is installed. The first part of a path says
-what to answer (`ROUTES`), so a scenario is a base URL. It understands just enough HTTP/1.1 to
-find where a request ends. `GET /cpu` gives the CPU seconds it has used: `run` works out from
-them whether the server ever stood in a client's way.
+The server runs in a process of its own, on uvloop if that is installed. The first part of a path
+chooses the answer (`ROUTES`), so a scenario is a base URL. The server only finds where a request
+ends. `GET /cpu` returns the CPU seconds that the server has used, from which `run` computes
+whether the server slowed down a client.
 """
 
 import asyncio
@@ -66,11 +66,11 @@ class Canned(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what to write to."""
+        """Keep the transport."""
         self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         buffer = self._buffer + data if self._buffer else data
         while (end := buffer.find(b"\r\n\r\n")) >= 0:
             head = buffer[:end].lower()
@@ -98,7 +98,7 @@ class Canned(asyncio.Protocol):
         def write() -> None:
             for piece in pieces:
                 self._transport.write(piece)
-                self._loop.call_soon(write)  # after what was written has been sent
+                self._loop.call_soon(write)  # after the written bytes have been sent
                 return
 
         write()
@@ -139,7 +139,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     run: Callable[..., None] = asyncio.run
     with contextlib.suppress(ImportError):
-        import uvloop  # it need not be there
+        import uvloop  # uvloop is optional
 
         run = uvloop.run
     with contextlib.suppress(KeyboardInterrupt):

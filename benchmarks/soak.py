@@ -1,12 +1,12 @@
-"""A long run in which much goes wrong: every outcome is to be right, and nothing to grow.
+"""A long run with many faults, in which every outcome must be right and nothing may grow.
 
     python -m benchmarks.soak [--requests N] [--concurrency N] [--transport NAME] [--output DIR]
 
-It makes N calls, of the forms and with the faults of `soak_cases`, against the emulator in a
-process of its own. Each hundredth of them it looks at memory, sockets, tasks and threads, and
-at the end, with its client closed, whether all of them are gone. Written are a JSON report, a
-summary and a chart. Exit codes: 0 all is well, 1 something grew or was wrong, 130 interrupted
-(what was seen so far is written all the same).
+It makes N calls, with the forms and the faults of `soak_cases`, to the emulator in a process of
+its own. After each hundredth of the calls it reads memory, sockets, tasks and threads; at the
+end, with its client closed, it checks that all of them are gone. It writes a JSON report, a
+summary and a chart. Exit codes: 0 all is right, 1 something grew or was wrong, 130 interrupted
+(the results so far are written as well).
 """
 
 import argparse
@@ -32,7 +32,7 @@ REQUESTS: Final = 1_000_000
 CONCURRENCY: Final = 64
 MOST: Final = 128  # calls in flight: the retry budget holds 100 tokens
 SAMPLES: Final = 100
-LEAST: Final = 100  # calls between two samples: taking one is not for nothing
+LEAST: Final = 100  # calls between two samples: a sample takes time
 EXAMPLES: Final = 20
 LOOKS: Final = 20  # the last sockets have some seconds to close
 PAUSE: Final = 0.2
@@ -46,7 +46,7 @@ TRANSPORTS: Final[dict[str, type[AsyncCaller | SyncCaller]]] = {
 
 
 class Server:
-    """The emulator's process. It ends with ours, however that ends."""
+    """The process of the emulator. It ends when this process ends, in whatever way."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", "from benchmarks import soak; soak.serve()"]
@@ -56,14 +56,14 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            process_group=0,  # Ctrl-C is for us alone
+            process_group=0,  # so that Ctrl-C reaches this process only
         )
         assert self._process.stdout is not None
         self.pid = self._process.pid
         self.url = self._process.stdout.readline().strip()
 
     def end(self) -> dict[str, Any]:
-        """End it, and return what it has counted."""
+        """End the process, and return its counts."""
         said, _ = self._process.communicate()
         counted: dict[str, Any] = json.loads(said)
         return counted
@@ -84,12 +84,12 @@ def serve() -> None:
 
     threading.Thread(target=end, daemon=True).start()
     server.run_server(emulator, announce=lambda url: print(url, flush=True))
-    struck = dict(zip(FAULTS, script._fired, strict=True))
+    struck = dict(zip(FAULTS, script.fired, strict=True))
     print(json.dumps({"requests": emulator.requests.total, "faults": struck}))
 
 
 class Soak:
-    """The state of a run: what is still to do, what came of the rest, and the samples."""
+    """The state of a run: the calls to make, the outcomes so far, and the samples."""
 
     def __init__(self, requests: int, server_pid: int, *, cancels: bool) -> None:
         self.samples: list[Sample] = []
@@ -106,12 +106,12 @@ class Soak:
         self.started = time.perf_counter()
 
     def stop(self) -> None:
-        """Begin no more calls. Those under way end soon: a second Ctrl-C is not heard."""
+        """Begin no more calls. Calls in progress end soon; a second Ctrl-C is ignored."""
         self.stopped = True
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def todo(self) -> Iterator[tuple[Case, int]]:
-        """The calls that nobody has begun yet; any number of tasks or threads share them."""
+        """Yield the calls that have not begun; any number of tasks or threads share them."""
         for serial in self._serials:
             if self.stopped:
                 return
@@ -132,7 +132,7 @@ class Soak:
                 self.sample()
 
     def sample(self) -> None:
-        """Look around, and show it."""
+        """Take a sample, and print it."""
         last = self.samples[-1] if self.samples else {"done": 0, "seconds": 0.0}
         seconds = time.perf_counter() - self.started
         rate = (self.done - last["done"]) / max(seconds - last["seconds"], 1e-9)
@@ -142,7 +142,7 @@ class Soak:
 
 
 async def soak_async(soak: Soak, caller: AsyncCaller, concurrency: int, pid: int) -> list[str]:
-    """Make all the calls with so many tasks; return what is left over in the end."""
+    """Make all calls with so many tasks; return the resources that are left at the end."""
 
     async def work() -> None:
         for case, serial in soak.todo():
@@ -165,7 +165,7 @@ async def soak_async(soak: Soak, caller: AsyncCaller, concurrency: int, pid: int
 
 
 def soak_threads(soak: Soak, caller: SyncCaller, concurrency: int, pid: int) -> list[str]:
-    """Make all the calls from so many threads; return what is left over in the end."""
+    """Make all calls from so many threads; return the resources that are left at the end."""
 
     def work() -> None:
         for case, serial in soak.todo():
@@ -187,7 +187,7 @@ def soak_threads(soak: Soak, caller: SyncCaller, concurrency: int, pid: int) -> 
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run it, and return the report: plain values."""
+    """Run the soak; return the report as plain values."""
     server = Server()
     caller = TRANSPORTS[args.transport](args.transport, server.url)
     soak = Soak(args.requests, server.pid, cancels=isinstance(caller, AsyncCaller))
@@ -223,7 +223,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run it, and write down what came of it."""
+    """Run the soak, and write the report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--requests", type=int, default=REQUESTS, help=f"default: {REQUESTS:,}")
@@ -238,7 +238,7 @@ def main() -> int:
     parser.add_argument("--transport", choices=TRANSPORTS, default="aiohttp")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
-    # A shell lets what it runs in the background ignore Ctrl-C; here that has its use.
+    # A shell makes background processes ignore Ctrl-C; this process must not ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     made = run(args)

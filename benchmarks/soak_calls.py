@@ -1,7 +1,7 @@
-"""One call of the soak, by either client, and what came of it.
+"""Make one call of the soak, with the sync or the async client, and judge its outcome.
 
-A caller makes the call in the way its case says, and returns the outcome's name and what was
-wrong with it, or None. An error that is not of this library is wrong like any other.
+A caller makes the call that its case describes. It returns the name of the outcome, and what was
+wrong with the outcome, or None. An error of another library is wrong.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ ENOUGH: Final = 30  # characters of a stream that is left early
 
 @frozen
 class Outcome:
-    """The name of what came of a call, and what is wrong with it."""
+    """The name of the outcome of a call, and what is wrong with it."""
 
     name: str
     wrong: str | None = None
@@ -46,7 +46,7 @@ def _patiences(client: Any) -> dict[str, Any]:
 
 
 class AsyncCaller:
-    """Makes calls by an `AsyncClient`, which it opens and closes."""
+    """Makes calls with an `AsyncClient`, which it opens and closes."""
 
     def __init__(self, transport: str, url: str) -> None:
         self._client = AsyncClient(transport, **_options(url))
@@ -69,7 +69,7 @@ class AsyncCaller:
     async def _judged(self, case: Case, serial: int) -> Outcome:
         try:
             result = await self._made(case, serial)
-        except Exception as error:  # noqa: BLE001  # what is not ours is to be counted, too
+        except Exception as error:  # noqa: BLE001  # errors of other libraries count, too
             return Outcome(type(error).__name__, wrong_error(case, serial, error))
         return Outcome(ANSWER, wrong_answer(case, serial, result))
 
@@ -98,7 +98,7 @@ class AsyncCaller:
 
 
 class SyncCaller:
-    """Makes calls by a `Client`, from any thread. Nothing can be cancelled here."""
+    """Makes calls with a `Client`, from any thread. These calls cannot be cancelled."""
 
     def __init__(self, transport: str, url: str) -> None:
         self._client = Client(transport, **_options(url))
@@ -108,7 +108,7 @@ class SyncCaller:
         """Make a call."""
         try:
             result = self._made(case, serial)
-        except Exception as error:  # noqa: BLE001  # what is not ours is to be counted, too
+        except Exception as error:  # noqa: BLE001  # errors of other libraries count, too
             return Outcome(type(error).__name__, wrong_error(case, serial, error))
         return Outcome(ANSWER, wrong_answer(case, serial, result))
 

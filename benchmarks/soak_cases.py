@@ -1,9 +1,9 @@
-"""What the soak asks for, what goes wrong with it on purpose, and what has to come of it.
+"""The calls of the soak, their faults, and their expected outcomes.
 
-A fault is ordered by the request itself, in a header: so it is known of each call in advance
-whether it ends in an answer or in an error, in which, and after how many attempts. Every
-prompt has the number of its call in it, and the emulator answers with the prompt, its length
-or its hash: an answer that belongs to another call is found out.
+A header of the request orders the fault. So it is known in advance for each call whether it ends
+with an answer or with an error, with which error, and after how many attempts. Each prompt has
+the number of its call, and the emulator answers with the prompt, its length or its hash, so an
+answer that belongs to another call is detected.
 """
 
 import random
@@ -22,7 +22,7 @@ from claude_lite.emulator.answers import tokens
 HEADER: Final = "x-soak"
 LONG: Final = 300  # tokens of a stream that is left early
 ECHOED: Final = 200  # characters of a prompt that come back
-MODELS: Final = 15  # there are a few more
+MODELS: Final = 15  # at least; the emulator has a few more
 ANSWER: Final = "answer"
 CANCELLED: Final = "cancelled"
 
@@ -58,7 +58,9 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "stream garbled": {"fault": "corrupt", "at": 60, "count": 3},
     "stream silent": {"fault": "stall", "after_events": 8},
 }
-KEPT: Final = frozenset({"stream cut", "stream truncated", "stream error"})  # there is a partial
+KEPT: Final = frozenset(
+    {"stream cut", "stream truncated", "stream error"}
+)  # the error has a partial message
 ONCE: Final = " once"
 RULES: Final = [
     {"on": {"headers": {HEADER: name}, "once_per_body": name.endswith(ONCE)}, "do": fault}
@@ -68,11 +70,11 @@ RULES: Final = [
 
 @frozen
 class Case:
-    """A form of call, its fault, how many of a thousand calls it is, and what may come of it.
+    """A form of call, its fault, its share of a thousand calls, and its allowed outcomes.
 
-    *outcomes* are "answer", "cancelled" or the names of errors; *attempts* those that an error
-    speaks of (None: any number). *client* says whose patience is short: "hasty" has a short
-    `timeout`, "brief" a short `deadline`. The call is cancelled *after* so many seconds.
+    *outcomes* are "answer", "cancelled" or the names of errors. *attempts* is the number that
+    the error must have (None: any number). *client* "hasty" has a short `timeout`, "brief" a
+    short `deadline`. The call is cancelled *after* so many seconds.
     """
 
     form: str
@@ -98,15 +100,15 @@ def _impatient(form: str, fault: str, client: str, attempts: int | None = 1) -> 
 
 
 def _cancelled(form: str, fault: str | None) -> tuple[Case, ...]:
-    """Calls that hang, and calls that are struck at one moment or another, or have ended."""
+    """Return cases of calls that are cancelled while they hang, or at different moments."""
     if fault is not None:
         return (Case(form, fault, 5, (CANCELLED,), after=0.02),)
     moments = (0.0, 0.0005, 0.001, 0.002, 0.004)
     return tuple(Case(form, None, 4, (ANSWER, CANCELLED), after=moment) for moment in moments)
 
 
-# What fails for good takes tokens from the retry budget, and what succeeds at once brings a
-# tenth of one: it must not run dry, or calls would rightly fail that are to succeed here.
+# A call that fails for good takes tokens from the retry budget, and a call that succeeds at once
+# adds a tenth of a token. The budget must not run out: calls that must succeed here would fail.
 CASES: Final = (
     Case("create", None, 454),
     *_retried("create", 8, "overloaded", "broken", "limited", "reset", "cut"),
@@ -129,7 +131,7 @@ CASES: Final = (
     *_retried("stream", 6, "overloaded", "reset", "stream cut early"),
     Case("stream", "slow", 2),
     _fails("stream", "stream cut", 6, "StreamInterrupted"),
-    _fails("stream", "stream reset", 6, "StreamInterrupted", None),  # RST may overtake content
+    _fails("stream", "stream reset", 6, "StreamInterrupted", None),  # an RST may overtake content
     _fails("stream", "stream truncated", 6, "StreamTruncated"),
     _fails("stream", "stream error", 6, "Overloaded"),
     _fails("stream", "stream garbled", 4, "UnexpectedResponse"),
@@ -158,20 +160,20 @@ CASES: Final = (
 
 
 def deck(seed: int = 0) -> list[Case]:
-    """One round of calls, shuffled: each case as often as its share says."""
+    """Return one round of calls, shuffled: each case as often as its share says."""
     cards = [case for case in CASES for _ in range(case.share)]
     random.Random(seed).shuffle(cards)  # noqa: S311  # repeatable
     return cards
 
 
 def messages(case: Case, serial: int) -> list[dict[str, Any]]:
-    """The prompt of a call: no two are alike, and few neighbours have the same length."""
+    """Return the prompt of a call: all prompts differ, and few neighbours have equal lengths."""
     control = f"[[tokens:{LONG}]]" if case.form == "stream left early" else ""
     return [{"role": "user", "content": f"{serial} says {'hey ' * (serial % 29)}{control}"}]
 
 
 def operation(case: Case, serial: int) -> Operation[Any]:
-    """The call itself, as a value."""
+    """Return the operation of a call."""
     headers = {HEADER: case.fault} if case.fault else None
     asked = messages(case, serial)
     match case.form:
@@ -188,7 +190,7 @@ def operation(case: Case, serial: int) -> Operation[Any]:
 
 
 def wrong_answer(case: Case, serial: int, result: Any) -> str | None:
-    """What is wrong with an answer: a text for a message, else what the operation returned."""
+    """Say what is wrong with an answer: the text of a message, or the result of an operation."""
     if ANSWER not in case.outcomes:
         return f"an answer instead of {case.outcomes[0]}"
     asked = messages(case, serial)
@@ -209,7 +211,7 @@ def wrong_answer(case: Case, serial: int, result: Any) -> str | None:
 
 
 def wrong_error(case: Case, serial: int, error: Any) -> str | None:
-    """What is wrong with an error: its class, phase or attempts, or whose partial answer it has."""
+    """Say what is wrong with an error: its class, phase, attempts or partial answer."""
     name = type(error).__name__
     if name not in case.outcomes:
         return f"{error!r} instead of {' or '.join(case.outcomes)}"
@@ -228,10 +230,10 @@ def wrong_error(case: Case, serial: int, error: Any) -> str | None:
 
 
 def _agree(text: str, echo: str) -> bool:
-    """Whether one is how the other begins: a text may have been cut, or go on."""
+    """Whether one text is the beginning of the other: a text may be cut, or longer."""
     return text.startswith(echo) or echo.startswith(text)
 
 
 def _echo(asked: list[dict[str, Any]]) -> str:
-    """How the emulator's answer begins; what comes after that is up to it."""
+    """Return the beginning of the emulator's answer; the rest is not checked."""
     return f"Echo {message_hash(asked)}: {asked[0]['content'][:ECHOED]}".rstrip()

@@ -1,6 +1,6 @@
-"""What the soak's process and the emulator's hold: memory, sockets, tasks, threads, objects.
+"""Count what the processes of the soak and of the emulator hold: memory, sockets, tasks, threads.
 
-Read from Linux's /proc, so that the emulator's process need not be asked.
+The figures come from Linux's /proc, so that the emulator's process does no work for them.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from typing import Any, Final
 
 Sample = dict[str, Any]
 
-# glibc keeps what is freed, in an arena for each few threads: tens of MB that are nobody's leak.
+# glibc keeps freed memory, in an arena per few threads: tens of MB that are not a leak.
 TRIM: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def held(server_pid: int) -> Sample:
-    """What this process and the server's hold at the moment; ours without what is garbage."""
+    """Count what this process, without garbage, and the server's process hold now."""
     gc.collect()
     if TRIM is not None:
         TRIM(0)
@@ -48,12 +48,12 @@ def _sockets(pid: int) -> int:
     for number in Path(f"/proc/{pid}/fd").iterdir():
         try:
             found += str(number.readlink()).startswith("socket:")
-        except FileNotFoundError:  # closed meanwhile, as the one that lists them is
+        except FileNotFoundError:  # closed meanwhile, such as the file that lists them
             continue
     return found
 
 
 def added(before: Sample, now: Sample) -> list[str]:
-    """What there is now that was not there before, by name and number; memory does not count."""
+    """Return the growth between two samples by name, except for memory."""
     names = ("sockets", "tasks", "threads", "server_sockets")
     return [f"{name}, {now[name] - before[name]}" for name in names if now[name] > before[name]]

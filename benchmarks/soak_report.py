@@ -1,8 +1,7 @@
-"""What a soak comes to: is it flat, a summary in Markdown, a chart in SVG.
+"""Judge a soak from its JSON report: is it flat? Write a summary in Markdown, a chart in SVG.
 
-Flat means: the median of the last fifth of the samples is above that of the second fifth (the
-first is for warming up) by no more than a measure's room. Nothing here measures; everything is
-made from the JSON report.
+A measure is flat if the median of the last fifth of its samples exceeds the median of the second
+fifth by no more than the room of the measure. The first fifth is for warming up.
 """
 
 import statistics
@@ -12,10 +11,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from benchmarks.report import COLOURS
+from benchmarks.report import FILLS
 
-FEWEST: Final = 10  # samples to judge by
-TALL: Final = 90  # pixels of a panel, as are these:
+FEWEST: Final = 10  # samples that are needed to judge
+TALL: Final = 90  # pixels of a panel, as are the next two
 WIDE: Final = 560
 LEFT: Final = 110
 
@@ -24,9 +23,9 @@ Report = dict[str, Any]
 
 @frozen
 class Measure:
-    """Something that is sampled, and how much it may grow: in all, and for a call in flight.
+    """A sampled figure, and how much it may grow: in all, and per call in flight.
 
-    Without room it is shown and not judged.
+    A measure without room is shown, but not judged.
     """
 
     key: str
@@ -35,7 +34,7 @@ class Measure:
     room_in_flight: float = 0.0
 
     def allowed(self, concurrency: int) -> float | None:
-        """How much it may grow."""
+        """Return how much the measure may grow; None: it is not judged."""
         return None if self.room is None else self.room + self.room_in_flight * concurrency
 
 
@@ -45,14 +44,14 @@ MEASURES: Final = (
     Measure("sockets", "sockets of the client", 0, 1),
     Measure("tasks", "tasks", 0, 1),
     Measure("threads", "threads", 0, 1),
-    Measure("server_rss_mb", "memory of the emulator, MB", 32),  # it remembers so many bodies
+    Measure("server_rss_mb", "memory of the emulator, MB", 32),  # it remembers 100,000 bodies
     Measure("server_sockets", "sockets of the emulator", 0, 1),
     Measure("rate", "calls a second"),
 )
 
 
 def line(sample: Report, failures: int) -> str:
-    """A sample on a line, for the terminal."""
+    """Write a sample as a line for the terminal."""
     return (
         f"{sample['done']:>9,} calls {sample['seconds']:8.1f} s {sample['rate']:7.0f}/s"
         f" {sample['rss_mb']:7.1f} MB {sample['sockets']:4} sockets {sample['tasks']:4} tasks"
@@ -63,7 +62,7 @@ def line(sample: Report, failures: int) -> str:
 
 
 def growth(made: Report, measure: Measure) -> tuple[float, float]:
-    """The medians of the second and of the last fifth of the samples."""
+    """Return the medians of the second and of the last fifth of the samples."""
     values = [sample[measure.key] for sample in made["samples"]]
     size = len(values)
     early, late = values[size // 5 : 2 * size // 5], values[4 * size // 5 :]
@@ -71,7 +70,7 @@ def growth(made: Report, measure: Measure) -> tuple[float, float]:
 
 
 def complaints(made: Report) -> list[str]:
-    """Everything that is not as it should be; an empty list is what a soak is run for."""
+    """List everything that is wrong; an empty list means that the soak is passed."""
     found = []
     if made["done"] < made["requests"] and not made["interrupted"]:
         found.append(f"only {made['done']:,} of {made['requests']:,} calls were made")
@@ -96,7 +95,7 @@ def complaints(made: Report) -> list[str]:
 
 
 def verdict(made: Report) -> str:
-    """The whole of it in a few lines."""
+    """Write the result in a few lines."""
     head = f"{made['done']:,} calls in {made['seconds']:,.0f} s by {made['transport']}"
     if made["interrupted"]:
         head += f", interrupted before {made['requests']:,}"
@@ -106,7 +105,7 @@ def verdict(made: Report) -> str:
 
 
 def markdown(made: Report) -> str:
-    """The summary for people."""
+    """Write the summary in Markdown."""
     facts, samples = made["about"], made["samples"]
     out = [
         "# Soak",
@@ -145,7 +144,7 @@ def markdown(made: Report) -> str:
 
 
 def chart(made: Report) -> str:
-    """A panel for each measure, from zero up, over the calls that were made."""
+    """Draw a panel per measure, from zero up, over the number of calls."""
     out, y = [], 50
     for measure in MEASURES:
         out += _panel(made, measure, y)
@@ -170,7 +169,7 @@ def _panel(made: Report, measure: Measure, y: int) -> list[str]:
         f"{LEFT + done / last * WIDE:.1f},{y + TALL - value / most * TALL:.1f}"
         for done, value in points
     )
-    colour = COLOURS["anthropic" if measure.key.startswith("server") else "claude_lite"]
+    fill = FILLS["anthropic" if measure.key.startswith("server") else "claude_lite"]
     bottom = y + TALL
     return [
         f'<text x="{LEFT}" y="{y - 8}" font-weight="bold">{escape(measure.title)}</text>',
@@ -180,5 +179,5 @@ def _panel(made: Report, measure: Measure, y: int) -> list[str]:
         f'<text x="{LEFT - 6}" y="{bottom + 4}" text-anchor="end">0</text>',
         f'<text x="{LEFT}" y="{bottom + 14}">0</text>',
         f'<text x="{LEFT + WIDE}" y="{bottom + 14}" text-anchor="end">{last:,} calls</text>',
-        f'<polyline points="{line_}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
+        f'<polyline points="{line_}" fill="none" stroke="{fill}" stroke-width="1.5"/>',
     ]

@@ -1,7 +1,7 @@
-"""The process in which one peer is measured: a job a line in, what it cost a line out.
+"""The process in which one peer is measured: it reads a job per line, and writes its cost.
 
-A process for each peer, so that none pays for what another has imported, and a peer that cannot
-be measured here says so without ending the others. A job is a JSON object:
+Each peer has a process of its own, so that no peer pays for the imports of another, and a peer
+that cannot be measured here does not end the others. A job is a JSON object:
 
     {"peer": ..., "kind": "calls" | "sync" | "unit", "n": ..., ...}
 
@@ -34,11 +34,11 @@ class Clock:
         self._theirs = self._server_cpu()
         gc.collect()
         self._resident = _status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # let VmHWM start over
+        Path("/proc/self/clear_refs").write_text("5")  # reset VmHWM
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def stop(self, n: int) -> Job:
-        """What it came to, for *n* units of work."""
+        """Return the cost of *n* units of work."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
         peak = _status("VmHWM")
         server = self._server_cpu() - self._theirs
@@ -60,15 +60,15 @@ def _status(name: str) -> int:
 
 
 def do(job: Job) -> Job:
-    """Do the job; what a peer lacks is an answer, too."""
+    """Do the job; if the peer cannot be measured, answer why."""
     try:
         return KINDS[job["kind"]](job)
-    except Exception as error:  # noqa: BLE001  # whatever it is that a peer raises
+    except Exception as error:  # noqa: BLE001  # a peer may raise anything
         return {"skip": f"{type(error).__name__}: {error}".split("\n")[0][:200]}
 
 
 def calls(job: Job) -> Job:
-    """Make n calls, or read n streams, with so many tasks at a time."""
+    """Make n calls, or read n streams, with so many tasks."""
     from benchmarks import peers
 
     name = job["peer"].removesuffix(UVLOOP)
@@ -126,7 +126,7 @@ def unit(job: Job) -> Job:
     from benchmarks import offline
 
     one = offline.UNITS[job["work"]][job["peer"]]()
-    kept = [one()]  # what is made is kept, so that memory tells what it takes
+    kept = [one()]  # keep the results, so that their memory is measured
     clock = Clock()
     kept.extend(one() for _ in range(job["n"]))
     return clock.stop(job["n"])
@@ -140,10 +140,12 @@ KINDS: dict[str, Callable[[Job], Job]] = {
 
 
 def main() -> None:
-    """Answer jobs until there are no more."""
+    """Do jobs until there are no more."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    answers = os.fdopen(os.dup(1), "w", buffering=1)  # a peer may print: that goes elsewhere
+    answers = os.fdopen(
+        os.dup(1), "w", buffering=1
+    )  # so that prints of a peer do not go to the answers
     os.dup2(2, 1)
     for line in sys.stdin:
         answers.write(json.dumps(do(json.loads(line))) + "\n")

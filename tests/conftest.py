@@ -3,5 +3,16 @@
 import os
 import signal
 
+import pytest
+
 os.environ.pop("CI", None)  # it forbids recordings; tests that are about that set it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where we run in the background
+
+
+@pytest.fixture
+def skill(tmp_path):
+    """A folder with a skill."""
+    folder = tmp_path / "my-skill"
+    folder.mkdir()
+    (folder / "SKILL.md").write_text("---\nname: a\ndescription: b\n---\n")
+    return folder

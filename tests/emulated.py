@@ -1,17 +1,16 @@
 """Calls of the emulator by the name of the operation; each response is held to its schema."""
 
 from functools import cache
-from pathlib import Path
 
 import orjson
 from jsonschema import Draft202012Validator
+from places import API
 
 from claude_lite.core.targets import query_string
 from claude_lite.core.uploads import FormBody, Part
 from claude_lite.emulator import Emulator
 from claude_lite.wire import Request
 
-API = Path(__file__).parent / "data" / "api"
 DEFS = orjson.loads((API / "schemas.json").read_bytes())["$defs"]
 OPERATIONS = {
     one["id"]: one for one in orjson.loads((API / "operations.json").read_bytes())["operations"]

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 from queue import Queue
 
 from driving import BLOCK, HEL, KEY, START, WHOLE, sample
+from places import ROOT
 
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 
-ROOT = Path(__file__).parent.parent
 MESSAGE = json.loads(sample("responses/messages.create.json"))
 MISSING = {"type": "error", "error": {"type": "not_found_error", "message": "no such thing"}}
 

@@ -2,16 +2,16 @@
 
 import gzip
 import json
-from pathlib import Path
 
+from places import SAMPLES
 from scripted import Script, ask
 
 from claude_lite.errors import ConnectionFailed, StreamInterrupted
 from claude_lite.wire import MaskedStr, Request, Response
 from claude_lite_transports.recording import RecordingTransport
-from claude_lite_transports.recording.cassette import load
+from claude_lite_transports.recording.cassette import load_cassette
 
-STREAMS = sorted((Path(__file__).parent / "data/api/samples/streams").iterdir())
+STREAMS = sorted((SAMPLES / "streams").iterdir())
 URL = "https://api.anthropic.com/v1/messages"
 CANARY = "canary-0123456789-zyxwvutsrqp"
 EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
@@ -75,7 +75,7 @@ def record(path, given=None):
     transport = RecordingTransport(path, Answers(*[g[0] for g in given]), "rewrite", force=True)
     with transport:
         run(transport, given)
-    return load(path)
+    return load_cassette(path)
 
 
 def run(transport, given):

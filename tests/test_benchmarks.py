@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 KEYS = [
     *("unary 1", "unary 32", "unary 256", "large 32"),
     *("stream burst", "stream trickle", "stream whole", "stream 500", "storm"),
@@ -21,9 +20,12 @@ KEYS = [
 ]
 OPTIONAL = ("claude_lite asyncio", "asyncio uvloop", "uvloop", "anthropic", "openai", "litellm")
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "benchmarks").is_dir(), reason="benchmarks are not part of what is installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (ROOT / "benchmarks").is_dir(), reason="benchmarks are not part of what is installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.faulty import AsyncFaultTransport, FaultTransport
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
-from claude_lite_transports.recording.cassette import load
+from claude_lite_transports.recording.cassette import load_cassette
 from claude_lite_transports.recording.har import to_har
 from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
@@ -91,7 +91,7 @@ NOT_SHOWN = {
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own
     },
     "within a transport, for as long as one exchange takes": {
-        *("Body", "Part", "Proxy", "Upload", "Wait"),
+        *("Body", "Part", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
     "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
@@ -173,7 +173,7 @@ def synchronous(held, folder, url):
 
 
 async def asynchronous(held, folder, url):
-    """Do the same in the other colour."""
+    """Do the same with the async transports."""
     transports = [
         AiohttpTransport(),
         AsyncioTransport(),
@@ -208,7 +208,7 @@ def values(held, folder):
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
         *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
-        *(UrllibTransport(proxies={"https": PROXY}), AsyncioTransport(proxies={"https": PROXY})),
+        *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),
         BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]
@@ -226,7 +226,7 @@ def values(held, folder):
         built = dialect.adapt(operation.build(made.config.target))
         held += [dialect, made, built, dialect.sign(built)]
     (folder / "requests.jsonl").write_text(json.dumps({"custom_id": "a", "params": ASK}))
-    held += load(folder / "a.json")
+    held += load_cassette(folder / "a.json")
     with (folder / "requests.jsonl").open("rb") as file:
         held += read_requests(file, stream=False)
 
@@ -342,7 +342,7 @@ def test_what_was_written_is_silent(seen):
     for path in folder.iterdir():
         silent(path.read_bytes())
     for name in ("a.json", "b.json"):
-        items = load(folder / name)
+        items = load_cassette(folder / name)
         assert items
         silent(json.dumps(to_har(items)))
         silent(repr(items) + "".join(map(str, items)))

@@ -3,11 +3,11 @@
 import copy
 import json
 import pickle
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import API
 
 import claude_lite
 from claude_lite import errors
@@ -38,7 +38,6 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Response, rate_limits
 
-API = Path(__file__).parent / "data/api"
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 CODES = json.loads((API / "errors.json").read_bytes())["by_error_code"]
 SAMPLES = {path.stem: json.loads(path.read_bytes()) for path in (API / "samples/errors").iterdir()}
@@ -192,8 +191,8 @@ def test_amending_keeps_the_args_in_step():
 
 def test_only_fields_can_be_amended():
     """A name that is no field is a `TypeError` that says so."""
-    with pytest.raises(TypeError, match="NotFound has no field 'colour'"):
-        NotFound("x").amend(colour="red")
+    with pytest.raises(TypeError, match="NotFound has no field 'shape'"):
+        NotFound("x").amend(shape="round")
 
 
 def test_the_dict_of_a_class_of_another_version():

@@ -2,13 +2,13 @@
 
 import ast
 import importlib.util
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from claude_lite.testing import ASYNC_CASES, check_async_transport
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def load(name):

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from attrs import evolve
 from driving import do
-from test_contract import CORE, arguments, class_of, is_form, skill
+from operations_table import CORE, arguments, class_of, is_form
 
 from claude_lite import Client, RawRequest, UsageError
 from claude_lite.api.files import UploadFile
@@ -27,7 +27,6 @@ from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport
 
-_ = skill  # the fixture
 KEY = "sk-ant-injection-0123456789"
 SPLIT = "x\r\nx-evil: 1\r\n\r\nGET /evil HTTP/1.1\r\n\r\n"
 
@@ -72,9 +71,9 @@ HOSTILE = [
 TEMPLATE = re.compile(r"\{\w+\}")
 
 TRANSPORTS = {
-    "urllib": lambda: UrllibTransport(proxies={}),
+    "urllib": lambda: UrllibTransport(trust_env=False),
     "aiohttp": lambda: AiohttpTransport(trust_env=False),
-    "asyncio": lambda: AsyncioTransport(proxies={}),
+    "asyncio": lambda: AsyncioTransport(trust_env=False),
 }
 
 

@@ -20,7 +20,7 @@ from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.recording import RecordingTransport
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.shared.http1 import ReplyParser
 from claude_lite_transports.urllib import UrllibTransport
 
 try:
@@ -205,12 +205,12 @@ def run(transport, url, how, **options):
     asked, is_stream = how
     options = {"api_key": "key", "base_url": url, "retry": never(), "deadline": 5.0, **options}
     if transport == "urllib":
-        with Client(UrllibTransport(proxies={}), **options) as client:
+        with Client(UrllibTransport(trust_env=False), **options) as client:
             return call(client, asked, is_stream)
     made = (
         AiohttpTransport(trust_env=False)
         if transport == "aiohttp"
-        else AsyncioTransport(proxies={})
+        else AsyncioTransport(trust_env=False)
     )
     return asyncio.run(acall(AsyncClient(made, **options), asked, is_stream))
 
@@ -354,7 +354,7 @@ def test_a_stream_that_is_collected_for_its_items():
     events = [START, BLOCK, *[text_delta("x")] * 2000, END]
     with serving(streamed(*events)) as server:
         options = {"api_key": "k", "base_url": server.url(""), "max_values": 1000}
-        client = Client(UrllibTransport(proxies={}), **options)
+        client = Client(UrllibTransport(trust_env=False), **options)
         with (
             pytest.raises(ResponseTooLarge) as caught,
             client.stream(StreamMessage(**ASK), collect=True),
@@ -434,7 +434,7 @@ def test_depth_is_counted():
 
 def test_the_head_of_a_proxy_is_bounded():
     """A proxy that answers CONNECT has the limits of any reply."""
-    answer = Reply("CONNECT")
+    answer = ReplyParser("CONNECT")
     answer.receive(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000)
     with pytest.raises(ResponseTooLarge, match="max_head"):
         answer.has_head()
@@ -449,7 +449,7 @@ def test_what_is_between_chunks_is_bounded(data, size):
     data = HEAD + CHUNKED + b"1\r\na\r\n" + data
     taken = []
     with pytest.raises(ResponseTooLarge, match="over 65536 bytes"):
-        feed(Reply("GET"), [data[at : at + size] for at in range(0, len(data), size)], taken)
+        feed(ReplyParser("GET"), [data[at : at + size] for at in range(0, len(data), size)], taken)
     assert taken == [b"a"]
 
 
@@ -468,7 +468,7 @@ def test_message_stream_without_limits():
     with serving(streamed(*stream)) as server:
         options = dict.fromkeys(SETTINGS)
         client = Client(
-            UrllibTransport(proxies={}), api_key="k", base_url=server.url(""), **options
+            UrllibTransport(trust_env=False), api_key="k", base_url=server.url(""), **options
         )
         assert client.send(StreamMessage(**ASK)).text == "Hello " * 100
         assert client.config.limits == Limits(10.0, 600.0, 3600.0, *[None] * 6)

@@ -8,15 +8,14 @@ import re
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import orjson
 import pytest
+from places import TESTS
 
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
 
-TESTS = Path(__file__).parent
 OPERATIONS = orjson.loads((TESTS / "data/api/operations.json").read_bytes())["operations"]
 KEYS = ["sk-ant-api03-tour", "sk-ant-admin01-tour"]
 GONE = "completions.create"  # no SDK of today has it
@@ -44,6 +43,7 @@ def called(emulator):
     return {(entry.method, entry.path) for entry in emulator.log if entry.status == 200}
 
 
+@pytest.mark.slow
 def test_the_anthropic_sdk_uses_every_core_operation_that_it_has():
     """Both namespaces, synchronous and not, with the SDK's own strict check of responses."""
     seen = called(take("anthropic"))

@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 import structlog
+from places import ROOT
 
 from claude_lite import __all__ as exported
 from claude_lite import errors
@@ -13,7 +13,6 @@ from claude_lite.cli.main import parser
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

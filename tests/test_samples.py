@@ -1,4 +1,4 @@
-"""Every sample of the wire, over every way that it can come, in both colours."""
+"""Every sample of the wire, over every way that it can come, sync and async."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import SAMPLES
 
 from claude_lite import (
     AsyncClient,
@@ -23,7 +24,6 @@ from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTran
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
 from claude_lite_transports.urllib import UrllibTransport
 
-SAMPLES = Path(__file__).parent / "data/api/samples"
 MESSAGES = sorted(SAMPLES.glob("responses/*messages.create*.json"))
 COUNTS = sorted(SAMPLES.glob("responses/*messages.count_tokens.json"))
 ERRORS = sorted(SAMPLES.glob("errors/*.json"))
@@ -111,7 +111,7 @@ ALL = [*MESSAGES, *COUNTS, *ERRORS, *STREAMS]
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: p.name)
 def test_every_way_gives_the_same(path, emulator, url, tmp_path):
-    """A sample gives the same over urllib, aiohttp, the emulator and a replay, in both colours."""
+    """A sample gives the same over urllib, aiohttp, the emulator and a replay, sync and async."""
     expected = by_sync(EmulatorTransport(emulator), url, path)
     wire = UrllibTransport()
     ways = {

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import structlog
 from driving import HELLO, do
+from places import ROOT, TESTS, TLS
 
 from claude_lite import (
     AsyncClient,
@@ -38,8 +39,6 @@ from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.urllib import UrllibTransport
 
 KEY = "sk-ant-security-0123456789"
-ROOT = Path(__file__).parents[1]
-TLS = Path(__file__).parent / "data/tls"
 PAGE = ROOT / "docs/security.md"
 JSON = "content-type: application/json"
 MESSAGE = json.dumps(
@@ -60,17 +59,17 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 def urllib(*, trusts=None, **options):
     """Make a client over urllib."""
-    return Client(UrllibTransport(context=trusts), api_key=KEY, retry=never(), **options)
+    return Client(UrllibTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 def aiohttp(*, trusts=None, **options):
     """Make a client over aiohttp."""
-    return AsyncClient(AiohttpTransport(ssl=trusts), api_key=KEY, retry=never(), **options)
+    return AsyncClient(AiohttpTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 def asyncio_(*, trusts=None, **options):
     """Make a client over plain asyncio."""
-    return AsyncClient(AsyncioTransport(context=trusts), api_key=KEY, retry=never(), **options)
+    return AsyncClient(AsyncioTransport(ssl_context=trusts), api_key=KEY, retry=never(), **options)
 
 
 every_transport = pytest.mark.parametrize(
@@ -404,6 +403,7 @@ def test_a_pinned_certificate_is_the_only_one(tmp_path, monkeypatch):
     assert context.verify_mode is ssl.CERT_REQUIRED
 
 
+@pytest.mark.slow
 def test_the_environment_names_authorities():
     """With SSL_CERT_FILE all transports trust what is in that file."""
     program = """
@@ -416,7 +416,7 @@ for kind in (urllib, aiohttp, asyncio_):
         done = subprocess.run(  # noqa: S603  # this interpreter
             [sys.executable, "-c", program, server.url("")],
             env={**os.environ, "SSL_CERT_FILE": str(TLS / "localhost.pem")},
-            cwd=Path(__file__).parent,
+            cwd=TESTS,
             capture_output=True,
             text=True,
             check=False,
@@ -615,6 +615,7 @@ def test_a_skill_is_unpacked_as_the_page_shows(tmp_path, monkeypatch):
         unpack(str(archive), "new")
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_too_large_is_not_unpacked(tmp_path, monkeypatch):
     """A bomb is noticed before, and one that lies about its size grows no further than that."""
     monkeypatch.chdir(tmp_path)

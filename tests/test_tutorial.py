@@ -1,16 +1,16 @@
 """The tutorial in docs/testing.md: its files, taken out of it, are recorded and replayed."""
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.testing import CASES
 
 pytest_plugins = ["pytester"]
 
-PAGE = Path(__file__).parent.parent / "docs/testing.md"
+PAGE = ROOT / "docs/testing.md"
 FILE = re.compile(r'^```python title="([\w.]+)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 PLUGIN = "-pclaude_lite.testing.pytest_plugin"
 

@@ -3,14 +3,14 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "tests" / "typing").glob("*.py"))
 
 
+@pytest.mark.slow
 def test_mypy_agrees():
     """Strict mypy finds each deliberate mistake, nothing else, and the types that are asserted."""
     command = [

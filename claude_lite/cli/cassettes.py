@@ -88,11 +88,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.cassette import load_cassette
     from claude_lite_transports.recording.listing import listed
 
     for path in args.files:
-        items = load(_existing(path))
+        items = load_cassette(_existing(path))
         _say("".join(f"{line}\n" for line in listed(items)))
     return EXIT_DONE
 
@@ -109,7 +109,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _redact(args: argparse.Namespace) -> int:
-    from claude_lite_transports.recording.cassette import dump, load, write
+    from claude_lite_transports.recording.cassette import cassette_text, load_cassette, replace_file
     from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import cleaned, refuse_secrets
 
@@ -118,14 +118,14 @@ def _redact(args: argparse.Namespace) -> int:
             raise UsageError(f"the environment has no variable {name}")
     redactor = Redactor([*args.text, *(os.environ[name] for name in args.env)])
     dropped = {name.lower() for name in args.header}
-    loaded = {path: load(path) for path in _cassettes(args.files)}
+    loaded = {path: load_cassette(path) for path in _cassettes(args.files)}
     for items in loaded.values():
         _learn(items, redactor)
     for path, items in loaded.items():
         clean = [cleaned(item, redactor, dropped) for item in items]
         refuse_secrets(clean, redactor, path)
-        if (text := dump(clean)) != path.read_text(encoding="utf-8"):
-            write(path, text)
+        if (text := cassette_text(clean)) != path.read_text(encoding="utf-8"):
+            replace_file(path, text)
             _say(f"{path}: rewritten\n")
     return EXIT_DONE
 
@@ -138,7 +138,7 @@ def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from claude_lite_transports.recording import har, vcr
-    from claude_lite_transports.recording.cassette import dump, write
+    from claude_lite_transports.recording.cassette import cassette_text, replace_file
     from claude_lite_transports.recording.foreign import BASE_URL
     from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import refuse_secrets
@@ -157,15 +157,15 @@ def _convert(args: argparse.Namespace) -> int:
         if lost := len(items) - len(data["interactions"]):
             _say(f"left out {lost} failed requests: the format of vcrpy cannot hold them\n")
     else:
-        text = dump(items)
-    write(args.target, text)
+        text = cassette_text(items)
+    replace_file(args.target, text)
     return EXIT_DONE
 
 
 def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
-    """Read a recording in any format."""
+    """Read a recording of any kind."""
     from claude_lite_transports.recording import har, vcr
-    from claude_lite_transports.recording.cassette import load
+    from claude_lite_transports.recording.cassette import load_cassette
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -179,17 +179,17 @@ def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     request: Any = first.get("request") if isinstance(first, dict) else None
     if isinstance(request, dict) and "uri" in request:
         return vcr.from_vcr(data, redactor)
-    return load(path)
+    return load_cassette(path)
 
 
 def findings(path: Path) -> "Iterator[tuple[bool, str]]":
-    """Yield findings about a recording: True if it is wrong or False if it is odd, and a text."""
-    from claude_lite_transports.recording.cassette import load
+    """Yield what is wrong (True) or odd (False) about a recording, in words."""
+    from claude_lite_transports.recording.cassette import load_cassette
     from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import repeats_in, secrets_in
 
     try:
-        items = load(path)
+        items = load_cassette(path)
     except UsageError as error:
         yield True, error.message.removeprefix(f"{path} ")
         return

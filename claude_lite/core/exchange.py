@@ -1,11 +1,12 @@
-"""One API call, retries included, as a state machine without I/O.
+"""One API call with all its attempts, as a state machine without I/O.
 
     while not isinstance(action := exchange.next_action(), Done):
-        ...  # send the Request, wait out the Sleep, get a token; and report back
+        ...  # send the Request, wait for the Sleep, or get a token; then report the outcome
 
-It decides; whoever drives it (`claude_lite.client`) sends, waits and mints. tenacity's
-strategies are asked only once an attempt has failed, so that success costs nothing of them.
-Time is read from the clock that is handed in, and never waited for.
+The exchange decides what to do next. The client that drives it (`claude_lite.client`) sends, waits
+and gets tokens. The exchange reads the time from the clock that it is given, and never waits.
+tenacity chooses the waits. It is used only after an attempt has failed: a call that succeeds at
+once does not pay for it.
 """
 
 import time
@@ -42,20 +43,30 @@ R = TypeVar("R")
 ERROR: Final = 400
 REDIRECT: Final = 300
 MAX_REDIRECTS: Final = 3
-
-
 SAME_METHOD: Final = frozenset({307, 308})
 
 
 @frozen
 class Authenticate:
-    """Get a token and hand it in with `receive_token`; a *stale* one was refused."""
+    """Get a token and report it with `receive_token`.
+
+    Attributes:
+        stale: The token that the API has refused, if any: get a different one.
+
+    """
 
     stale: str | None = None
 
 
 class Exchange(Generic[R]):
-    """The state of one call. Not to be shared, and of no use once it is done."""
+    """The state of one call. One thread or task uses it, for one call only.
+
+    Args:
+        operation: The operation to call.
+        config: The options of the client.
+        clock: The clock for deadlines and for the times in logs.
+
+    """
 
     def __init__(
         self, operation: Operation[R], config: Config, clock: Clock = time.monotonic
@@ -67,27 +78,36 @@ class Exchange(Generic[R]):
         self._started = clock()
         self.head: Response | None = None
         self._request: Request | None = None
-        self._error: ClaudeError | None = None
-        self._failed: ClaudeError | None = None
+        self._error: ClaudeError | None = None  # ended the last attempt
+        self._failed: ClaudeError | None = None  # ended the call
         self._done: Done[R] | None = None
         self._token: MaskedStr | None = None
         self._stale: MaskedStr | None = None
         self._retries = 0
         self._waited = 0.0
-        self._resent = 0
+        self._resent = 0  # retries after the connection broke within an attempt
         self._redirects = 0
         self._signed: Request | None = None
         self._log = call_log(operation.route.name, config.observe, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
-        """Say what to do next; raises the error that ends the call, as often as asked."""
+        """Decide what to do next.
+
+        Returns:
+            What the client has to do: send the `Request`, wait for the `Sleep`, or get a token for
+            the `Authenticate`. `Done` has the result of the call.
+
+        Raises:
+            ClaudeError: The call has failed. Each later call of this method raises it again.
+
+        """
         if self._done is not None:
             return self._done
         if self._failed is not None:
             raise self._failed.with_traceback(None)
         if self._error is not None:
             error, self._error = self._error, None
-            wait = self._decide(error)
+            wait = self._decide_wait(error)
             if wait > 0:
                 return Sleep(wait)
         if self.config.token_provider is not None and self._token is None:
@@ -95,13 +115,13 @@ class Exchange(Generic[R]):
         return self._attempt()
 
     def start(self) -> None:
-        """Count the deadline from now on, instead of from when this was made."""
+        """Count the time of the call from now on, not from the creation of this object."""
         self._started = self._clock()
         if self._log is not None:
             self._log.start()
 
     def receive_token(self, token: str) -> None:
-        """Hand in the token that `Authenticate` asked for."""
+        """Report the token that `Authenticate` asked for."""
         self._token = MaskedStr(token)
         self._request = None
 
@@ -109,13 +129,13 @@ class Exchange(Generic[R]):
         """Report the whole response to the last request."""
         try:
             if "content-encoding" in response.headers:
-                response = self._decoded(response)
+                response = self._decode(response)
             if response.status >= REDIRECT:
                 self._refuse(response)
                 return
             limits = self.config.limits
             most = limits.max_response
-            if most is not None and len(response.body) > most:  # of a transport without limits
+            if most is not None and len(response.body) > most:  # for transports without limits
                 raise placed(ResponseTooLarge.whole(most), response)
             result = self.operation.read(response, limits)
         except ClaudeError as error:
@@ -124,19 +144,19 @@ class Exchange(Generic[R]):
             self._succeed(result, response)
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report that the last request came to nothing."""
+        """Report the error with which the last request failed."""
         self._error = error
 
     @property
     def left(self) -> float | None:
-        """Seconds until the deadline, if there is one."""
+        """The seconds until the deadline; None if there is no deadline."""
         deadline = self.config.deadline
         return None if deadline is None else self._started + deadline - self._clock()
 
     def abandon(self, error: BaseException) -> None:
-        """Report what ended the call from outside: it was cancelled, or got no token.
+        """Report an error from outside that ended the call: it was cancelled, or got no token.
 
-        An error that `next_action` has raised may be reported, too; it is known.
+        An error that `next_action` has raised may be reported, too; this changes nothing.
         """
         if isinstance(error, ClaudeError):
             error.amend(attempts=self.attempts)
@@ -147,7 +167,7 @@ class Exchange(Generic[R]):
     def _attempt(self) -> Request:
         request = self._request
         if request is None:
-            request = self._request = self._built()
+            request = self._request = self._build_request()
         if self._log is not None:
             self._log.begin()
         if self.attempts or self._redirects or self._token is not None:
@@ -158,7 +178,7 @@ class Exchange(Generic[R]):
         self.attempts += 1
         return request
 
-    def _built(self) -> Request:
+    def _build_request(self) -> Request:
         request = self.operation.build(self.config.target)
         if self._token is not None:
             request = evolve(request, headers={**request.headers, **bearer(self._token)})
@@ -171,11 +191,11 @@ class Exchange(Generic[R]):
         if left is None:
             return request
         if left <= 0:
-            raise self._final(TimedOut("total"))
+            raise self._end_with(TimedOut("total"))
         return request.within(left)
 
-    def _decoded(self, response: Response) -> Response:
-        """Undo a content-encoding, within the limit; a refusal whose body is broken has none."""
+    def _decode(self, response: Response) -> Response:
+        """Decompress the body, up to the limit. A broken body of an error becomes empty."""
         try:
             body = decoded(response, self.config.max_response)
         except UnexpectedResponse as error:
@@ -194,13 +214,13 @@ class Exchange(Generic[R]):
             self._log_end(result)
 
     def _refuse(self, response: Response) -> None:
-        """A status of 300 or above: follow it within the origin, or fail."""
+        """Take a response of status 300 or above: follow a redirect within the origin, or fail."""
         self.head = response
         if response.status < ERROR:
             self._redirect(response)
             return
         body = response.body
-        for secret in self._secrets():  # before it is cut short, maybe in the middle of one
+        for secret in self._secrets():  # before the body is cut, maybe within a secret
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)
         verdict = should_retry(response.headers)
@@ -219,8 +239,8 @@ class Exchange(Generic[R]):
 
     # Failures
 
-    def _decide(self, error: ClaudeError) -> float:
-        """The seconds to wait before trying again; raises the error if that is not to be."""
+    def _decide_wait(self, error: ClaudeError) -> float:
+        """Give the seconds to wait before the next attempt; raise *error* to end the call."""
         scrub(error, self._secrets())
         if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
             self._stale, self._token = self._token, None
@@ -230,16 +250,16 @@ class Exchange(Generic[R]):
         course = Course(self.attempts, self._started, self._clock(), self._waited)
         wait = self.config.retry.wait_after(failure, course)
         if wait is None:
-            raise self._given_up(error)
-        if self.config.retry.defers:  # whoever waits is not in this call: its limits do not bind
+            raise self._give_up(error)
+        if self.config.retry.defers:  # a queue waits: this call's deadline and budget do not count
             self._log_attempt(error, retry_in=wait)
-            raise self._later(error, wait) from error.with_traceback(None)
+            raise self._defer(error, wait) from error.with_traceback(None)
         left = self.left
         if left is not None and wait >= left:
             advice = f"Try again in {wait:.1f} s: the deadline comes before that."
-            raise self._given_up(error, advice)
+            raise self._give_up(error, advice)
         if not budget_for(self.config.origin).take():
-            raise self._given_up(error, "Not tried again: too many calls fail at the moment.")
+            raise self._give_up(error, "Not tried again: too many calls fail at the moment.")
         self._retries += 1
         self._waited += wait
         if isinstance(error, ConnectionLost | StreamInterrupted):
@@ -250,11 +270,11 @@ class Exchange(Generic[R]):
     def _failure(self, error: ClaudeError) -> Failure:
         return Failure(error, self.operation.resends, self._resent)
 
-    def _given_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
+    def _give_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         self._log_attempt(error)
-        return self._final(error, advice)
+        return self._end_with(error, advice)
 
-    def _later(self, error: ClaudeError, wait: float) -> RetryLater:
+    def _defer(self, error: ClaudeError, wait: float) -> RetryLater:
         later = RetryLater(wait).amend(
             request_id=error.request_id,
             organization_id=error.organization_id,
@@ -262,11 +282,11 @@ class Exchange(Generic[R]):
             retry_after=error.retry_after,
             details={"cause": error.amend(attempts=self.attempts).to_dict()},
         )
-        self._final(later)
+        self._end_with(later)
         return later
 
-    def _final(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
-        """The error as the caller gets it: with the attempts, and of the frames only ours."""
+    def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
+        """End the call. Give *error* for the caller, without the frames of the transport."""
         error.amend(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
         self._failed = error
@@ -290,10 +310,16 @@ class Exchange(Generic[R]):
 
 
 def follow(request: Request, response: Response, before: int) -> Request:
-    """Give the request to make after a redirect, if no more than two were followed *before*.
+    """Give the request that follows a redirect.
+
+    Args:
+        request: The request that was redirected.
+        response: The redirect.
+        before: How many redirects the call has followed before this one.
 
     Raises:
-        UnexpectedResponse: The redirect leaves the origin, changes the method, or repeats.
+        UnexpectedResponse: The redirect leaves the origin, changes the method, leads to the same
+            URL, or is the fourth.
 
     """
     from urllib.parse import urljoin, urlsplit
@@ -301,7 +327,7 @@ def follow(request: Request, response: Response, before: int) -> Request:
     try:
         url = urljoin(request.url, response.headers.get("location", ""))
         to = urlsplit(url)
-    except ValueError:  # no URL at all
+    except ValueError:  # it is not a URL
         url, to = "", urlsplit("")
     is_harmless = (
         to[:2] == urlsplit(request.url)[:2]

@@ -1,16 +1,18 @@
-"""What a call says about itself: one event an attempt, one a call, with fixed keys.
+"""The log events of a call: one per attempt and one per call, with fixed keys.
 
-Events `claude_lite.attempt` and `claude_lite.call` have, where they apply: operation,
-request_id, organization_id, attempt (of a call: attempts), status, error_type, retry_in (s),
-elapsed_ms, ttft_ms (to the first content of a stream), input_tokens, output_tokens and
-ratelimit_*. Never a credential, never a body; of the headers only those named here. A call that
-is cancelled has the error_type CancelledError; the attempt that was under way has no event. A
-stream that is left before its end has the error_type of what it was left with, or else
-StreamInterrupted, and no output_tokens.
+The events `claude_lite.attempt` and `claude_lite.call` have these keys, where they apply:
+operation, request_id, organization_id, attempt (the event of a call: attempts), status, error_type,
+retry_in (seconds), elapsed_ms, ttft_ms (until the first content of a stream), input_tokens,
+output_tokens and ratelimit_*. An event never has a credential or a body, and no other headers.
 
-They go to structlog if the application has configured it, otherwise to the standard logger
-`claude_lite`, if it or the root logger has a handler; and to the client's `observe` function.
-This module configures nothing. Where nobody listens, nothing is put together.
+A call that is cancelled has the error_type CancelledError; its last attempt has no event. If the
+caller leaves a stream before its end, the call has no output_tokens; its error_type is that of the
+error with which the caller left, or else StreamInterrupted.
+
+Events go to structlog if the application has configured structlog. Otherwise they go to the
+standard logger `claude_lite`, if this logger or the root logger has a handler. They also go to the
+client's `observe` function. This module configures no logging. If nobody listens to an event, its
+fields are not computed.
 """
 
 import functools
@@ -18,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.core.credentials import without
+from claude_lite.core.credentials import mask_words
 from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
 from claude_lite.wire import Clock, Response
 
@@ -26,21 +28,21 @@ if TYPE_CHECKING:
     from logging import Logger
 
 Observer = Callable[[str, Mapping[str, Any]], None]
-"""Called with an event's name and fields, on the thread or loop of the call."""
+"""A function that gets an event's name and fields, on the thread or event loop of the call."""
 
 Secrets = Callable[[], Iterable[str]]
-"""What must not be in an event: a server may write what it was sent into its headers."""
+"""Gives the credentials to mask in an event: a server may repeat them in its headers."""
 
 Fields = Mapping[str, Any]
 Report = Callable[[str, str, Callable[[], Fields]], None]
-"""Takes a level, an event's name, and what puts its fields together if they are wanted."""
+"""Takes a level, an event's name, and a function that computes the event's fields."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class CallLog:
-    """The events of one call."""
+    """The reporter of one call's events."""
 
     def __init__(self, report: Report, operation: str, clock: Clock) -> None:
         self.ended = False
@@ -55,12 +57,12 @@ class CallLog:
         self._started = self._attempt_started = self._clock()
 
     def begin(self) -> None:
-        """An attempt begins."""
+        """Count the time of an attempt from now on."""
         self._attempt_started = self._clock()
         self._ttft = None
 
     def first_content(self) -> None:
-        """There is content; only the first time counts."""
+        """Note the time of the first content; later calls change nothing."""
         if self._ttft is None:
             self._ttft = self._clock() - self._started
 
@@ -72,7 +74,7 @@ class CallLog:
         retry_in: float | None,
         secrets: Secrets,
     ) -> None:
-        """Report an attempt, and in how many seconds the next one comes, if one does."""
+        """Report an attempt. *retry_in* is the wait before the next attempt, if there is one."""
         now = self._clock()
 
         def fields() -> Fields:
@@ -80,9 +82,9 @@ class CallLog:
                 "operation": self._operation,
                 "attempt": number,
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
-                **without(_head_fields(head), secrets()),
+                **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error) if error else {}),
-                **_known({"retry_in": retry_in and round(retry_in, 3)}),
+                **_clean_fields({"retry_in": retry_in and round(retry_in, 3)}),
             }
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
@@ -97,7 +99,7 @@ class CallLog:
         *,
         left: bool = False,
     ) -> None:
-        """Report the whole call, once; *left*: the caller wanted no more of it."""
+        """Report the call, once. *left*: the caller left a stream before its end."""
         if self.ended:
             return
         self.ended = True
@@ -108,9 +110,9 @@ class CallLog:
                 "operation": self._operation,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
-                **without(_head_fields(head), secrets()),
+                **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error, ours=not left) if error else {}),
-                **_known({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
+                **_clean_fields({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
                 **_usage_fields(result, whole=not left),
             }
 
@@ -123,13 +125,13 @@ class CallLog:
 
 
 def call_log(operation: str, observe: Observer | None, clock: Clock) -> CallLog | None:
-    """The log of a call of the *operation* of that name; None where nobody listens."""
+    """Make the log of a call of *operation*, which is a name; None if nobody listens."""
     report = listener(observe)
     return None if report is None else CallLog(report, operation, clock)
 
 
 def listener(observe: Observer | None) -> Report | None:
-    """The function to report to, or None where nobody listens."""
+    """Find the function that takes reports; None if nobody listens."""
     report = _structlog_report() or _standard_report()
     if observe is None:
         return report
@@ -143,43 +145,44 @@ def listener(observe: Observer | None) -> Report | None:
     return both
 
 
-# Both are dear to import, and an application that configured one has imported it.
+# structlog and logging are slow to import. An application that has configured one has imported it.
 
 
 def _structlog_report() -> Report | None:
     if "structlog" not in sys.modules:
         return None
-    import structlog  # as said; another thread may be at it still
+    import structlog  # waits if another thread is still importing it
 
     if not structlog.is_configured():
         return None
     try:
         logger = structlog.get_logger("claude_lite").bind()
-    except RuntimeError:  # an asynchronous one, and no loop is running
+    except RuntimeError:  # an async logger, and no event loop is running
         return None
     logger = logger.sync_bl if hasattr(type(logger), "sync_bl") else logger
 
     def report(level: str, event: str, fields: Callable[[], Fields]) -> None:
-        if _hears(logger, LEVELS[level]):
+        if _is_enabled(logger, LEVELS[level]):
             getattr(logger, level)(event, **fields())
 
     return report
 
 
-def _hears(logger: Any, level: int) -> bool:
-    """Whether a logger of structlog does anything with a level; not all can say."""
-    if not hasattr(type(logger), "is_enabled_for"):  # itself: any name may be of what it wraps
+def _is_enabled(logger: Any, level: int) -> bool:
+    """Tell whether a structlog logger is enabled for *level*; True if the logger cannot tell."""
+    # The type is asked, because an instance takes any name from the logger that it wraps.
+    if not hasattr(type(logger), "is_enabled_for"):
         return True
     try:
         return bool(logger.is_enabled_for(level))
-    except AttributeError:  # of `structlog.stdlib`, around a logger that is not of `logging`
+    except AttributeError:  # `structlog.stdlib` wraps a logger that is not from `logging`
         return True
 
 
 def _standard_report() -> Report | None:
     if "logging" not in sys.modules:
         return None
-    import logging  # as above
+    import logging  # it is in `sys.modules`
 
     logger = _logger()
     heard = logger.handlers or (logger.propagate and logging.root.handlers)
@@ -188,21 +191,20 @@ def _standard_report() -> Report | None:
 
 @functools.cache
 def _logger() -> "Logger":
-    import logging  # as above
+    import logging  # only called once it is in `sys.modules`
 
     return logging.getLogger("claude_lite")
 
 
 def _to_standard(level: str, event: str, fields: Callable[[], Fields]) -> None:
-
     number = LEVELS[level]
     if _logger().isEnabledFor(number):
-        text = " ".join(f"{key}={_word(value)}" for key, value in fields().items())
+        text = " ".join(f"{key}={_as_word(value)}" for key, value in fields().items())
         _logger().log(number, "%s %s", event, text)
 
 
-def _word(value: object) -> str:
-    """A value as one word: what comes from a server cannot add fields to a line."""
+def _as_word(value: object) -> str:
+    """Write a value as one word, so that text from a server cannot add fields to a line."""
     text = str(value)
     return repr(text) if not text or any(c in " \"'=" for c in text) else text
 
@@ -212,7 +214,7 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _head_fields(head: Response | None) -> dict[str, Any]:
-    """What is logged of a response: its status, its ids and the rate limits."""
+    """Give the fields of a response: its status, its ids and the rate limits."""
     if head is None:
         return {}
     limits = {
@@ -221,17 +223,18 @@ def _head_fields(head: Response | None) -> dict[str, Any]:
         if name.startswith(RATE_LIMIT)
     }
     ids = {"request_id": head.request_id, "organization_id": head.organization_id}
-    return _known({"status": head.status, **ids, **limits})
+    return _clean_fields({"status": head.status, **ids, **limits})
 
 
 def _error_fields(error: BaseException, *, ours: bool = True) -> dict[str, Any]:
-    """What is logged of an error: its class and ids, not its message, which may quote a body.
+    """Give the fields of an error: its class and ids. Its message may quote a body.
 
-    One that is not *ours*, with which a stream was left, may be another call's, and has its ids.
+    An error that is not *ours* is the one with which the caller left a stream. It may be of another
+    call and have the ids of that call, so its ids are left out.
     """
     if not (ours and isinstance(error, ClaudeError)):
         return {"error_type": type(error).__name__}
-    return _known(
+    return _clean_fields(
         {
             "status": error.status,
             "request_id": error.request_id,
@@ -242,14 +245,14 @@ def _error_fields(error: BaseException, *, ours: bool = True) -> dict[str, Any]:
 
 
 def _usage_fields(result: object, *, whole: bool) -> dict[str, Any]:
-    """Tokens, where *result* has them; how many come out is known of a *whole* one only."""
+    """Give the tokens of a result; the output tokens only if the result is *whole*."""
     usage = getattr(result, "usage", None)
     names = ("input_tokens", "output_tokens") if whole else ("input_tokens",)
-    return _known({name: getattr(usage, name, None) for name in names})
+    return _clean_fields({name: getattr(usage, name, None) for name in names})
 
 
-def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that have a value; text without what could make lines, or steer a terminal."""
+def _clean_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop fields without a value, and escape control characters: they could begin a new line."""
     return {
         name: visible(value) if isinstance(value, str) else value
         for name, value in fields.items()

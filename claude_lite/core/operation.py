@@ -1,17 +1,17 @@
-"""Each API operation, declared once, as a value.
+"""Operations of the API as values: each operation is declared once, as a class.
 
-An operation knows how to become a `Request` and how to read a `Response`. It is frozen,
-comparable and picklable, and turns into JSON and back: it can be sent now, called through a
-client's method, put in a queue, stored, compared in a test. No client is needed for that:
+An operation builds a `Request` and reads a `Response`. It is frozen, can be compared and pickled,
+and turns into JSON and back. So it can be sent now, called through a method of a client, put into a
+queue, stored, or compared in a test. An operation needs no client:
 
     operation = CreateMessage(model="claude-opus-4-6", max_tokens=100, messages=[...])
     request = operation.build(Target())
     message = operation.parse(Response(200, {}, body))
 
-A declaration is a `Route` and the fields. A field whose name stands in the route's path goes
-there; the others go into the JSON body, or into the query of a request that has none; None
-leaves a field out. What the class does not know yet goes into `extra_body`, `extra_query` and
-`extra_headers`.
+A class declares a `Route` and fields. A field whose name stands in the path of the route goes into
+the path. All others go into the JSON body of a POST, or into the query of another request. A field
+that is None is left out. `extra_body`, `extra_query` and `extra_headers` take everything for which
+the class has no field yet.
 """
 
 import functools
@@ -61,47 +61,63 @@ R = TypeVar("R")
 E = TypeVar("E")
 
 JSON = Mapping[str, Any]
-"""A JSON object, as a dict or as one of the models (which stand for theirs)."""
-
+"""A JSON object, as a dict or as a model."""
 
 LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
-
-
 MEGABYTE: Final = 1024 * 1024
 
 
 def header(name: str) -> Any:
-    """A field that goes into the header *name*."""
+    """Declare a field of an operation that is sent as a header.
+
+    Args:
+        name: The name of the header.
+
+    """
     return field(default=None, metadata={"header": name})
 
 
 def local(default: Any = None) -> Any:
-    """A field that is for the library, and is not sent."""
+    """Declare a field of an operation that is not sent: the library uses it.
+
+    Args:
+        default: The value of a field that is not given.
+
+    """
     return field(default=default, metadata={"local": True})
 
 
-# `header` and `local` are not named to it, so that type checkers take them for default values.
+# `field_specifiers` lacks `header` and `local`, so that type checkers read them as default values.
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
 def operation(cls: C) -> C:
-    """Make *cls* a frozen attrs class of keyword fields, for a declaration of an operation.
+    """Make *cls* an operation: a frozen attrs class of keyword fields. Use it as a decorator.
 
-    Its `__dict__` holds what was given, in the order of declaration; the rest are defaults.
+    The `__dict__` of an operation holds the fields that were given, in the order of declaration.
+    The defaults of other fields are attributes of the class.
     """
-    if not cls.__annotations__ and len(cls.__bases__) == 1:  # the fields are those of its base
-        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # of Operation, further down
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # attrs has nothing to add
+        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # `Operation` has it
         return cls
     return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
 
 
 @frozen
 class Route:
-    """Where an operation goes and what it means to send it twice.
+    """The endpoint of an operation, and the rules for its requests.
 
-    `name` is the operation's name in logs and queues, and that of the client's method.
-    `max_body` is the API's limit in bytes: past it nothing is sent. `betas` are those that
-    the operation needs.
+    Attributes:
+        name: The name of the operation in logs and queues, and of the client's method.
+        method: The HTTP method.
+        path: The path, with the names of fields in braces.
+        resend: What happens if the request is sent twice: "safe" (nothing), "once" (a second bill)
+            or "never" (a second thing of its kind).
+        max_body: The API's limit for the body, in bytes. A larger body is not sent.
+        has_body: Whether a POST has a JSON body.
+        accept: The value of the header `accept`.
+        betas: The beta flags that the operation needs.
+
     """
 
     name: str
@@ -115,7 +131,7 @@ class Route:
 
 
 class _Signature:
-    """What `inspect.signature`, and with it help() and notebooks, show: the declared fields."""
+    """The signature that help(), notebooks and `inspect.signature` show: the declared fields."""
 
     def __get__(self, _: object, cls: Any) -> inspect.Signature:
         keyword = inspect.Parameter.KEYWORD_ONLY
@@ -136,11 +152,16 @@ SIGNATURE: Final = _Signature()
 Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 
-@functools.lru_cache(maxsize=1024)  # as many as a program has ways to call
+@functools.lru_cache(maxsize=1024)  # more than the combinations of fields that a program gives
 def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
-    """What goes into the operation, in the order of declaration, and is converted.
+    """Give the names of the fields to keep in an operation, and their converters.
 
-    Besides what was given these are the defaults that are sent: all but None.
+    These are the fields that were given, *names*, and those that are sent with their default, which
+    is any default but None. They are in the order of declaration.
+
+    Raises:
+        TypeError: A field is not known, or a field that has no default is missing.
+
     """
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
@@ -150,43 +171,50 @@ def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Convert
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
         raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-    told = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
-    ordered = tuple(name for name in declared if name in names or name in told)
+    sent = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
+    ordered = tuple(name for name in declared if name in names or name in sent)
     converted = [(name, declared[name].converter) for name in ordered]
     return ordered, tuple((name, convert) for name, convert in converted if convert)
 
 
 @functools.cache
 def path_names(path: str) -> tuple[str, ...]:
-    """The fields that stand in a route's path."""
+    """Give the names of the fields that stand in a route's path."""
     return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
 def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
     if headers is not None and any(map(is_secret_header, headers)):
         raise UsageError(
-            "an operation holds no credential, for it may be stored and shown:"
-            " give it to the client, by with_options(api_key=...) or with_options(headers=...)"
+            "extra_headers has a credential, but an operation may be stored and shown: give the"
+            " credential to the client, by with_options(api_key=...) or with_options(headers=...)"
         )
-    return None if headers is None else dict(headers)  # nobody puts one in later
+    return None if headers is None else dict(headers)  # copied: nobody adds a credential later
 
 
-def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:
+def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
     return (betas,) if isinstance(betas, str) else betas
 
 
 @functools.cache
 def _takes_limits(parse: Any) -> bool:
-    return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004  # itself and the response
+    return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004  # more than `self` and the response
 
 
 @operation
 class Operation(Generic[R]):
-    """Base of all operations; `R` is what a successful call returns.
+    """Base of all operations. `R` is the type that a successful call returns.
 
-    `extra_body`, `extra_query`, `extra_headers` are merged into the request as they are;
-    `betas` go into the header anthropic-beta, after those of the client. Two operations are
-    equal when they are of one class and stand for the same JSON.
+    Two operations are equal if they have the same class and the same JSON.
+
+    Attributes:
+        route: The endpoint, set by each subclass.
+        result_type: The model of the response, set by each subclass that keeps `parse`.
+        extra_body: Keys to add to the JSON body, unchanged.
+        extra_query: Parameters to add to the query.
+        extra_headers: Headers to add to the request; None removes a header of the operation.
+        betas: Beta flags to add to those of the client, in the header `anthropic-beta`.
+
     """
 
     route: ClassVar[Route]
@@ -194,18 +222,18 @@ class Operation(Generic[R]):
 
     _in_body: ClassVar[frozenset[str]]
     _in_headers: ClassVar[dict[str, str]]
-    _heading: ClassVar[frozenset[str]]
+    _header_fields: ClassVar[frozenset[str]]
     __signature__: ClassVar[Any] = SIGNATURE
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
-    betas: Sequence[str] | None = field(default=None, converter=_listed)
+    betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
 
     def __init__(self, /, *unnamed: object, **given: Any) -> None:
-        """Raises `TypeError` for a field that is missing or not known."""
+        """Raise `TypeError` for a field that is missing or not known."""
         if unnamed:
-            raise TypeError(f"{type(self).__name__} takes its fields by name")
+            raise TypeError(f"{type(self).__name__} takes its fields by name: write name=value")
         names = tuple(given)
         ordered, converters = form_of(type(self), names)  # type: ignore[arg-type]  # a class hashes
         if ordered != names:
@@ -216,36 +244,37 @@ class Operation(Generic[R]):
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
-        """Look up once where each field goes, and make its default what it reads as."""
+        """Find out once where each field goes, and make its default an attribute of the class."""
         declared = fields(cast("Any", cls))
         for attribute in declared:
             if attribute.validator is not None or isinstance(attribute.default, Factory):  # type: ignore[arg-type]  # attrs types it as a function
-                raise TypeError(f"{cls.__name__}.{attribute.name}: a field has a converter at most")
+                name = f"{cls.__name__}.{attribute.name}"
+                raise TypeError(f"{name} has a validator or a factory: use a converter")
             if attribute.default is not NOTHING:
                 setattr(cls, attribute.name, attribute.default)
         in_path = path_names(cls.route.path) if hasattr(cls, "route") else ()
         apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
-        cls._heading = frozenset({"betas", "extra_headers", *cls._in_headers})
+        cls._header_fields = frozenset({"betas", "extra_headers", *cls._in_headers})
         if "route" in cls.__dict__:
             registry.register(cls.route.name, cls)
 
     @property
     def resends(self) -> Resend:
-        """What sending it twice would mean."""
+        """What happens if this request is sent twice: `route.resend`, unless a field changes it."""
         return self.route.resend
 
     def build(self, target: Target) -> Request:
         """Build the request for this operation, without I/O.
 
         Args:
-            target: Where it goes, and what all requests of a client have. `Config.target`
-                gives a client's; `Target()` is the API's address without a credential.
+            target: The address, and what all requests of a client have in common. A client's is
+                `Config.target`; `Target()` is the API's address without a credential.
 
         Raises:
             UsageError: A value cannot be sent.
-            RequestTooLarge: The body is past the API's limit.
+            RequestTooLarge: The body is larger than the API allows.
 
         """
         route = self.route
@@ -262,9 +291,19 @@ class Operation(Generic[R]):
         return Request(route.method, url, headers, body, target.limits)
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> R:
-        """Read a successful response; raises `UnexpectedResponse` if the API would not send it.
+        """Read a successful response, without I/O.
 
-        Past *limits* that is `ResponseTooLarge`.
+        Args:
+            response: The whole response. A compressed body is decompressed.
+            limits: The limits for the body, as the client has them.
+
+        Returns:
+            The result of the call.
+
+        Raises:
+            UnexpectedResponse: The API does not send such a response.
+            ResponseTooLarge: The body is beyond one of *limits*.
+
         """
         data = json_body(response, limits)
         try:
@@ -275,22 +314,27 @@ class Operation(Generic[R]):
         return made  # type: ignore[no-any-return]  # the type that the class declares
 
     def read(self, response: Response, limits: Limits) -> R:
-        """`parse` within *limits*, which an operation of one's own need not know of."""
+        """Call `parse`. Operations of users may override `parse` without the parameter *limits*."""
         if _takes_limits(type(self).parse):
             return self.parse(response, limits)
         return self.parse(response)
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that is sent."""
+        """Give the JSON object to send."""
         known = self._in_body
         body = {k: v for k, v in self.__dict__.items() if v is not None and k in known}
         return body if self.extra_body is None else {**body, **self.extra_body}
 
     def headers(self, target: Target) -> dict[str, str]:
-        """Give the headers that this operation has beyond those of *target*."""
+        """Give the headers that this operation adds to those of *target*.
+
+        Args:
+            target: What all requests of a client have in common.
+
+        """
         route = self.route
         is_plain = route.accept == JSON_TYPE and not route.betas
-        if is_plain and self._heading.isdisjoint(self.__dict__):
+        if is_plain and self._header_fields.isdisjoint(self.__dict__):
             return {}
         own: dict[str, Any] = {}
         if route.accept != JSON_TYPE:
@@ -306,7 +350,7 @@ class Operation(Generic[R]):
         return own and {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:
-        """Encode path and query."""
+        """Give the path and the query, encoded."""
         path, query = self.route.path, self.extra_query or {}
         if "{" in path:
             path = path.format_map(
@@ -317,16 +361,29 @@ class Operation(Generic[R]):
         return with_query(path, query) if query else path
 
     def replace(self, **changes: Any) -> Self:
-        """The same operation with some fields changed."""
+        """Copy the operation with some fields changed.
+
+        Args:
+            **changes: Fields by name.
+
+        """
         return type(self)(**{**self.__dict__, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """The operation as a JSON object, for a queue; `from_dict` reads it."""
-        return {"operation": self.route.name, **loads(dumps(self._telling()))}
+        """Give the operation as a JSON object, for a queue; `from_dict` reads it."""
+        return {"operation": self.route.name, **loads(dumps(self._fields_given()))}
 
     @staticmethod
     def from_dict(data: JSON) -> "Operation[Any]":
-        """Rebuild an operation from `to_dict`; raises `UsageError` for one that is not known."""
+        """Rebuild an operation from the JSON object that `to_dict` gave.
+
+        Args:
+            data: The JSON object.
+
+        Raises:
+            UsageError: The operation or one of its fields is not known, or a field is missing.
+
+        """
         values = dict(data)
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
@@ -342,8 +399,8 @@ class Operation(Generic[R]):
             return NotImplemented
         return self.__dict__ == other.__dict__ or self.to_dict() == other.to_dict()
 
-    def _telling(self) -> dict[str, Any]:
-        """What was given and says more than to leave it out."""
+    def _fields_given(self) -> dict[str, Any]:
+        """Give the fields that differ from their default."""
         cls = type(self)
         return {k: v for k, v in self.__dict__.items() if v is not getattr(cls, k, None)}
 
@@ -351,7 +408,7 @@ class Operation(Generic[R]):
         return hash(_hashable(self.to_dict()))
 
     def __repr__(self) -> str:
-        given = (f"{k}={v!r}" for k, v in self._telling().items())
+        given = (f"{k}={v!r}" for k, v in self._fields_given().items())
         return f"{type(self).__name__}({', '.join(given)})"
 
 
@@ -360,34 +417,49 @@ set_fields = Operation.__dict__["__dict__"].__set__
 
 
 class StreamOperation(Operation[R], Generic[E, R]):
-    """An operation whose response comes in pieces, of type `E`; sent as a whole, it gives `R`."""
+    """An operation whose response is a stream of items of type `E`, with a result of type `R`.
+
+    Attributes:
+        content_type: The content type that the response must have; None for any.
+
+    """
 
     content_type: ClassVar[str | None] = "text/event-stream"
-    """What the response has to be; None for anything."""
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> "Decoder[E, R]":
-        """What the body of a successful response, *head*, is fed to."""
+        """Make the decoder for the body of a successful response.
+
+        Args:
+            head: The head of the response.
+            limits: The limits for the body, as the client has them.
+
+        """
         raise NotImplementedError
 
 
 @operation
 class WorkspaceOperation(Operation[R], Generic[R]):
-    """An operation within a workspace; `workspace_id` picks it where the credential has several."""
+    """An operation within a workspace.
+
+    Attributes:
+        workspace_id: The workspace, for a credential that has several.
+
+    """
 
     workspace_id: str | None = header("anthropic-workspace-id")
 
 
 def _hashable(value: Any) -> Any:
-    """JSON in a form that hashes alike where it compares alike: 1 and 1.0, keys in any order."""
+    """Give JSON in a form whose hash is equal for equal JSON: 1 and 1.0, keys in any order."""
     if isinstance(value, dict):
         return frozenset((key, _hashable(item)) for key, item in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def too_large(size: int, limit: int) -> RequestTooLarge:
-    """The error that the API's 413 would be, before anything is sent."""
+    """Make the error for a body of *size* bytes, in place of a 413 from the API."""
     return RequestTooLarge(
-        f"the request has {size} bytes, and the API takes {limit}",
+        f"the request has {size} bytes, but the API takes at most {limit}",
         type="request_too_large",
         advice="Nothing was sent.",
     )

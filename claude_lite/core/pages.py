@@ -1,11 +1,12 @@
-"""Lists that come in pages. A page is a value, and what gets the next one is an operation.
+"""Lists that come in pages. A page is a value; `page.next` is the operation for the next page.
 
     page = client.models.list(limit=20)
-    while page.next is not None:            # or park page.next in a queue
+    while page.next is not None:            # or put page.next into a queue
         page = client.send(page.next)
 
-`client.pages(operation)` and `client.items(operation)` do this loop, in both colours.
-The API has two ways to go on: by the ids at a page's ends, and by a cursor.
+`client.pages(operation)` and `client.items(operation)` run this loop, in both clients. The API asks
+for the next page in one of two ways: by the id of an item (`IdPaged`), or by a cursor
+(`CursorPaged`).
 """
 
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -23,7 +24,16 @@ T = TypeVar("T")
 
 @model
 class Page(Result, Generic[T]):
-    """One page of a list: `data`, and `next`, the operation that gets the page after it."""
+    """One page of a list.
+
+    Attributes:
+        data: The items.
+        has_more: Whether there is another page; None if the API does not say.
+        first_id: The id of the first item.
+        last_id: The id of the last item.
+        next_page: The cursor of the next page.
+
+    """
 
     data: list[T]
     has_more: bool | None = None
@@ -33,45 +43,57 @@ class Page(Result, Generic[T]):
 
     @property
     def next(self) -> "ListOperation[T] | None":
-        """The operation that gets the next page; None after the last one."""
+        """The operation that gets the next page; None if this is the last page."""
         made_by: ListOperation[T] | None = self.__dict__.get("_operation")
         return made_by.after(self) if made_by is not None else None
 
 
 @operation
 class ListOperation(Operation[Page[T]], Generic[T]):
-    """An operation that gets one page of a list; `limit` bounds its length."""
+    """An operation that gets one page of a list.
+
+    Attributes:
+        item_type: The model of the items, set by each subclass.
+        limit: The most items of a page.
+
+    """
 
     item_type: ClassVar[Any]
 
     limit: int | None = None
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
-        """Read one page."""
+        """Read one page; see `Operation.parse`."""
         data = json_body(response, limits)
         item = hook_for(self.item_type)
         try:
             page = hook_for(Page)(data)
             items = [item(each) for each in page.data]
         except StructureError as error:
-            raise unexpected(response, f"a page out of shape ({error})") from None
+            raise unexpected(response, f"a page of the wrong shape ({error})") from None
         page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 
     def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """The operation that gets what comes after *page*."""
+        """Make the operation for the page after *page*; None if *page* is the last one."""
         raise NotImplementedError
 
 
 @operation
 class IdPaged(ListOperation[T], Generic[T]):
-    """A list with the ids of its neighbours as cursors: after_id forward, before_id backward."""
+    """A list that goes on by the id of an item.
+
+    Attributes:
+        after_id: Get the items after this one.
+        before_id: Get the items before this one.
+
+    """
 
     after_id: str | None = None
     before_id: str | None = None
 
     def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """Go on in the direction that this page was asked for."""
+        """Make the operation for the page after *page*, in the direction of this operation."""
         if page.has_more is False or not page.data:
             return None
         if self.before_id is not None:
@@ -81,12 +103,17 @@ class IdPaged(ListOperation[T], Generic[T]):
 
 @operation
 class CursorPaged(ListOperation[T], Generic[T]):
-    """A list with a cursor, `page`. An empty page with a cursor is not the end."""
+    """A list that goes on by a cursor. An empty page with a cursor is not the last page.
+
+    Attributes:
+        page: The cursor of the page to get; None for the first page.
+
+    """
 
     page: str | None = None
 
     def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """Go on with the cursor that the page brought."""
+        """Make the operation for the page after *page*, from the cursor in *page*."""
         if not page.next_page or page.has_more is False:
             return None
         return self.replace(page=page.next_page)

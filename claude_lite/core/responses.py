@@ -1,4 +1,4 @@
-"""What a response says besides its result: an error, and when to come back.
+"""The parts of a response that are not a result: errors, and when to try again.
 
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/rate-limits
 """
@@ -23,16 +23,16 @@ from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 E = TypeVar("E", bound=ClaudeError)
 
 RAW_TEXT: Final = 1000
-LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds; 49 days, and no clock overflows
+LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds: 49 days, which no clock overflows
 
 RATE_LIMITS: Final = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that the server asks to wait; None if it does not, or not sensibly.
+    """Give the seconds that the server asks to wait, 49 days at most.
 
-    `retry-after-ms` goes before `retry-after`, which is a number of seconds or an HTTP date.
-    No wait is longer than 49 days.
+    The header `retry-after-ms` goes before `retry-after`, which has seconds or an HTTP date. The
+    result is None if both headers are missing, or have no positive number and no later date.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -48,13 +48,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds_until(date: str, now: str | None) -> float:
-    """The seconds from the response's own date, or from now, to *date*; NaN if it is none."""
+    """Give the seconds from *now*, the date of the response, to *date*; NaN if it is not a date.
+
+    If the response has no date, the seconds count from the time of this machine.
+    """
     start = _timestamp(now or "")
     return _timestamp(date) - (time.time() if math.isnan(start) else start)
 
 
 def _timestamp(date: str) -> float:
-    from email.utils import parsedate_to_datetime  # dear, and seldom needed
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
 
     try:
         moment = parsedate_to_datetime(date)
@@ -64,7 +67,12 @@ def _timestamp(date: str) -> float:
 
 
 def decoded(response: Response, limit: int | None) -> bytes:
-    """The body with its content-encoding undone; raises `UnexpectedResponse` if it cannot be."""
+    """Decompress the body of *response*, to at most *limit* bytes.
+
+    Raises:
+        UnexpectedResponse: The body cannot be decompressed, or (`ResponseTooLarge`) is too large.
+
+    """
     encoding = response.headers.get("content-encoding")
     if encoding is None:
         return response.body
@@ -78,7 +86,7 @@ def decoded(response: Response, limit: int | None) -> bytes:
 
 
 def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The body as JSON; raises `UnexpectedResponse` if it is something else, or too large."""
+    """Parse the body as JSON; raises `UnexpectedResponse` if it is not JSON, or too large."""
     try:
         return parse_json(decoded(response, limits.max_response), limits)
     except ResponseTooLarge as error:
@@ -89,12 +97,12 @@ def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
 
 
 def head_of(response: Response) -> Response:
-    """The response without its body."""
+    """Copy *response* without its body."""
     return Response(response.status, response.headers)
 
 
 def error_from_response(response: Response, body: bytes) -> APIError:
-    """The error that a response of status 400 or above stands for; *body* is decompressed."""
+    """Make the error of a response of status 400 or above. *body* is the decompressed body."""
     try:
         envelope = parse_json(body[:ERROR_BODY])
     except (ValueError, ResponseTooLarge):
@@ -102,36 +110,40 @@ def error_from_response(response: Response, body: bytes) -> APIError:
     if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
-    said = {"body": text} if text else {}
+    found = {"body": text} if text else {}
     return class_for(response.status, None, None)(
-        _words(envelope, response.status),
+        _foreign_message(envelope, response.status),
         **_head_fields(response),
-        details={**said, **_details(response)},
+        details={**found, **_details(response)},
     )
 
 
-def _words(envelope: Any, status: int) -> str:
-    """What a foreign error says of itself, where it is JSON as gateways and AWS write it."""
-    said = envelope if isinstance(envelope, dict) else {}
-    found = (_text(said.get(name)) for name in ("message", "Message", "error"))
+def _foreign_message(body: Any, status: int) -> str:
+    """Find the message in an error that is not the API's: gateways and AWS use these keys."""
+    keys = body if isinstance(body, dict) else {}
+    found = (_text_or_none(keys.get(name)) for name in ("message", "Message", "error"))
     return next((text for text in found if text), f"HTTP status {status}")
 
 
 def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError:
-    """The error in the API's envelope: a response's body, or the data of an `error` event.
+    """Make the error in an envelope of the API: the body of a response, or the data of an event.
 
-    Within a stream the head's status (200) says nothing, so the error's type decides.
+    Args:
+        envelope: The JSON object, with the error in its key `error`.
+        head: The head of the response. A status below 400, as a stream has it, says nothing about
+            the error, so the type of the error decides on the class.
+
     """
     inner = envelope["error"] if isinstance(envelope.get("error"), dict) else {}
     api_details = inner.get("details")
     api_details = api_details if isinstance(api_details, dict) else {}
-    type_, code = _text(inner.get("type")), _text(api_details.get("error_code"))
+    type_, code = _text_or_none(inner.get("type")), _text_or_none(api_details.get("error_code"))
     status = head.status if head.status >= 400 else None  # noqa: PLR2004
     fields = _head_fields(head)
-    if _text(envelope.get("request_id")):
+    if _text_or_none(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
     return class_for(status, type_, code)(
-        _text(inner.get("message")) or "no message",
+        _text_or_none(inner.get("message")) or "no message",
         type=type_,
         error_code=code,
         **fields,
@@ -140,12 +152,12 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
 
 
 def placed(error: E, head: Response) -> E:
-    """Give *error* the status and the ids of the response that it is about."""
+    """Add to *error* the status, the ids and the wait that *head* has; return *error* itself."""
     return error.amend(**_head_fields(head))
 
 
 def unexpected(head: Response, what: str) -> UnexpectedResponse:
-    """The error for a response that the API does not send."""
+    """Make the error for a response that the API does not send. *what* says what is wrong."""
     return placed(UnexpectedResponse(f"not a response of the API: {what}"), head)
 
 
@@ -160,16 +172,16 @@ def _head_fields(head: Response) -> dict[str, Any]:
 
 
 def _details(head: Response) -> dict[str, Any]:
-    """What else the head says that callers ask for: the workspace, and the rate limits."""
+    """Give the parts of the head that go into an error's `details`: workspace and rate limits."""
     limits = {k: v for k, v in head.headers.items() if k.startswith(RATE_LIMITS)}
     found = {"workspace_id": head.workspace_id, "rate_limits": limits}
     return {name: value for name, value in found.items() if value}
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """What `x-should-retry` says, if it says anything."""
+    """Give the value of the header `x-should-retry`; None if it is neither true nor false."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
 
 
-def _text(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None

@@ -1,16 +1,17 @@
-"""Which failures are tried again, and when: policies keyed on error types.
+"""Retry policies: which failures are followed by another attempt, and after which wait.
 
-    retry=standard()                                    what follows, three attempts
-    retry=standard(attempts=5, resend_unknown=True)
+    retry=standard()                                    the default, three attempts
+    retry=standard(attempts=5, resend_unknown=True)     also if the API may have done the work
     retry=standard().on(Overloaded, attempts=8).off(RateLimited)
-    retry=never()
-    retry=defer(tried=2)                                raise RetryLater instead of waiting
+    retry=never()                                       one attempt
+    retry=defer(tried=2)                                raise RetryLater in place of a wait
 
-A policy is a frozen value; tenacity's strategies do the deciding, and any of its waits can be
-given. Nothing here sleeps: `claude_lite.core.exchange` asks, and its driver waits.
+A policy is a frozen value. The table in `again` is the standard policy. In short: if the API surely
+has not done the work, there is another attempt. If the API may have done the work, there is another
+attempt only if doing the work twice is harmless.
 
-What the standard policy does is the table in `again`. In short: what was surely not done is
-tried again, what may have been done is only where doing it twice is harmless.
+tenacity computes the waits, and a policy takes any of tenacity's waits. Nothing here waits: an
+exchange asks the policy, and the client waits.
 """
 
 import os
@@ -46,14 +47,18 @@ if TYPE_CHECKING:
 __all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 
 Resend = Literal["safe", "once", "never"]
-"""What doing a call twice means: nothing; a second bill; a second thing of its kind."""
+"""What happens if a request is sent twice.
+
+"safe": nothing. "once": a second bill, so it is sent again once at most after the connection broke.
+"never": a second thing of its kind, such as a second batch.
+"""
 
 TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 @frozen
 class Rule:
-    """What to do about some types of error, instead of what the table says."""
+    """The decision of a user for some types of error, in place of the table in `again`."""
 
     errors: tuple[type[ClaudeError], ...]
     again: bool = True
@@ -63,11 +68,18 @@ class Rule:
 
 @frozen
 class RetryPolicy:
-    """When to try again. Made by `standard`, `never` or `defer`; extended by `on` and `off`.
+    """When to make another attempt. `standard`, `never` and `defer` make policies.
 
-    `attempts` counts the first one, too. `wait` is a tenacity wait, used where the server does
-    not say how long; by default exponential, 0.5 s to 8 s, with full jitter. `tried` counts
-    attempts that are not this process's: a queue's.
+    Attributes:
+        attempts: The most attempts of a call, the first one included.
+        wait: The wait if the server does not ask for one: seconds, a timedelta, or a wait of
+            tenacity. None means a random wait between 0 and a bound that doubles with each attempt,
+            from 0.5 s to 8 s (exponential backoff with full jitter).
+        resend_unknown: Whether to try again also if the API may have done the work.
+        defers: Whether to raise `RetryLater` in place of a wait.
+        tried: The attempts that a queue has made before this call.
+        rules: The decisions of `on` and `off`, the last one first.
+
     """
 
     attempts: int = 3
@@ -83,19 +95,38 @@ class RetryPolicy:
         attempts: int | None = None,
         wait: "Wait | None" = None,
     ) -> "RetryPolicy":
-        """Try again after *errors*, whatever the table says of them."""
-        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # it reads as the field it is
+        """Give a policy that tries again after some errors.
+
+        Args:
+            *errors: The classes of the errors; their subclasses are included.
+            attempts: The most attempts after such an error. None means those of the policy.
+            wait: The wait after such an error. None means that of the policy.
+
+        """
+        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `again`
 
     def off(self, *errors: type[ClaudeError]) -> "RetryPolicy":
-        """Do not try again after *errors*."""
+        """Give a policy that does not try again after some errors.
+
+        Args:
+            *errors: The classes of the errors; their subclasses are included.
+
+        """
         return evolve(self, rules=(Rule(errors, again=False), *self.rules))
 
     def wait_after(self, failure: "Failure", course: "Course") -> float | None:
-        """The seconds to wait before the next attempt; None if there is to be none."""
+        """Give the seconds to wait before the next attempt; None if there is no next attempt.
+
+        Args:
+            failure: The attempt that failed.
+            course: The history of the call.
+
+        """
         rule = self.rule_for(failure.error)
         if self.tried:
             course = evolve(course, attempts=course.attempts + self.tried)
-            failure = evolve(failure, resent=failure.resent + self.tried)  # for all that is known
+            # The connection may have broken in each attempt that the queue has made.
+            failure = evolve(failure, resent=failure.resent + self.tried)
         wanted = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
         if not wanted or course.attempts >= ((rule and rule.attempts) or self.attempts):
             return None
@@ -107,13 +138,13 @@ class RetryPolicy:
         return float((wait or _full_jitter())(_state(failure, course)))
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
-        """The user's rule for *error*: the one added last goes first."""
+        """Find the user's rule for *error*; None if there is none. The last rule added wins."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
 
 def _state(failure: "Failure", course: "Course") -> "RetryCallState":
-    """What tenacity's strategies look at."""
-    from tenacity import Future, RetryCallState, Retrying  # dear; seldom needed
+    """Make the state from which tenacity computes a wait."""
+    from tenacity import Future, RetryCallState, Retrying  # slow to import, and rarely needed
 
     state = RetryCallState(Retrying(), None, (failure,), {})
     state.start_time, state.outcome_timestamp = course.started, course.now
@@ -124,7 +155,7 @@ def _state(failure: "Failure", course: "Course") -> "RetryCallState":
 
 
 def _full_jitter() -> "Callable[[RetryCallState], float]":
-    from tenacity import wait_random_exponential  # as above
+    from tenacity import wait_random_exponential  # slow to import, and rarely needed
 
     return wait_random_exponential(multiplier=0.5, max=8)
 
@@ -132,12 +163,21 @@ def _full_jitter() -> "Callable[[RetryCallState], float]":
 def standard(
     *, attempts: int = 3, resend_unknown: bool = False, wait: "Wait | None" = None
 ) -> RetryPolicy:
-    """The default policy. *resend_unknown*: also what may have been done already."""
+    """Give the default policy: the table in `again`.
+
+    Args:
+        attempts: The most attempts of a call, the first one included.
+        resend_unknown: Try again also if the API may have done the work already: after a connection
+            that broke, or a timeout.
+        wait: The wait if the server does not ask for one: seconds, a timedelta, or a wait of
+            tenacity. The default is exponential, up to 8 s, with full jitter.
+
+    """
     return RetryPolicy(attempts=attempts, resend_unknown=resend_unknown, wait=wait)
 
 
 def never() -> RetryPolicy:
-    """One attempt."""
+    """Give the policy of one attempt per call."""
     return RetryPolicy(attempts=1)
 
 
@@ -148,17 +188,32 @@ def defer(
     resend_unknown: bool = False,
     wait: "Wait | None" = None,
 ) -> RetryPolicy:
-    """Decide as `standard` does, but raise `RetryLater` where it would wait.
+    """Give a policy that raises `RetryLater` in place of a wait, so that a queue can wait.
 
-    *tried* is how often the queue has had this call run already. Without it each attempt is
-    the first one: waits do not grow, and there is no last one, whose error is the call's own.
+    It decides like `standard`. The last attempt raises the error itself.
+
+    Args:
+        tried: The attempts that the queue has made before this call. Without this number each
+            attempt counts as the first one: waits do not grow, and no attempt is the last one.
+        attempts: The most attempts, those of *tried* included.
+        resend_unknown: Try again also if the API may have done the work already.
+        wait: The delay if the server does not ask for one; see `standard`.
+
     """
     return RetryPolicy(attempts, wait, resend_unknown, defers=True, tried=tried)
 
 
 @frozen
 class Course:
-    """What became of a call so far: attempts made; seconds on a clock; seconds waited in all."""
+    """The history of a call.
+
+    Attributes:
+        attempts: The attempts made so far.
+        started: The time at which the call began, in seconds on the clock of the call.
+        now: The time now, on the same clock.
+        waited: The seconds of all waits so far.
+
+    """
 
     attempts: int
     started: float
@@ -168,18 +223,24 @@ class Course:
 
 @frozen
 class Failure:
-    """One failed attempt, and what its retry depends on."""
+    """An attempt that failed.
+
+    Attributes:
+        error: The error.
+        resend: What happens if the request is sent twice.
+        resent: How often the call has sent the request again after the connection broke.
+        streaming: Whether the head of a stream had come, but no content yet.
+
+    """
 
     error: ClaudeError
     resend: Resend = "safe"
     resent: int = 0
-    """How often it was sent again already after its fate was unknown."""
     streaming: bool = False
-    """The head of a stream had come, and nothing of its content."""
 
 
 def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: PLR0911  # a table
-    """The retry truth table: whether the standard policy tries again."""
+    """Tell whether the standard policy tries again: the table of all decisions."""
     error, resend = failure.error, failure.resend
     harmless = resend == "safe" or resend_unknown
     match error:
@@ -189,7 +250,7 @@ def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: P
             return True
         case TimedOut(phase="total"):
             return False
-        case TimedOut():  # it may be at work still
+        case TimedOut():  # the API may still be at work
             return harmless
         case StreamInterrupted() if failure.streaming:
             return True
@@ -205,17 +266,17 @@ def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: P
 def _again_for(error: APIError) -> bool:
     if error.should_retry is not None:
         return error.should_retry
-    if error.status is None or error.status < 400:  # noqa: PLR2004  # an event of a stream
+    if error.status is None or error.status < 400:  # noqa: PLR2004  # an error event of a stream
         return isinstance(error, RateLimited | RequestTimeout | Conflict | ServerError)
     return error.status in TRANSIENT
 
 
 class RetryBudget:
-    """How many retries a process may have open towards one origin: a token bucket.
+    """A token bucket that bounds the retries of a process to one origin.
 
-    Each retry takes a token. A call that succeeds puts back what it took; one that succeeds at
-    once adds a tenth. So an origin that answers now and then can be tried for ever, and one
-    that only fails is soon left with one attempt a call.
+    Each retry takes one token. A call that succeeds puts back the tokens that it took; a call that
+    succeeds at once adds a tenth of a token. If an origin sometimes succeeds, retries go on for
+    ever. If it only fails, the bucket is soon empty, and then each call makes one attempt.
     """
 
     def __init__(self, capacity: float = 100.0) -> None:
@@ -224,7 +285,7 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Take the token for one retry, if there is one."""
+        """Take the token for one retry; False if the bucket is empty."""
         with self._lock:
             if self.tokens < 1:
                 return False
@@ -232,7 +293,7 @@ class RetryBudget:
             return True
 
     def put_back(self, taken: int) -> None:
-        """A call succeeded after *taken* retries."""
+        """Add tokens for a call that succeeded after *taken* retries."""
         if self.tokens < self.capacity:
             with self._lock:
                 self.tokens = min(self.capacity, self.tokens + (taken or REWARD))
@@ -240,16 +301,16 @@ class RetryBudget:
 
 REWARD: Final = 0.1
 _budgets: dict[str, RetryBudget] = {}
-os.register_at_fork(after_in_child=_budgets.clear)  # a lock may have been held in the parent
+os.register_at_fork(after_in_child=_budgets.clear)  # a thread of the parent may hold a lock
 
 
 def refill_budgets() -> None:
-    """Start with full budgets: for tests, of which none should bear what others did."""
+    """Refill the retry budgets of this process, so that one test does not affect the next."""
     _budgets.clear()
 
 
 def budget_for(origin: str) -> RetryBudget:
-    """The budget that all clients of this process share for *origin*."""
+    """Give the budget for *origin*, which all clients of this process share."""
     return _budgets.get(origin) or _budgets.setdefault(origin, RetryBudget())
 
 
@@ -257,5 +318,5 @@ PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
 
 
 def is_passing(error: ClaudeError) -> bool:
-    """Whether the same request may well succeed later."""
+    """Tell whether the same request is likely to succeed later."""
     return isinstance(error, PASSING) and not isinstance(error, SpendLimitReached)

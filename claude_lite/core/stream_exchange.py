@@ -1,6 +1,7 @@
-"""One call whose response is read as it comes: the state machine of `exchange`, for streams.
+"""One call whose body is read as it comes: the state machine of `exchange`, for streams.
 
-Up to the first content it may start over; after that, what fails ends the call.
+Until the first content a failed attempt may be followed by another one. After the first content a
+failure ends the call, because the caller may have used the content.
 """
 
 import time
@@ -36,11 +37,19 @@ E = TypeVar("E")
 
 
 class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
-    """A call whose response is read as it comes. It is done once there is content to lose.
+    """The state of one call whose body is read as it comes.
 
-    With *collect* it is done only once all has come, so that it may start over until then.
-    After it is done, chunks are still fed to `receive_data`; `items` are the raw items that
-    wait to be taken, and `check` raises what went wrong after them.
+    `next_action` gives `Done`, with the decoder, at the first content. From then on the client
+    reports chunks to `receive_data`, takes raw items from `items`, and calls `check`, which raises
+    the error that came after these items.
+
+    Args:
+        operation: The operation to call.
+        config: The options of the client.
+        clock: The clock for deadlines and for the times in logs.
+        collect: Give `Done` only at the end of the body, so that another attempt is possible until
+            then.
+
     """
 
     def __init__(
@@ -59,27 +68,27 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
-        self._refused = bytearray()
-        self._content_at = self._started
-        self._values = 0
+        self._refused = bytearray()  # the body of an error
+        self._content_at = self._started  # when the last content came
+        self._values = 0  # in the items of this attempt
 
     @property
     def stride(self) -> int:
-        """How many bytes to report at once, so that none of it takes long."""
+        """The most bytes to report at once, so that decoding them does not block for long."""
         return STRIDE if self._encoding is None else COMPRESSED_STRIDE
 
     def drop_items(self) -> None:
-        """Keep no items: only the result is wanted."""
+        """Keep no items, for a caller who wants only the result."""
         self.items = deque(maxlen=0)
 
     @property
     def wants_data(self) -> bool:
-        """Whether there is a reason to read on before the next action."""
+        """Whether to read another chunk before asking for the next action."""
         return self._reading and self._error is None and self._done is None
 
     @property
     def ready(self) -> bool:
-        """Whether the stream can be handed to the caller."""
+        """Whether the caller can have the stream."""
         return self._done is not None
 
     def receive_head(self, head: Response) -> None:
@@ -93,7 +102,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if self.config.dialect is not None and self._streamed.content_type is not None:
             self._translate = self.config.dialect.decode(head)
         if self._translate is None and self._streamed.content_type not in {None, kind}:
-            self._error = unexpected(head, f"{kind or 'no content-type'} where a stream belongs")
+            wanted = self._streamed.content_type
+            self._error = unexpected(head, f"{kind or 'no content-type'} in place of {wanted}")
             return
         encoding = head.headers.get("content-encoding")
         try:
@@ -111,30 +121,33 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
                 self.receive_end()
             return
         plain = self._encoding is None and self._translate is None
-        items = self._fed(decoder, data) if plain else self._undone(decoder, data)
+        items = self._feed(decoder, data) if plain else self._feed_decoded(decoder, data)
         self.items.extend(items)
-        self._watch_content(decoder, items)
+        self._check_content_timeout(decoder, items)
         self._progress(decoder)
 
-    def _undone(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
-        """The items in what was compressed, or sent by another platform, up to what is broken."""
+    def _feed_decoded(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
+        """Decompress and translate a chunk, feed it, and give its items up to the first error."""
         items: list[Any] = []
         encoding, translate = self._encoding, self._translate
         try:
             for start in range(0, len(data), self.stride):
-                piece = data[start : start + self.stride]
-                piece = encoding.receive(piece) if encoding is not None else piece
-                for part in translate(piece) if translate is not None else (piece,):
-                    items += self._fed(decoder, part)
-            left = self.left  # a chunk may take long, and the transport waits
+                plain = data[start : start + self.stride]
+                plain = encoding.receive(plain) if encoding is not None else plain
+                for part in translate(plain) if translate is not None else (plain,):
+                    items += self._feed(decoder, part)
+            left = self.left  # decoding may take long, and the transport checks no time meanwhile
             if left is not None and left < 0:
                 decoder.fail(TimedOut("total"))
         except ClaudeError as error:
             decoder.fail(error)
         return items
 
-    def _fed(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
-        """The items in *data*; they are bounded where nobody takes them before more comes."""
+    def _feed(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
+        """Feed a chunk and give its items.
+
+        Until the call is done nobody takes the items, so the values in them are bounded.
+        """
         items = decoder.receive(data)
         if self._done is None and self.items.maxlen is None and data not in items:
             self._values += most_values(data)
@@ -145,7 +158,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         return items
 
     def receive_end(self) -> None:
-        """Report that the body is over."""
+        """Report the end of the body."""
         self._reading = False
         if self._decoder is not None:
             self.items.extend(self._decoder.close())
@@ -155,25 +168,30 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self.receive_response(evolve(head, body=bytes(self._refused)))
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report that the last request, or the stream in hand, broke off."""
+        """Report the error with which the last request failed, or the stream broke off."""
         if self._decoder is not None:
             self._decoder.fail(error)
         if self._done is None:
             self._error = error
 
     def check(self) -> None:
-        """Raise what ended the stream early, if anything did."""
+        """Raise the error that ended the stream early, if there is one."""
         if self._decoder is not None and self._decoder.error is not None:
             scrub(self._decoder.error, self._secrets())
-            raise self._final(self._decoder.error)
+            raise self._end_with(self._decoder.error)
 
     def finish(self, *, left: BaseException | None = None) -> None:
-        """Report that the caller has had all of it, or has *left* before that, and why."""
+        """Report that the caller is done with the stream.
+
+        Args:
+            left: The error with which the caller left the stream before its end, if any.
+
+        """
         if self._log is None or self._decoder is None or self._log.ended:
             return
         error, result = self._decoder.error, None
         if error is None:
-            with suppress(ClaudeError):  # what is out of shape has no usage
+            with suppress(ClaudeError):  # without a result the log has no usage
                 result = self._decoder.result()
         if self._decoder.complete or error is not None:
             self._log_end(result, error)
@@ -194,7 +212,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._error = decoder.error
             self.items.clear()
 
-    def _watch_content(self, decoder: Decoder[E, R], items: list[Any]) -> None:
+    def _check_content_timeout(self, decoder: Decoder[E, R], items: list[Any]) -> None:
         limit = self.config.content_timeout
         if limit is None:
             return
@@ -204,7 +222,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
                 self._content_at = now
                 return
         if now - self._content_at > limit and not decoder.complete:
-            decoder.fail(TimedOut("content", f"{limit:g} s of nothing but pings"))
+            decoder.fail(TimedOut("content", f"a stream brought only pings for {limit:g} s"))
 
     def _attempt(self) -> Request:
         self._decoder = self._encoding = self._translate = None

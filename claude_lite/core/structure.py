@@ -1,9 +1,12 @@
-"""Parsed JSON to models and back, by one cattrs converter whose hooks are made here.
+"""Parsed JSON to models and back.
 
-The hooks are generated, one function a class, at first use. They make the received object the
-model's own, and check what a caller relies on: required fields are there and of the right type.
-Optional scalars are taken as they come, so that the API may grow. A `StructureError` says
-which field of which class did not fit.
+Each class of models has a hook: a function that makes a model of a parsed JSON object. The hook is
+generated at the first use of the class. The JSON object, or a copy with models in place of nested
+objects, becomes the `__dict__` of the model.
+
+A hook checks that required fields are there and have the right type, because callers rely on them.
+It takes optional scalars of any type, so that the API may change them. A `StructureError` names the
+class and the field that did not fit. For types that are not models, cattrs uses the same hooks.
 """
 
 import functools
@@ -25,7 +28,7 @@ from typing import (
 
 from attrs import NOTHING, Attribute, fields
 
-from claude_lite.core.model import Model, hidden, model, set_values
+from claude_lite.core.model import Model, escape_keys, model, set_values
 from claude_lite.errors import UsageError
 from claude_lite.wire import Response
 
@@ -42,23 +45,37 @@ _SCALARS: Final = {str: "str", int: "int", float: "float", bool: "bool", dict: "
 
 
 class StructureError(ValueError):
-    """The JSON does not have the shape of the model."""
+    """The JSON does not fit the model."""
 
 
 def structure(data: Any, cls: type[M]) -> M:
-    """Read *data*, parsed JSON, as a *cls*; raises `StructureError`."""
+    """Make a *cls* of parsed JSON.
+
+    Args:
+        data: The parsed JSON. The model may keep it as its `__dict__`, so do not change it later.
+        cls: A model, or any type that cattrs knows, such as a list of models.
+
+    Raises:
+        StructureError: The JSON does not fit.
+
+    """
     return cast("M", hook_for(cast("Any", cls))(data))
 
 
 def unstructure(value: Any) -> Any:
-    """The JSON that a model, or a list of them, stands for."""
+    """Turn a model, or plain data with models in it, into JSON as plain data.
+
+    Args:
+        value: The model, or a list of models, for example.
+
+    """
     return converter().unstructure(value)
 
 
 @functools.cache
 def converter() -> "OrjsonConverter":
-    """The one converter, for those who build upon it; made at first use."""
-    from cattrs.preconf.orjson import make_converter  # dear, and seldom needed
+    """Give the shared cattrs converter, with hooks for all models. It is made at its first use."""
+    from cattrs.preconf.orjson import make_converter  # slow to import, and rarely needed
 
     made = make_converter(detailed_validation=False)
     made.register_structure_hook_factory(_is_model, hook_for)
@@ -72,7 +89,7 @@ def _is_model(cls: Any) -> bool:
 
 @functools.cache
 def hook_for(cls: Any) -> Hook:
-    """The function that turns a parsed JSON object into a *cls*."""
+    """Give the function that makes a *cls* of a parsed JSON object."""
     if not _is_model(cls):
         return functools.partial(_structured, cls=cls)
     return _family_hook(cls) if any(c.TAGS for c in cls.__subclasses__()) else _class_hook(cls)
@@ -82,15 +99,18 @@ def _structured(data: Any, _: object = None, *, cls: Any) -> Any:
     try:
         return converter().structure(data, cls)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise StructureError(f"{cls}: {_kind(data)} does not fit ({error})") from None
+        raise StructureError(f"{cls} cannot be {_kind(data)} ({error})") from None
 
 
 def _family_hook(base: type[Model]) -> Hook:
-    """Choose among the subclasses of *base* by `type`; the tagless one takes the rest."""
+    """Make a hook that chooses a subclass of *base* by the JSON's `type`.
+
+    The subclass without tags takes every type that is not known.
+    """
     members: list[Any] = base.__subclasses__()
     classes = {tag: cls for cls in members for tag in cls.TAGS}
     (unknown,) = [_class_hook(cls) for cls in members if not cls.TAGS]
-    hooks: dict[str, Hook] = {}  # made as their tags come
+    hooks: dict[str, Hook] = {}  # filled when a tag comes for the first time
 
     def hook(data: Any, _: object = None) -> Any:
         try:
@@ -102,35 +122,33 @@ def _family_hook(base: type[Model]) -> Hook:
         except (AttributeError, TypeError):
             if isinstance(data, dict):
                 return unknown(data)
-            raise StructureError(
-                f"{base.__name__}: {_kind(data)} where an object belongs"
-            ) from None
+            raise StructureError(f"{base.__name__}: {_kind(data)} in place of an object") from None
 
     return hook
 
 
 @functools.cache
 def _class_hook(cls: Any) -> Hook:
-    """Generate the function that makes one *cls* of a dict, checking and converting."""
+    """Generate the function that makes a *cls* of a dict: it checks and converts the fields."""
     hints = get_type_hints(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail, "put": set_values}
-    scope |= {"ours": cls.OURS, "hidden": hidden}
+    scope |= {"ours": cls.OURS, "escape_keys": escape_keys}
     lines = ["def hook(data, _=None):", " if data.__class__ is not dict: fail(cls, '', data)"]
     if cls.OURS:
         taken = " or ".join(f"{name!r} in data" for name in sorted(cls.OURS))
-        lines.append(f" if {taken}: data = hidden(data, ours)")
+        lines.append(f" if {taken}: data = escape_keys(data, ours)")
     declared = [a for a in fields(cls) if a.name != "received"]
     lines += [" values = data", " try:", "  pass"]
     for attribute in declared:
         lines += _field_lines(attribute, hints[attribute.name], scope)
     lines += [" except KeyError as error: fail(cls, error.args[0], None)"]
     lines += [" made = new(cls)", " put(made, values)", " return made"]
-    exec("\n".join(lines), scope)  # noqa: S102  # made of our classes only
+    exec("\n".join(lines), scope)  # noqa: S102  # the text comes from our classes only
     return cast("Hook", scope["hook"])
 
 
 def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) -> list[str]:
-    """Statements about one field: what is required is checked, what is nested is converted."""
+    """Give statements that check a field if it is required, and convert it if it is nested."""
     name = attribute.name
     convert, kind = _conversion(hint, name, scope)
     lines = [f"value = data[{name!r}]"]
@@ -146,7 +164,10 @@ def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) 
 
 
 def _conversion(hint: Any, name: str, scope: dict[str, Any]) -> tuple[str, str]:
-    """An expression that converts `value` (empty: as it is), and the class that it has to be."""
+    """Give an expression that converts `value`, and the class that `value` must have.
+
+    An empty expression means that the value stays as it is, an empty class that any is right.
+    """
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = [arg for arg in get_args(hint) if arg is not types.NoneType]
     if _is_model(hint):
@@ -159,34 +180,43 @@ def _conversion(hint: Any, name: str, scope: dict[str, Any]) -> tuple[str, str]:
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
+    return "null" if value is None else type(value).__name__
 
 
 def _fail(cls: type[Model], name: str, value: Any) -> None:
     where = f"{cls.__name__}.{name}" if name else cls.__name__
-    raise StructureError(f"{where}: {_kind(value)} does not fit")
+    why = "is missing or null" if value is None else f"cannot be {type(value).__name__}"
+    raise StructureError(f"{where} {why}")
 
 
 @model
 class Result(Model):
-    """Base of what a call returns: it can give the head of the `response` it came from."""
+    """Base of what a call returns: a model that knows the head of its response."""
 
     OURS = frozenset({"_response", "_operation"})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The result whose `to_dict` is *data*, from a queue, say; raises `UsageError`."""
+        """Rebuild a result from the JSON object that `to_dict` gave, after a queue for example.
+
+        Args:
+            data: The JSON object. The result shares nothing with it.
+
+        Raises:
+            UsageError: The JSON object does not fit.
+
+        """
         try:
             return structure(deepcopy(dict(data)), cls)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"this is no {cls.__name__}: {error}") from None
+            raise UsageError(f"not a serialised {cls.__name__}: {error}") from None
 
     @property
     def response(self) -> Response | None:
-        """Status and headers of the response (its body is what `to_dict` gives)."""
+        """The status and headers of the response, without its body: `to_dict` gives the JSON."""
         return self.__dict__.get("_response")
 
     @property
     def request_id(self) -> str | None:
-        """The API's name for the request (`req_…`), to be quoted to support."""
+        """The API's id for the request (`req_…`); support asks for it."""
         return self.response.request_id if self.response else None

@@ -1,6 +1,6 @@
-"""Where requests go: the `Target` that those of a client share, and encoded paths and queries.
+"""The address of a request: a `Target` for all requests of a client, and encoded paths and queries.
 
-Values that would lead elsewhere are refused.
+A value in a path that would lead to another endpoint is refused.
 """
 
 import sys
@@ -36,18 +36,18 @@ def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
 
 @frozen(slots=False, repr=False)
 class Target:
-    """What `Operation.build` needs to know of a client: what all its requests have in common.
+    """What all requests of a client have in common, for `Operation.build`.
 
-    `Config.target` gives one. Made by hand it builds requests without a client:
-    `Target(headers={"x-api-key": key})`.
+    `Config.target` is the target of a client. A target made by hand builds requests without a
+    client: `Target(headers={"x-api-key": key})`.
 
     Attributes:
-        base_url: The address that paths are added to, without a slash at its end.
-        headers: The headers of a request without a body, by lower-case names; those that every
-            request has (`accept`, `anthropic-version`, ...) are added where they are missing.
-        betas: The beta flags that `headers` name, in order: an operation adds its own.
-        limits: What each attempt is held to.
-        json_headers: `headers`, and the content type of a JSON body.
+        base_url: The address to which paths are added, without a slash at its end.
+        headers: The headers of a request without a body. Names become lower-case. The standard
+            headers (`accept`, `anthropic-version`, ...) are added if they are missing.
+        betas: The beta flags in `headers`, in order, to which an operation adds its own flags.
+        limits: The limits of each attempt.
+        json_headers: `headers` with the content type of a JSON body. It cannot be given.
 
     """
 
@@ -61,26 +61,37 @@ class Target:
         self.__dict__["json_headers"] = {**self.headers, "content-type": JSON_TYPE}
 
     def __repr__(self) -> str:
-        headers = self.__dict__.get("headers", {})  # missing in the traceback of an error in them
+        headers = self.__dict__.get(
+            "headers", {}
+        )  # missing in the traceback of an error about them
         return f"Target({self.base_url!r}, {repr_headers(headers)})"
 
 
 def path_segment(name: str, value: object) -> str:
-    """Encode an id for a path; raises `UsageError` for one that would lead elsewhere."""
+    """Encode an id for a path.
+
+    Args:
+        name: The name of the field, for the error.
+        value: The id.
+
+    Raises:
+        UsageError: The value is not an id, or would lead to another endpoint.
+
+    """
     text = str(value)
     plain = text.lower().replace("%2e", ".")
-    # Some servers cut a segment off at its first ";" before they look for dots in it.
+    # Some servers ignore what follows a ";" in a segment before they look for dots in it.
     if not isinstance(value, str) or plain.partition(";")[0] in {"", ".", ".."}:
         raise UsageError(f"{name} has to be an id, not {value!r}")
     if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
-        raise UsageError(f"{name} has characters in it that no id has: {value!r}")
+        raise UsageError(f"{name} has characters that an id cannot have: {value!r}")
     if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
-        raise UsageError(f"{name} has escapes in it that no id has: {value!r}")
+        raise UsageError(f"{name} has escapes that an id cannot have: {value!r}")
     return _quoted(text, "-._~!$&'()*+,;=:@")
 
 
 def with_query(path: str, query: Mapping[str, Any]) -> str:
-    """Add *query* to *path*; what is None, or an empty list, is left out."""
+    """Add *query* to *path*, encoded. A value that is None, or an empty list, is left out."""
     text = query_string(query)
     return f"{path}{'&' if '?' in path else '?'}{text}" if text else path
 
@@ -93,7 +104,7 @@ def query_string(query: Mapping[str, Any]) -> str:
 
 
 def _quoted(text: str, safe: str) -> str:
-    from urllib.parse import quote  # the calls made most have nothing to quote
+    from urllib.parse import quote  # slow to import, and most calls have nothing to quote
 
     try:
         return quote(text, safe=safe)

@@ -1,7 +1,7 @@
-"""multipart/form-data bodies, read from disk piece by piece and never held whole.
+"""multipart/form-data bodies, read from disk in chunks and never held whole.
 
-The length is known before the first byte is sent, and a retry reads the files again. A file
-that changes meanwhile is an error, not a broken request.
+The size of a body is known before its first byte is sent. Another attempt reads the files again. If
+a file changes meanwhile, the call raises an error, and sends no broken request.
 """
 
 import mimetypes
@@ -22,14 +22,14 @@ __all__ = ["FormBody", "UploadOperation"]
 
 R = TypeVar("R")
 
-PIECE: Final = 256 * 1024
+CHUNK: Final = 256 * 1024
 MAX_NAME: Final = 255
 FORBIDDEN: Final = frozenset('<>:"|?*\\')
 
 
 @frozen
 class Part:
-    """One file of a form: its field, the name the API shall see, and where its bytes are."""
+    """One file of a form: its field, the name that the API gets, and the source of its bytes."""
 
     name: str
     filename: str
@@ -40,7 +40,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """The number of bytes; raises `UsageError` if there is no such file."""
+        """The number of bytes; raises `UsageError` if the file cannot be read."""
         if isinstance(self.source, bytes):
             return len(self.source)
         try:
@@ -49,26 +49,32 @@ class Part:
             raise UsageError(f"{self.source} cannot be read: {error.strerror}") from None
 
     def read(self, size: int) -> Iterator[bytes]:
-        """The bytes; raises `UsageError` if there are not *size* of them."""
+        """Yield the bytes; raises `UsageError` if their number is not *size*."""
         if isinstance(self.source, bytes):
             yield self.source
             return
         left = size
         try:
             with self.source.open("rb") as file:
-                while piece := file.read(PIECE):
-                    left -= len(piece)
+                while chunk := file.read(CHUNK):
+                    left -= len(chunk)
                     if left < 0:
                         break
-                    yield piece
+                    yield chunk
         except OSError as error:
             raise UsageError(f"{self.source} cannot be read: {error.strerror}") from None
         if left:
-            raise UsageError(f"{self.source} changed while it was being sent")
+            raise UsageError(f"{self.source} changed while it was being sent: send it again")
 
 
 class FormBody:
-    """A form as the body of a request (a `claude_lite.wire.BodySource`)."""
+    """A form as the body of a request: a `claude_lite.wire.BodySource`.
+
+    Args:
+        fields: The names and values of fields that are not files.
+        parts: The files; their sizes are read at once, their bytes when the body is sent.
+
+    """
 
     def __init__(self, fields: Sequence[tuple[str, str]], parts: Iterable[Part]) -> None:
         self.boundary = secrets.token_hex(16)
@@ -114,11 +120,22 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise UsageError("a name or value has half a surrogate pair in it: no text") from None
+        raise UsageError("a name or value of the form has half a surrogate pair") from None
 
 
 def file_part(name: str, file: object, filename: str | None, content_type: str | None) -> Part:
-    """The part for *file*: a path, or bytes. Raises `UsageError` for a name the API refuses."""
+    """Make the part of a form for a file.
+
+    Args:
+        name: The name of the form's field.
+        file: The path of the file, or its bytes.
+        filename: The name that the API gets; None takes it from the path.
+        content_type: The type of the file; None takes it from the name.
+
+    Raises:
+        UsageError: *file* is something else, or the API refuses the name.
+
+    """
     if isinstance(file, (bytes, bytearray, memoryview)):
         source: Path | bytes = bytes(file)
         shown = filename or "unnamed"
@@ -132,15 +149,23 @@ def file_part(name: str, file: object, filename: str | None, content_type: str |
     base = shown.rpartition("/")[2]
     if not 1 <= len(base) <= MAX_NAME or any(c in FORBIDDEN or c < " " for c in base):
         raise UsageError(
-            f"{base!r} cannot be the name of a file: 1 to 255 characters, no {'<>:|?*'}"
+            f"{base!r} cannot be the name of a file: it needs 1 to {MAX_NAME} characters, none of"
+            " them a control character or one of " + " ".join(sorted(FORBIDDEN))
         )
     return Part(name, shown, source, content_type)
 
 
 def skill_parts(files: object, most: int) -> list[Part]:
-    """The parts for a skill: a folder that holds SKILL.md, or a .zip of one.
+    """Make the parts of a form for a skill.
 
-    Raises `RequestTooLarge` for a .zip of more than *most* bytes once unpacked.
+    Args:
+        files: The path of a folder with a file SKILL.md, or of a .zip of such a folder.
+        most: The most bytes that a .zip may have once unpacked.
+
+    Raises:
+        UsageError: *files* is something else, or the folder has a link that leads out of it.
+        RequestTooLarge: The .zip is too large once unpacked.
+
     """
     if not isinstance(files, (str, os.PathLike)):
         raise UsageError(
@@ -151,30 +176,30 @@ def skill_parts(files: object, most: int) -> list[Part]:
         unpacked = _unpacked_size(path)
         if unpacked > most:
             raise RequestTooLarge(
-                f"the skill has {unpacked} bytes once unpacked, and the API takes {most}",
+                f"the skill has {unpacked} bytes once unpacked, but the API takes at most {most}",
                 type="request_too_large",
                 advice="Nothing was sent.",
             )
         return [Part("files[]", path.name, path, "application/zip")]
     if not (path / "SKILL.md").is_file():
-        raise UsageError(f"{path} is no skill: it is neither a .zip nor a folder with a SKILL.md")
+        raise UsageError(f"{path} is not a skill: give a .zip, or a folder with a file SKILL.md")
     root = path.resolve()
     found = sorted(root.rglob("*"))
     for p in found:
         if p.is_symlink() and not (p.is_file() and p.resolve().is_relative_to(root)):
-            raise UsageError(f"{p} is a link to what is no file of the skill's folder")
+            raise UsageError(f"{p} is a link that does not lead to a file in the skill's folder")
     found = [p for p in found if p.is_file()]
     return [Part("files[]", f"{root.name}/{p.relative_to(root).as_posix()}", p) for p in found]
 
 
 def _unpacked_size(path: Path) -> int:
-    from zipfile import BadZipFile, ZipFile  # dear, and only for skills
+    from zipfile import BadZipFile, ZipFile  # slow to import, and only skills need it
 
     try:
         with ZipFile(path) as archive:
             return sum(member.file_size for member in archive.infolist())
     except (BadZipFile, OSError) as error:
-        raise UsageError(f"{path} is no .zip that can be read: {error}") from None
+        raise UsageError(f"{path} cannot be read as a .zip: {error}") from None
 
 
 @operation
@@ -182,11 +207,25 @@ class UploadOperation(WorkspaceOperation[R], Generic[R]):
     """An operation whose body is a form, streamed from disk."""
 
     def form(self) -> FormBody:
-        """The body; raises `UsageError` for a file that cannot be sent."""
+        """Make the body.
+
+        Raises:
+            UsageError: A file cannot be sent.
+
+        """
         raise NotImplementedError
 
     def build(self, target: Target) -> Request:
-        """Build the request for this operation; of the files only the sizes are read."""
+        """Build the request for this operation; reads only the sizes of the files.
+
+        Args:
+            target: What all requests of a client have in common.
+
+        Raises:
+            UsageError: A value or a file cannot be sent.
+            RequestTooLarge: The body is larger than the API allows.
+
+        """
         form = self.form()
         if form.size > self.route.max_body:
             raise too_large(form.size, self.route.max_body)

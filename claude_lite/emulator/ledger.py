@@ -1,4 +1,4 @@
-"""What the emulator has seen: counters and a log for tests to look at."""
+"""Counters and a log of the requests that the emulator received, for tests to read."""
 
 import threading
 from collections import Counter, OrderedDict, deque
@@ -9,13 +9,13 @@ from attrs import Factory, define
 
 from claude_lite.wire import BodySource
 
-LOGGED_REQUESTS: Final = 10_000  # requests
-REMEMBERED_BODIES: Final = 100_000  # bodies; the oldest is forgotten first
-COUNTED_PATHS: Final = 10_000  # those of things that come and go would be ever more
+LOGGED_REQUESTS: Final = 10_000
+REMEMBERED_BODIES: Final = 100_000  # the oldest is forgotten first
+COUNTED_PATHS: Final = 10_000  # a limit, because ids in paths make ever more paths
 
 
 class Entry(NamedTuple):
-    """A line of the log; the status is 0 where no head was sent."""
+    """A line of the log; the status is 0 if no head was sent."""
 
     request_id: str
     method: str
@@ -25,10 +25,10 @@ class Entry(NamedTuple):
 
 @define
 class Requests:
-    """How many requests arrived: in `total`, `by_path`, and `by_body` (see `of`).
+    """Counts of requests: `total`, `by_path`, and `by_body` (read by `of`).
 
-    Bodies are remembered for a long while, paths up to some number: those that come later are
-    in the total alone.
+    Only the latest 100,000 bodies and the first 10,000 paths are counted by themselves; every
+    request is in the total.
     """
 
     total: int = 0
@@ -36,12 +36,12 @@ class Requests:
     by_body: OrderedDict[bytes, int] = Factory(OrderedDict)
 
     def of(self, body: bytes) -> int:
-        """How often exactly this body arrived."""
+        """Return how many requests had exactly this body."""
         return self.by_body.get(fingerprint(body), 0)
 
 
 def fingerprint(body: bytes | BodySource) -> bytes:
-    """The key of `Requests.by_body`: BLAKE2b, 8 bytes."""
+    """Return the key of a body in `Requests.by_body`: BLAKE2b, 8 bytes."""
     digest = blake2b(digest_size=8)
     for piece in (body,) if isinstance(body, bytes) else body:
         digest.update(piece)
@@ -49,7 +49,7 @@ def fingerprint(body: bytes | BodySource) -> bytes:
 
 
 class Ledger:
-    """Counts requests as they come and go. Safe to share between threads."""
+    """Counts requests from arrival to end. Safe to share between threads."""
 
     def __init__(self) -> None:
         self.requests = Requests()
@@ -60,7 +60,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def arrive(self, path: str, body: bytes | BodySource) -> int:
-        """Count a request and return its number, from 1."""
+        """Count a request; return its number, from 1."""
         key = fingerprint(body)
         with self._lock:
             seen = self.requests
@@ -75,7 +75,7 @@ class Ledger:
             return seen.total
 
     def leave(self, left: bool) -> None:  # noqa: FBT001  # a callback of one argument
-        """Count a reply's end; *left*: the other side went away before it."""
+        """Count the end of a reply; *left*: the client closed the connection before the end."""
         with self._lock:
             self.in_flight -= 1
             self.disconnects += left

@@ -1,8 +1,8 @@
-"""One reply as it is to be acted out: waits and bad ends included, and who hears of its end.
+"""One reply as a list of steps to act out: bytes, waits and broken ends.
 
 A driver (the in-process transport, the server on a port, `Emulator.handle`) takes the steps
-`before` the head, sends the `head`, takes the `steps` of the body, and closes the reply. It
-never needs to know what caused them.
+`before` the head, sends the `head`, takes the `steps` of the body, and closes the reply. The
+driver does not need to know which fault, or which route, caused a step.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +12,15 @@ from claude_lite.wire import Response, Sleep
 
 
 class Reply:
-    """What the emulator has to say to one request.
+    """The emulator's reply to one request.
 
-    Attributes: `before`, the steps that come before the head (an `End` there: no head comes);
-    `head`, a `Response` without a body; `size`, the length of the body, None for a stream;
-    `steps`, the body's; `at_once`: nothing but bytes in it, and nothing before the head.
+    Attributes:
+        before: The steps before the head. If one of them is an `End`, no head comes.
+        head: A `Response` without a body.
+        size: The length of the body in bytes; None for a stream.
+        steps: The steps of the body.
+        at_once: True if the body consists of bytes only and nothing comes before the head.
+
     """
 
     __slots__ = ("_ended", "_on_end", "at_once", "before", "head", "size", "steps")
@@ -31,7 +35,18 @@ class Reply:
         at_once: bool = False,
         on_end: Callable[[bool], None] = lambda _left: None,
     ) -> None:
-        """Call *on_end* once: with True if the driver closes the reply before its end."""
+        """Take the parts of the reply.
+
+        Args:
+            head: A `Response` without a body.
+            steps: The steps of the body.
+            size: The length of the body in bytes; None for a stream.
+            before: The steps before the head.
+            at_once: Whether the body consists of bytes only, with nothing before the head.
+            on_end: Called once, when the reply ends: with True if the driver closed the reply
+                before its end, else with False.
+
+        """
         self.head = head
         self.before = before
         self.size = size
@@ -41,13 +56,15 @@ class Reply:
         self._ended = False
 
     def close(self) -> None:
-        """Say that no more of it is wanted. Idempotent."""
+        """End the reply, whatever is left of it. May be called more than once."""
         cut_off = any(isinstance(step, End) and step.how != "stall" for step in self.before)
         self._end(left=not cut_off)
 
     def _run(self, steps: Iterable[Step]) -> Iterator[Step]:
         for step in steps:
-            if isinstance(step, End) and step.how != "stall":  # who is stalled is still there
+            if (
+                isinstance(step, End) and step.how != "stall"
+            ):  # after a stall the client still waits
                 self._end(left=False)
                 yield step
                 return

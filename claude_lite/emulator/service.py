@@ -1,7 +1,8 @@
-"""The emulator itself: from a request to a reply, by way of faults, routes and rules for all.
+"""The emulator itself: takes a request, applies faults and common checks, asks the route.
 
-First the path, then size, credential and version, and then the route. It does no I/O and does
-not wait: waits are steps of the reply. What it shares between threads is behind locks.
+The order of the checks: path, body size, credential, workspace, version; then the route checks
+the body. The emulator does no I/O and does not wait: waits are steps of the reply. Locks guard
+all state that threads share.
 """
 
 import time
@@ -53,10 +54,17 @@ MONTHS: Final = (
 
 
 class Emulator:
-    """The API, turned round: give it a request, get the reply.
+    """An emulated API: takes requests and returns replies.
 
-    Attributes for tests: `requests` (`total`, `by_path`, `of(body)`), `in_flight` and its
-    `peak`, `disconnects` (replies that were closed before their end), `log`.
+    Attributes:
+        requests: Counts of requests: `total`, `by_path`, `of(body)`.
+        in_flight: Number of replies that have begun and not ended.
+        peak: The highest value of `in_flight` so far.
+        disconnects: Number of replies that the client closed before their end.
+        log: The latest requests.
+        clock: The clock that the emulator uses.
+        largest_body: Bytes of the largest body that any route takes.
+
     """
 
     def __init__(
@@ -72,15 +80,26 @@ class Emulator:
         tokens_per_second: float | None = None,
         batches: Mapping[str, Any] | None = None,
     ) -> None:
-        """Set the API up.
+        """Set up the API.
 
-        *seed* decides ids and filler. *faults*: a script, or its rules. *api_keys*: those that
-        are let in (see `credentials`); None: any. *limits* per minute: see `rate_limits`.
-        *clock* gives seconds (a test may have its own). *latency*: seconds before each head;
-        *tokens_per_second*: the pace of answers, None for at once. *batches*: how long they
-        take, see `batch_runs.BatchPace`.
+        Args:
+            seed: Decides ids and filler text.
+            faults: A `FaultScript`, or the rules of one (`claude_lite.faults.script` describes
+                them).
+            api_keys: The keys that are accepted; None accepts every key. Keys that begin
+                `sk-ant-admin` open the Admin API and nothing else.
+            limits: Rate limits per minute and model, such as `{"requests": 50}`; what is left
+                out has practically no limit (`claude_lite.emulator.state.rate_limits`).
+            models: The ids of the models that messages may name.
+            clock: Returns seconds. A test may pass a clock of its own.
+            latency: Seconds before the head of each answer.
+            tokens_per_second: The pace of answers; None sends answers at once.
+            batches: How long batches take, such as `{"seconds": 2}`; the fields are those of
+                `claude_lite.emulator.state.batch_runs.BatchPace`.
 
-        Raises `UsageError` if faults, limits or batches are wrong.
+        Raises:
+            UsageError: *faults*, *limits* or *batches* have a wrong field or value.
+
         """
         if faults is not None and not isinstance(faults, FaultScript):
             faults = FaultScript(list(faults), seed)
@@ -103,37 +122,37 @@ class Emulator:
 
     @property
     def clock(self) -> Callable[[], float]:
-        """The clock that it was given."""
+        """The clock that the emulator uses."""
         return self._world.clock
 
     @property
     def requests(self) -> Requests:
-        """Counters of requests."""
+        """Counts of requests: `total`, `by_path`, `of(body)`."""
         return self._ledger.requests
 
     @property
     def in_flight(self) -> int:
-        """How many replies have begun and not ended."""
+        """Number of replies that have begun and not ended."""
         return self._ledger.in_flight
 
     @property
     def peak(self) -> int:
-        """The highest that `in_flight` has been."""
+        """The highest value of `in_flight` so far."""
         return self._ledger.peak
 
     @property
     def disconnects(self) -> int:
-        """How many replies were closed before their end."""
+        """Number of replies that the client closed before their end."""
         return self._ledger.disconnects
 
     @property
     def log(self) -> deque[Entry]:
-        """The last requests: (request_id, method, path, status), the oldest first."""
+        """The latest 10,000 requests as (request_id, method, path, status), oldest first."""
         return self._ledger.log
 
     @property
     def largest_body(self) -> int:
-        """The most bytes that any route takes; a server need not keep more than one above."""
+        """Bytes of the largest body that any route takes; a server keeps at most one byte more."""
         return self._router.most
 
     def add_file(
@@ -147,10 +166,17 @@ class Emulator:
         workspace_id: str | None = None,
         file_id: str | None = None,
     ) -> str:
-        """Put a file into the API, as a tool would have, and return its id.
+        """Add a file, as a tool of the API would, and return the file's id.
 
-        It is kept as it is, and read when it is downloaded. *expires_in* seconds, None for
-        never. The ids of workspace and file are made up where none is given.
+        Args:
+            filename: The name of the file.
+            content: Bytes, or a source of bytes that is read when the file is downloaded.
+            mime_type: The type of the file; None guesses the type from the name.
+            downloadable: Whether the file can be downloaded.
+            expires_in: Seconds until the file expires; None for never.
+            workspace_id: The workspace of the file; None for the default workspace.
+            file_id: The id of the file; None makes an id.
+
         """
         world = self._world
         return world.files.add(
@@ -164,9 +190,15 @@ class Emulator:
         ).id
 
     def handle(self, request: Request) -> Response:
-        """Answer at once, without waiting; a stream comes as one body.
+        """Answer a request at once, without waits; a stream comes as one body.
 
-        Raises the `TransportError` that a client would see where a fault breaks the reply.
+        Args:
+            request: The request, as a transport gets it.
+
+        Raises:
+            TransportError: A fault breaks the reply; the error is the one that a transport
+                raises for such a reply.
+
         """
         reply = self.reply(request)
         chunks: list[bytes] = []
@@ -184,7 +216,12 @@ class Emulator:
         return evolve(reply.head, body=b"".join(chunks))
 
     def reply(self, request: Request) -> Reply:
-        """Answer with a reply to be acted out, waits and faults included."""
+        """Answer a request with a reply for a driver to act out, with waits and faults.
+
+        Args:
+            request: The request, as a transport gets it.
+
+        """
         body = request.body
         url = urlsplit(request.url)
         number = self._ledger.arrive(url.path, body)
@@ -228,7 +265,7 @@ class Emulator:
         request_id: str,
         headers: dict[str, str],
     ) -> Answer:
-        """Find the route and ask it; *headers* gets those that every answer has."""
+        """Ask the route for an answer; put the headers of every answer into *headers*."""
         headers["request-id"] = request_id
         headers["anthropic-organization-id"] = self._world.organization_id
         refuse: Refuse = Problem.response
@@ -269,7 +306,7 @@ class Emulator:
 
 
 def _routes(world: World, pace: BatchPace) -> Iterator[ServedRoute]:
-    """List every route; a module for another part of the API is added here."""
+    """Yield every route. Add the routes of a new part of the API here."""
     messages = MessageRoutes(world)
     yield from messages.routes()
     yield from CompletionRoutes(world, messages).routes()

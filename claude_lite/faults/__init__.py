@@ -1,8 +1,8 @@
-"""What can go wrong on a wire, as a script of plain JSON data.
+"""Faults of a server or a network, as a script of plain JSON data.
 
-`FaultScript` chooses which request is struck (`claude_lite.faults.script` has the language);
-`Tamper` changes the bytes of its reply. The emulator, its server and the transport
-`claude_lite_transports.faulty` all act out the same scripts.
+`FaultScript` chooses the fault for a request (`claude_lite.faults.script` describes the
+language of scripts); `Tamper` changes the bytes of the reply. The emulator, its server and the
+transport `claude_lite_transports.faulty` act out the same scripts.
 """
 
 from claude_lite.faults.script import FaultRule, FaultScript, Selector

@@ -1,4 +1,4 @@
-"""Errors as the API writes them: for those who answer in its place, not for those who read it."""
+"""Write errors in the API's form, for the emulator and other stand-ins of the API."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,7 +30,16 @@ def error_response(
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Write an error as the API does; the message defaults to one that suits the status."""
+    """Write an error response in the API's form.
+
+    Args:
+        status: The HTTP status; it decides the type of the error.
+        request_id: The id in the body and in the header `request-id`.
+        message: The message of the error; None uses a message that suits the status.
+        details: The field `details` of the error, if not empty.
+        headers: Headers in addition to the usual ones.
+
+    """
     type_, default = ERRORS.get(status) or ERRORS[500 if status >= 500 else 400]  # noqa: PLR2004  # 5xx
     error: dict[str, Any] = {"type": type_, "message": message or default}
     if details:

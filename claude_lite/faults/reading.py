@@ -1,8 +1,7 @@
-"""Read plain JSON data into attrs classes, and say exactly what is wrong with it.
+"""Read plain JSON data into attrs classes, with error messages that name the wrong field.
 
-For configuration that people write by hand (fault scripts, rate limits). A field carries its
-check in its metadata: a predicate, and the words for what it wants. Nothing is coerced: JSON
-has the types that are needed. The wire's own JSON is the codec's business, not this module's.
+For configuration that people write by hand: fault scripts, rate limits. The metadata of a field
+has its check: a predicate, and the words for the expected value. Values are not converted.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,23 +53,23 @@ IS_BODY: Final[FieldCheck] = (lambda v: isinstance(v, str | dict), "a text or an
 
 
 def checked(check: FieldCheck, default: Any = NOTHING) -> Any:
-    """Declare an attrs field that `read_fields` checks; a field with default None may be null."""
+    """Declare an attrs field that `read_fields` checks; null is allowed if the default is None."""
     return field(default=default, metadata={"check": check})
 
 
 def read_fields(cls: type[T], data: Any, where: str) -> T:
-    """Build *cls* from an object; raises `UsageError` that begins with *where* and the field."""
+    """Build *cls* from a JSON object; a `UsageError` begins with *where* and the field."""
     if not isinstance(data, Mapping):
         raise UsageError(f"{where}: expected an object, got {data!r}")
     known = {one.name: one for one in fields(cls)}  # type: ignore[arg-type]  # attrs classes only
     for name in data:
         if name not in known:
-            raise UsageError(f"{where}.{name}: unknown; the fields are {', '.join(known)}")
+            raise UsageError(f"{where}.{name}: unknown field; the fields are {', '.join(known)}")
     for name, one in known.items():
         fits, wanted = one.metadata["check"]
         if name not in data:
             if one.default is NOTHING:
-                raise UsageError(f"{where}.{name}: required; expected {wanted}")
+                raise UsageError(f"{where}.{name}: missing; expected {wanted}")
         elif not (fits(data[name]) or (data[name] is None and one.default is None)):
             raise UsageError(f"{where}.{name}: expected {wanted}, got {data[name]!r}")
     return cls(**data)

@@ -1,4 +1,4 @@
-"""Faults by script: what goes wrong with which request, as plain JSON data.
+"""The language of fault scripts: which fault happens to which request, as plain JSON data.
 
     [
         {"on": {"nth": [1]}, "do": {"fault": "status", "status": 529}},
@@ -6,37 +6,43 @@
          "do": {"fault": "reset", "after_events": 3}}
     ]
 
-A script only chooses; it neither waits nor sends. The emulator, its server and a transport
-that wraps another all act out one script. The first rule that fires is the only one. The
-fields of `on` (each that is given must hold; `{}` holds for every request):
+A script is a list of rules. It only chooses faults; it neither waits nor sends. The emulator,
+its server and the transport `claude_lite_transports.faulty` act out the same scripts. At most
+one rule fires per request: the first that matches.
 
-    nth            list of positions, from 1, among the requests that path, contains and
-                   headers let through (whatever other rules do with them)
-    every          each k-th of those
-    probability    0 to 1; drawn from the seed, the request's body and how often it was seen,
+`on` says which requests a rule matches. All given fields must hold; `{}` matches every request:
+
+    nth            list of positions, from 1, among the requests for which `path`, `contains`
+                   and `headers` hold; requests that other rules matched count as well
+    every          each k-th of these requests
+    probability    0 to 1; drawn from the seed, the request's body and how often the body came,
                    so that the outcome does not depend on the order of concurrent requests
-    path           prefix of the URL's path
-    contains       substring of the body
+    path           the URL's path begins with this text
+    contains       the body contains this text
     headers        object: header name -> exact value, or null for any value
-    times          at most so many firings of this rule
-    once_per_body  not on a body that any rule of the script has struck: a retry gets through
+    times          the rule fires at most so many times
+    once_per_body  do not match a body that any rule of the script has matched before, so that
+                   a retry succeeds
 
-`do` names its `fault`; the rest are its fields:
+`do` names its `fault`; the other fields belong to the fault, here with their defaults in
+parentheses:
 
-    refuse    the connection; nothing is sent
-    reset     the connection is torn down (RST); before the head, unless placed
-    close     the connection ends (FIN) too early; before the head, unless placed
-    stall     `seconds` of silence (null: for good); before the head, unless placed
-    slow      `bytes_per_second`, in pieces of `chunk` bytes (16)
-    truncate  the body ends in good order, but too early; must be placed
-    status    another answer: `status`, `body` (a text, an object, or by default the API's own
-              error of that status), `retry_after` in seconds, `headers`
-    error     an `error` event of this `type` (overloaded_error) ends a stream; must be placed
-    corrupt   `count` bytes (1) from offset `at` on are inverted
-    headers   `set`: object of header name -> value, or null to remove it
+    refuse    refuse the connection; nothing is sent
+    reset     reset the connection (RST); before the head, unless placed
+    close     close the connection (FIN) too early; before the head, unless placed
+    stall     send nothing for `seconds` (null: for ever); before the head, unless placed
+    slow      send `bytes_per_second`, in pieces of `chunk` bytes (16)
+    truncate  end the body in good order, but too early; must be placed
+    status    give another answer: `status`, `body` (a text, an object, or by default the
+              API's error of that status), `retry_after` in seconds, `headers`
+    error     end a stream with an `error` event of this `type` (overloaded_error), with
+              `message` (the usual text of the type); must be placed
+    corrupt   invert `count` bytes (1) from offset `at` on
+    headers   `set`: object of header name -> value, or null to remove the header
 
-Placed: `after_bytes` of the body, or `after_events` (a body that is no event stream has none,
-and the place is never reached). A body that is a source rather than bytes is not looked into.
+A fault is placed in the body by `after_bytes` or by `after_events`. A body that is no event
+stream has no events, so `after_events` never takes effect there. `contains` and
+`once_per_body` treat a body that is a source of bytes, such as an upload, as empty.
 """
 
 import threading
@@ -66,12 +72,12 @@ from claude_lite.wire import Request
 
 __all__ = ["End", "Fault", "FaultRule", "FaultScript", "Selector", "Step", "Tamper"]
 
-REMEMBERED_BODIES: Final = 100_000  # bodies; the oldest is forgotten first
+REMEMBERED_BODIES: Final = 100_000  # the oldest is forgotten first
 
 
 @frozen
 class Selector:
-    """Which requests a rule is for; the module's docstring has the fields."""
+    """Which requests a rule matches; the docstring of the module describes the fields."""
 
     nth: Sequence[int] | None = checked(IS_PLACES, None)
     every: int | None = checked(IS_POSITIVE, None)
@@ -83,7 +89,7 @@ class Selector:
     once_per_body: bool = checked(IS_FLAG, default=False)
 
     def admits(self, request: Request) -> bool:
-        """Whether path, contents and headers are what this rule is for."""
+        """Whether `path`, `contains` and `headers` hold for a request."""
         if self.path is not None and not urlsplit(request.url).path.startswith(self.path):
             return False
         if self.contains is not None and self.contains.encode() not in _content(request):
@@ -94,7 +100,7 @@ class Selector:
         )
 
     def counts(self, position: int) -> bool:
-        """Whether the request at this position (from 1) among those admitted is due."""
+        """Whether `nth` and `every` hold for this position (from 1) among the admitted requests."""
         if self.nth is not None and position not in self.nth:
             return False
         return self.every is None or position % self.every == 0
@@ -102,14 +108,14 @@ class Selector:
 
 @frozen
 class FaultRule:
-    """A selector and the fault for what it selects."""
+    """A selector, and the fault for the requests that it matches."""
 
     on: Selector
     do: Fault
 
     @classmethod
     def read(cls, data: Any, where: str) -> "FaultRule":
-        """Build a rule from an object; raises `UsageError` naming the rule and the field."""
+        """Build a rule from a JSON object; a `UsageError` names the rule and the field."""
         if not isinstance(data, Mapping) or set(data) != {"on", "do"}:
             raise UsageError(f'{where}: expected {{"on": ..., "do": ...}}, got {data!r}')
         return cls(
@@ -126,30 +132,47 @@ def _fault(data: Any, where: str) -> Fault:
     )
     if isinstance(fault, Placed):
         if fault.after_bytes is not None and fault.after_events is not None:
-            raise UsageError(f"{where}.after_bytes: not together with after_events")
+            raise UsageError(f"{where}.after_bytes: cannot be given together with after_events")
         if fault.must_be_placed and not fault.is_placed:
-            raise UsageError(f"{where}.after_bytes: required, or after_events")
+            raise UsageError(f"{where}.after_bytes: missing; give after_bytes or after_events")
     return fault
 
 
 class FaultScript:
-    """Rules, and the memory of what they have done. Safe to share between threads.
+    """A script: rules, and the memory of the requests they matched.
 
-    Raises `UsageError` that names the rule (from 0) and the field where *rules* are wrong.
-    It pickles as its rules and seed: a copy starts with an empty memory.
+    Safe to share between threads. A script pickles as its rules and seed, so a copy starts with
+    an empty memory.
+
+    Attributes:
+        rules: The rules as plain JSON data.
+        seed: The seed of the `probability` fields.
+        fired: How often each rule has fired, in the order of the rules.
+
     """
 
     def __init__(self, rules: Sequence[Mapping[str, Any]], seed: int = 0) -> None:
-        """Parse *rules*; the same rules and *seed* strike the same requests."""
+        """Parse the rules of a script.
+
+        Args:
+            rules: The rules as plain JSON data, `{"on": {...}, "do": {...}}` each; see
+                `claude_lite.faults.script`.
+            seed: Decides the outcome of `probability`: the same rules and seed match the same
+                requests.
+
+        Raises:
+            UsageError: A rule is wrong; the message names the rule (from 0) and the field.
+
+        """
         try:
             self.rules: list[dict[str, Any]] = orjson.loads(orjson.dumps(list(rules)))
         except TypeError as error:
-            raise UsageError(f"rules: not plain JSON data: {error}") from None
+            raise UsageError(f"rules: expected plain JSON data: {error}") from None
         self.seed = seed
         self._rules = [FaultRule.read(rule, f"rule {i}") for i, rule in enumerate(self.rules)]
         self._by_body = any(r.on.once_per_body or r.on.probability is not None for r in self._rules)
         self._admitted = [0] * len(self._rules)
-        self._fired = [0] * len(self._rules)
+        self.fired = [0] * len(self._rules)
         self._sights: OrderedDict[bytes, int] = OrderedDict()
         self._struck: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -161,7 +184,15 @@ class FaultScript:
         return FaultScript, (self.rules, self.seed)
 
     def choose(self, request: Request) -> Fault | None:
-        """Choose the fault for *request*, which counts as one more request; None: no fault."""
+        """Count a request and choose its fault.
+
+        Args:
+            request: The request as a transport gets it.
+
+        Returns:
+            The fault of the first rule that matches, or None.
+
+        """
         body = _digest(request) if self._by_body else b""
         admitted = [rule.on.admits(request) for rule in self._rules]
         with self._lock:
@@ -171,7 +202,7 @@ class FaultScript:
             due = (i for i, admits in enumerate(admitted) if admits and self._due(i, body, sight))
             chosen = next(due, None)
             if chosen is not None:
-                self._fired[chosen] += 1
+                self.fired[chosen] += 1
                 self._struck[body] = None
             for memory in (self._sights, self._struck):
                 if len(memory) > REMEMBERED_BODIES:
@@ -180,7 +211,7 @@ class FaultScript:
 
     def _due(self, index: int, body: bytes, sight: int) -> bool:
         on = self._rules[index].on
-        if on.times is not None and self._fired[index] >= on.times:
+        if on.times is not None and self.fired[index] >= on.times:
             return False
         if on.once_per_body and body in self._struck:
             return False

@@ -1,9 +1,9 @@
-"""What can go wrong with one reply, as values that turn good bytes into bad ones.
+"""Faults of one reply, as values that change its head and its bytes.
 
-A `Fault` says what becomes of a reply: another answer, steps before its head, another head, a
-`Tamper` for its chunks. Nothing here waits or touches a socket: waits (`Sleep`) and bad ends
-(`End`) are steps for whoever drives it. `claude_lite.faults` chooses among the faults, and its
-docstring describes them.
+A `Fault` can give another answer, put steps before the head, change the head, and make a
+`Tamper` that changes the chunks of the body. Nothing here waits or touches a socket: waits
+(`Sleep`) and broken ends (`End`) are steps for the driver (the emulator's server, or a
+transport). `claude_lite.faults.script` describes the faults and chooses among them.
 """
 
 import re
@@ -40,16 +40,24 @@ EVENT_STREAM: Final = "text/event-stream"
 
 @frozen
 class End:
-    """The reply ends here, and not as it should.
+    """The broken end of a reply.
 
-    `refuse`: no connection; `reset` and `close`: it broke; `stall`: nothing more, ever;
-    `truncate`: a well-formed end (the last HTTP chunk is sent), but too early.
+    Attributes:
+        how: `refuse`: no connection is made. `reset` and `close`: the connection breaks.
+            `stall`: nothing more is sent. `truncate`: the reply ends well-formed (the last HTTP
+            chunk is sent), but too early.
+
     """
 
     how: Literal["refuse", "reset", "close", "stall", "truncate"]
 
     def error(self, *, begun: bool) -> TransportError:
-        """Build what a transport raises for it; *begun*: the head of the reply had arrived."""
+        """Build the error that a transport raises for this end.
+
+        Args:
+            begun: Whether the head of the reply had arrived.
+
+        """
         if self.how == "refuse":
             return ConnectionFailed("connection refused")
         if self.how == "stall":
@@ -63,29 +71,34 @@ Step = bytes | Sleep | End
 
 
 class Tamper:
-    """What becomes of the chunks of one reply; this one lets them pass."""
+    """Changes the chunks of one reply; this base class changes nothing."""
 
     def receive(self, chunk: bytes) -> list[Step]:
-        """Turn a chunk into the steps to act out; after an `End` there are no more."""
+        """Return the steps to act out for a chunk; an `End` is the last step of a reply.
+
+        Args:
+            chunk: The next bytes of the body.
+
+        """
         return [chunk]
 
 
 class Fault:
-    """What goes wrong with one reply; this much of it does nothing."""
+    """A fault of one reply; this base class changes nothing."""
 
-    sends: ClassVar[bool] = True  # whether the request reaches the server at all
+    sends: ClassVar[bool] = True  # whether the request reaches the server
 
     def response(self, request_id: str) -> Response | None:
-        """Answer in the server's place, or return None."""
+        """Return an answer in place of the server's, or None."""
         del request_id
         return None
 
     def before(self) -> tuple[Sleep | End, ...]:
-        """List the steps before the head; an `End` there means that no head comes."""
+        """Return the steps before the head; if one is an `End`, no head comes."""
         return ()
 
     def head(self, head: Response) -> Response:
-        """Return the head to send instead."""
+        """Return the head to send in place of *head*."""
         return head
 
     def size(self, size: int) -> int:
@@ -93,14 +106,14 @@ class Fault:
         return size
 
     def tamper(self, head: Response) -> Tamper:
-        """Start on the chunks of the reply that has this head."""
+        """Make the `Tamper` for the reply with this head."""
         del head
         return Tamper()
 
 
 @frozen
 class _Refuse(Fault):
-    """No connection: nothing is sent. A port can only reset what it has accepted."""
+    """No connection: nothing is sent. A server can only reset a connection it has accepted."""
 
     sends: ClassVar[bool] = False
 
@@ -110,7 +123,7 @@ class _Refuse(Fault):
 
 @frozen
 class Placed(Fault, ABC):
-    """A fault that strikes at a place in the body, or before the head."""
+    """A fault at a place in the body, or before the head."""
 
     must_be_placed: ClassVar[bool] = False
     after_bytes: int | None = checked(IS_COUNT, None)
@@ -118,26 +131,26 @@ class Placed(Fault, ABC):
 
     @property
     def is_placed(self) -> bool:
-        """Whether it strikes in the body."""
+        """Whether the fault has a place in the body."""
         return self.after_bytes is not None or self.after_events is not None
 
     @abstractmethod
     def strike(self, rest: bytes, head: Response | None) -> tuple[Step, ...]:
-        """Put these steps in place of *rest*, what is left of the chunk that was struck."""
+        """Return the steps in place of *rest*, the rest of the chunk at the place of the fault."""
 
     def before(self) -> tuple[Sleep | End, ...]:
-        """Strike before the head, unless placed."""
+        """Return the steps of a fault that has no place in the body."""
         steps = () if self.is_placed else self.strike(b"", None)
         return tuple(step for step in steps if not isinstance(step, bytes))
 
     def tamper(self, head: Response) -> Tamper:
-        """Let the body pass up to the place."""
+        """Let the body pass up to the place of the fault."""
         return _Strike(self, head) if self.is_placed else Tamper()
 
 
 @frozen
 class _Reset(Placed):
-    """The connection is torn down (RST)."""
+    """The connection is reset (RST)."""
 
     def strike(self, rest: bytes, head: Response | None) -> tuple[Step, ...]:
         del rest, head
@@ -146,7 +159,7 @@ class _Reset(Placed):
 
 @frozen
 class _Close(Placed):
-    """The connection ends (FIN) while more was to come."""
+    """The connection is closed (FIN) before the body is complete."""
 
     def strike(self, rest: bytes, head: Response | None) -> tuple[Step, ...]:
         del rest, head
@@ -155,7 +168,7 @@ class _Close(Placed):
 
 @frozen
 class _Stall(Placed):
-    """Silence: for some seconds, or for good."""
+    """Nothing is sent for some seconds, or for ever."""
 
     seconds: float | None = checked(IS_SECONDS, None)
 
@@ -205,7 +218,7 @@ class _Error(Placed):
 
 @frozen
 class _Slow(Fault):
-    """The body trickles in small pieces."""
+    """The body comes slowly, in small pieces."""
 
     bytes_per_second: float = checked(IS_RATE)
     chunk: int = checked(IS_POSITIVE, 16)
@@ -217,7 +230,7 @@ class _Slow(Fault):
 
 @frozen
 class _Status(Fault):
-    """Another answer: by default the API's own error of that status."""
+    """Another answer: by default the API's error of that status."""
 
     sends: ClassVar[bool] = False
     status: int = checked(IS_STATUS)
@@ -268,14 +281,14 @@ def _is_stream(head: Response) -> bool:
 
 
 class _Strike(Tamper):
-    """Let chunks pass up to the place of a fault, whatever way they are cut."""
+    """Lets chunks pass up to the place of a fault, wherever the chunks are cut."""
 
     BLANK_LINE: ClassVar = re.compile(rb"\n\r?\n")
 
     def __init__(self, fault: Placed, head: Response) -> None:
         self._fault = fault
         self._head = head
-        self._seen = 0  # bytes or events, whichever count
+        self._seen = 0  # bytes or events
         self._tail = b""
         self._find = self._event if fault.after_bytes is None else self._byte
         self._struck = fault.after_bytes is None and not _is_stream(head)

@@ -1,7 +1,9 @@
-"""What helps to test code that uses claude_lite, and transports written for it.
+"""Tools to test code that uses claude_lite, and to test transports written for it.
 
-A name is loaded when it is first asked for: the pytest plugin in this package is loaded in every
-test run, and costs next to nothing.
+Messages and streams in the API's form, stub transports, a virtual clock, a guard against network
+use, and the conformance suite for transports; `claude_lite.testing.pytest_plugin` has fixtures.
+A name is imported at its first use: every test run loads the pytest plugin of this package, so
+importing the package must be fast.
 """
 
 from importlib import import_module
@@ -50,7 +52,7 @@ _WHERE = ("conformance", "events", "no_network", "stub", "virtual_clock")
 if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported above
 
     def __getattr__(name: str) -> Any:
-        """Load a public name, and keep it."""
+        """Import a public name at its first use, and keep it."""
         if name in __all__:
             for where in _WHERE:
                 module = import_module(f"claude_lite.testing.{where}")

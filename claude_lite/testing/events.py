@@ -1,13 +1,13 @@
-"""Messages and streams as the API sends them, from a few words: for tests of what reads them.
+"""Write messages and streams as the API sends them, for tests of code that reads them.
 
     message("Hello")                                 the JSON of a message, as a dict
     message(tool_use("search", {"q": "x"}))          stop_reason is tool_use
-    message_stream("Hello")                          the same as a stream: bytes, an event a chunk
-    message_stream("Hello", cut=7)                   cut every 7 bytes, wherever that is
-    message_stream("Hello", keep=4, end=error_event("overloaded_error"))   it fails on the way
+    message_stream("Hello")                          a stream: bytes, one event per chunk
+    message_stream("Hello", cut=7)                   a stream in chunks of 7 bytes
+    message_stream("Hello", keep=4, end=error_event("overloaded_error"))   a stream that fails
     sse({"type": "ping"})                            one event
 
-Every value is plain data, and the same each time.
+Every value is plain data. Equal arguments give equal values.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,7 @@ from claude_lite.faults.error_bodies import ERRORS, error_response
 
 __all__ = ["error_event", "error_response", "message", "message_stream", "sse", "tool_use"]
 
-DELTA_CHARACTERS: Final = 8
-"""Characters in a delta."""
+DELTA_CHARACTERS: Final = 8  # per delta of a stream
 
 USAGE: Final[Mapping[str, Any]] = {
     "input_tokens": 10,
@@ -36,7 +35,13 @@ _STREAMED: Final = {
 
 
 def message(*content: str | Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """Write a message. A text is a text block; *fields* replace those of the message."""
+    """Write a message, as the JSON that the API sends.
+
+    Args:
+        content: The content blocks; a string becomes a text block.
+        fields: Fields of the message that replace the usual ones, such as `stop_reason`.
+
+    """
     blocks = [{"type": "text", "text": b} if isinstance(b, str) else dict(b) for b in content]
     calls = any(block["type"] == "tool_use" for block in blocks)
     return {
@@ -53,7 +58,14 @@ def message(*content: str | Mapping[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def tool_use(name: str, input: Mapping[str, Any], id: str = "toolu_test") -> dict[str, Any]:  # noqa: A002  # the API's words
-    """Write a block that calls a tool."""
+    """Write a content block that calls a tool.
+
+    Args:
+        name: The name of the tool.
+        input: The input of the tool, a JSON object.
+        id: The id of the call.
+
+    """
     return {"type": "tool_use", "id": id, "name": name, "input": dict(input)}
 
 
@@ -64,10 +76,16 @@ def message_stream(
     end: bytes = b"",
     **fields: Any,
 ) -> list[bytes]:
-    """Write a message as the chunks of a stream, an event each.
+    """Write a message as the chunks of a stream, one event per chunk.
 
-    *cut*: chunks of so many bytes instead. *keep*: the first so many events only (negative:
-    all but the last so many), followed by *end*. The rest is as for `message`.
+    Args:
+        content: The content blocks; a string becomes a text block.
+        cut: The size of the chunks in bytes; None makes a chunk per event.
+        keep: The number of events to keep from the start; a negative number drops events from
+            the end; None keeps all events.
+        end: Bytes after the kept events, such as an `error_event`.
+        fields: Fields of the message that replace the usual ones.
+
     """
     events = [sse(event) for event in _events(message(*content, **fields))][:keep]
     chunks = [*events, end] if end else events
@@ -78,12 +96,24 @@ def message_stream(
 
 
 def sse(data: Mapping[str, Any], event: str | None = None) -> bytes:
-    """Write an event of a stream; its name is the `type` in its data, unless given."""
+    """Write one event of a stream.
+
+    Args:
+        data: The data of the event, a JSON object.
+        event: The name of the event; None takes the field `type` of *data*.
+
+    """
     return f"event: {event or data['type']}\n".encode() + b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 def error_event(type: str = "overloaded_error", message: str | None = None) -> bytes:  # noqa: A002  # the API's word
-    """Write the event with which a stream fails."""
+    """Write the event with which a stream fails.
+
+    Args:
+        type: The type of the error.
+        message: The message of the error; None takes the usual message of the type.
+
+    """
     usual: dict[str, str] = dict(ERRORS.values())
     error = {"type": type, "message": message or usual.get(type, "Error")}
     return sse({"type": "error", "error": error})
@@ -106,7 +136,7 @@ def _events(whole: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _deltas(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Split a block into its beginning and what is added to it; most come whole."""
+    """Split a block into its start and its deltas; most kinds of blocks have no deltas."""
     kind = block["type"]
     if kind == "tool_use":
         text = orjson.dumps(block["input"]).decode() if block["input"] else ""

@@ -1,6 +1,6 @@
-"""What the fixtures of the pytest plugin give: clients to record and replay, or of an emulator.
+"""The objects that the fixtures of the pytest plugin give to tests.
 
-The plugin itself is `claude_lite.testing.pytest_plugin`. Nothing here knows of pytest.
+The plugin itself is `claude_lite.testing.pytest_plugin`. This module does not import pytest.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,16 @@ __all__ = ["ClaudeCassette", "ClaudeEmulator"]
 
 
 class ClaudeCassette:
-    """A recording and those who use it. Both colours of transport share the file."""
+    """A cassette: a file of recorded calls, with clients that record to the file or replay it.
+
+    Sync and async clients share the file.
+
+    Attributes:
+        path: The file.
+        transport: The sync transport that records or replays.
+        async_transport: The async transport that records or replays.
+
+    """
 
     def __init__(
         self,
@@ -40,27 +49,49 @@ class ClaudeCassette:
         mode: Mode = "none",
         **options: Any,
     ) -> None:
-        """Record to *path* by these transports, or replay; the rest is as for a recorder."""
+        """Open the cassette.
+
+        Args:
+            path: The file.
+            transport: The sync transport that records: an instance or a name.
+            async_transport: The async transport that records: an instance or a name.
+            mode: Whether to record or to replay; the modes are those of `RecordingTransport`.
+            options: Other options of `RecordingTransport`, such as `redact` or `strict`.
+
+        Raises:
+            UsageError: An option is unknown.
+
+        """
         self.path = path
         inner: Link[Transport] = Link(transport, asynchronous=False)
         async_inner: Link[AsyncTransport] = Link(async_transport, asynchronous=True)
         try:
             self.transport = RecordingTransport(path, inner.get, mode, **options)
-        except TypeError as error:  # an option of that name is not known
+        except TypeError as error:  # an unknown option
             raise UsageError(f"{error}") from None
         self.async_transport = AsyncRecordingTransport.sharing(self.transport, async_inner.get)
 
     @property
     def mode(self) -> Mode:
-        """What is done: "none" replays; "once" has become "none" or "rewrite"."""
+        """The mode: "none" replays. The mode "once" has become "none" or "rewrite"."""
         return self.transport.mode
 
     def client(self, **options: Unpack[Options]) -> Client:
-        """Make a client. In a replay it needs no key."""
+        """Make a sync client. A client that only replays needs no key.
+
+        Args:
+            options: The options of `Client`.
+
+        """
         return Client(self.transport, **self._keyed(options))
 
     def async_client(self, **options: Unpack[Options]) -> AsyncClient:
-        """Make an asynchronous client. In a replay it needs no key."""
+        """Make an async client. A client that only replays needs no key.
+
+        Args:
+            options: The options of `AsyncClient`.
+
+        """
         return AsyncClient(self.async_transport, **self._keyed(options))
 
     def _keyed(self, options: Options) -> Options:
@@ -69,10 +100,16 @@ class ClaudeCassette:
 
     @contextmanager
     def lent(self, passed: Callable[[], bool]) -> Iterator[Self]:
-        """Give this to a test, and then save, if it has *passed*.
+        """Lend the cassette to a test; save the recording if the test has passed.
 
-        Raises `CassetteMiss` for a request without an answer that a test passed in spite of,
-        `InteractionsUnused`, and `SecretInCassette`.
+        Args:
+            passed: Returns whether the test has passed; called at the end of the block.
+
+        Raises:
+            CassetteMiss: The test passed although a request had no recorded answer.
+            InteractionsUnused: The test passed and did not use all recorded answers.
+            SecretInCassette: The recording contains a secret, so it was not saved.
+
         """
         refill_budgets()
         with suppress(_Failed), self.transport:
@@ -87,18 +124,30 @@ class ClaudeCassette:
 
 
 class _Failed(Exception):
-    """Ends a block in which something is being recorded, so that it is not saved."""
+    """Ends the block of a transport that records, so that the recording is not saved."""
 
 
 class ClaudeEmulator:
-    """An emulator of the API and those who use it. A context manager.
+    """An emulator of the API, with clients that call it in virtual time. A context manager.
 
-    Time passes by sleeping only (`clock`): waits between retries and the emulator's own take
-    none, and rate limits refill when the clock is moved on, by `clock.sleep(60)`.
+    Time passes only when the clock sleeps: waits between retries, and waits of the emulator,
+    take no real time. `clock.sleep(60)` moves the time on, for example to refill rate limits.
+
+    Attributes:
+        clock: The `VirtualClock` of the emulator and of the transports.
+        emulator: The `Emulator`.
+        transport: The sync transport to the emulator.
+        async_transport: The async transport to the emulator.
+
     """
 
     def __init__(self, **options: Any) -> None:
-        """Set it up; the options are those of `claude_lite.emulator.Emulator`."""
+        """Set up the emulator.
+
+        Args:
+            options: The options of `claude_lite.emulator.Emulator`.
+
+        """
         self.clock = VirtualClock()
         self.emulator = Emulator(**{"clock": self.clock.monotonic, **options})
         self.transport = EmulatorTransport(self.emulator, sleep=self.clock.sleep)
@@ -106,16 +155,26 @@ class ClaudeEmulator:
         self._stack = ExitStack()
 
     def client(self, **options: Unpack[Options]) -> Client:
-        """Make a client."""
+        """Make a sync client of the emulator; it needs no key.
+
+        Args:
+            options: The options of `Client`.
+
+        """
         return Client(self.transport, **_any_key(options))
 
     def async_client(self, **options: Unpack[Options]) -> AsyncClient:
-        """Make an asynchronous client."""
+        """Make an async client of the emulator; it needs no key.
+
+        Args:
+            options: The options of `AsyncClient`.
+
+        """
         return AsyncClient(self.async_transport, **_any_key(options))
 
     @cached_property
     def url(self) -> str:
-        """The address of the same emulator on a port, where it waits in real time."""
+        """The URL of the same emulator on a port; there the emulator waits in real time."""
         return self._stack.enter_context(emulator_server(self.emulator))
 
     def __enter__(self) -> Self:

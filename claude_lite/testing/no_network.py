@@ -1,12 +1,12 @@
-"""Prove that a piece of code makes no connection: whoever tries fails, and is told of.
+"""Prove that a piece of code makes no connection: each attempt fails and is reported.
 
     with assert_no_network():
         service.answer("Hello")
 
-Python's audit events are listened to, so that every socket of this process is seen, in every
-thread and library that uses Python's sockets, and nothing is patched. What is not seen:
-connections that are open already, other processes, extensions that talk to the system
-themselves (uvloop, libcurl, gRPC), and sockets of the Unix domain, which are no network.
+The guard listens to Python's audit events and patches nothing. So it sees all sockets that
+Python makes in this process, in every thread and library. It does not see connections that are
+open already, other processes, extensions that call the system themselves (uvloop, libcurl,
+gRPC), and Unix domain sockets, which are not network.
 """
 
 import socket
@@ -24,8 +24,13 @@ _INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 def assert_no_network(*, allow_loopback: bool = False) -> Iterator[None]:
     """Make new connections, datagrams and look-ups of names fail in this process.
 
-    Each raises `NetworkUsed` where it is tried, and leaving the block raises it again, whatever
-    became of the first. *allow_loopback* lets through what goes to this machine.
+    Args:
+        allow_loopback: Allow connections to this machine.
+
+    Raises:
+        NetworkUsed: Code in the block tried to use the network. The error is raised at the
+            attempt, and again when the block ends, even if the code caught the first error.
+
     """
     guard = _Guard(allow_loopback=allow_loopback)
     with _lock:
@@ -39,11 +44,11 @@ def assert_no_network(*, allow_loopback: bool = False) -> Iterator[None]:
 
 
 class NetworkUsed(AssertionError, OSError):
-    """Somebody tried to. As an `OSError` it makes whoever tried clean up."""
+    """Code tried to use the network. It is an `OSError`, so that the code cleans up as usual."""
 
 
 class _Guard:
-    """One block, and what was tried while it lasted."""
+    """One block, and the attempts that were made in it."""
 
     def __init__(self, *, allow_loopback: bool) -> None:
         self._allow_loopback = allow_loopback
@@ -52,10 +57,10 @@ class _Guard:
     def refuse(self, what: str, host: str) -> None:
         if not (self._allow_loopback and _is_loopback(host)):
             self.tried.append(f"{what} {host}")
-            raise NetworkUsed(f"no network is to be used here: {what} {host}")
+            raise NetworkUsed(f"network use is not allowed in this block: {what} {host}")
 
     def judge(self, _: object, error: BaseException | None, __: object) -> None:
-        """Leave the block."""
+        """Raise at the end of the block if the network was used."""
         if self.tried:
             raise NetworkUsed(f"the network was used: {', '.join(self.tried)}") from error
 
@@ -66,7 +71,7 @@ _listening: Final[list[bool]] = []
 
 
 def _listen() -> None:
-    """Begin to listen, once: an audit hook cannot be taken back."""
+    """Start to listen, once per process: an audit hook cannot be removed."""
     if not _listening:
         _listening.append(True)
         sys.addaudithook(_heard)
@@ -88,7 +93,7 @@ def _heard(event: str, args: tuple[Any, ...]) -> None:
         guard.refuse(what, host)
 
 
-vars(_heard)["__cantrace__"] = True  # or neither debuggers nor coverage could follow it
+vars(_heard)["__cantrace__"] = True  # without this, debuggers and coverage cannot trace it
 
 
 def _text(host: str | bytes) -> str:

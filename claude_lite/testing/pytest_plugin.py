@@ -3,9 +3,8 @@
     def test_it(claude_cassette):
         client = claude_cassette.client()
 
-This module is loaded in every test run where claude_lite is installed, so it imports nothing
-else: what the fixtures give is in `claude_lite.testing.fixtures`, which is loaded with the first
-test that asks for one.
+Every test run loads this module where claude_lite is installed, so it imports nothing else of
+claude_lite. The first test that uses a fixture imports `claude_lite.testing.fixtures`.
 """
 
 import hashlib
@@ -28,7 +27,7 @@ _LONGEST_NAME: Final = 120
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the command-line options."""
     group = parser.getgroup("claude-lite", "recorded calls of the Claude API")
     group.addoption(
         "--claude-record",
@@ -67,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether a test has passed: what others record is not saved."""
+    """Note whether a test has passed: recordings of failed tests are not saved."""
     report = yield
     if report.when == "setup":
         item.stash[_PASSED] = False
@@ -78,12 +77,14 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def claude_cassette_config() -> Mapping[str, Any]:
-    """Override this in a conftest.py: the settings of all cassettes.
+    """The settings of all cassettes: override this fixture in a conftest.py.
 
-    A dict of options of the recording transport (`redact`, `request_headers`,
-    `response_headers`, `mode`, `allow_repeats`, `strict`, `speed`), of `transport` and
-    `async_transport`, which record (names or instances), and of `directory`, where recordings
-    are kept (relative to the root directory).
+    Returns:
+        A dict with any of these keys: options of the recording transport (`redact`,
+        `request_headers`, `response_headers`, `mode`, `allow_repeats`, `strict`, `speed`);
+        `transport` and `async_transport`, the transports that record (names or instances);
+        `directory`, where recordings are kept, relative to the root directory.
+
     """
     return {}
 
@@ -92,14 +93,14 @@ def claude_cassette_config() -> Mapping[str, Any]:
 def claude_cassette(
     request: pytest.FixtureRequest, claude_cassette_config: Mapping[str, Any]
 ) -> "Iterator[ClaudeCassette]":
-    """Clients whose calls are recorded in a file, and replayed from it.
+    """A `ClaudeCassette`: clients whose calls are recorded in a file, and replayed from it.
 
-    The file is `cassettes/<module>/<test>.json` beside the test. It is saved if the test
-    passes. It is an error if something recorded is not asked for, or something asked for is
-    not recorded.
+    The file is `cassettes/<module>/<test>.json` beside the test. A recording is saved if the
+    test passes. The test fails if it does not use a recorded answer, or if it makes a request
+    without a recorded answer.
     """
-    from claude_lite.errors import UsageError  # see the module's docstring
-    from claude_lite.testing.fixtures import ClaudeCassette  # likewise
+    from claude_lite.errors import UsageError  # late: see the module's docstring
+    from claude_lite.testing.fixtures import ClaudeCassette  # late: see the module's docstring
 
     option = request.config.getoption
     settings = dict(claude_cassette_config)
@@ -124,8 +125,8 @@ def claude_cassette(
 
 @pytest.fixture
 def claude_emulator(request: pytest.FixtureRequest) -> "Iterator[ClaudeEmulator]":
-    """An emulator of the API with its clients, in virtual time, and on a port if need be."""
-    from claude_lite.testing.fixtures import ClaudeEmulator  # as above
+    """A `ClaudeEmulator`: an emulator of the API with clients, in virtual time or on a port."""
+    from claude_lite.testing.fixtures import ClaudeEmulator  # late: see the module's docstring
 
     options: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("claude_emulator"))):
@@ -135,7 +136,7 @@ def claude_emulator(request: pytest.FixtureRequest) -> "Iterator[ClaudeEmulator]
 
 
 def _file(node: pytest.Item, directory: str | None, path: str | None) -> Path:
-    """Say where the recording of a test is: a file of its own, unless a marker names another."""
+    """Return the file of a test's recording: a file per test, unless a marker names another."""
     here = node.path.parent
     if directory is None:
         base = here / "cassettes"
@@ -150,7 +151,7 @@ def _file(node: pytest.Item, directory: str | None, path: str | None) -> Path:
 
 
 def _safe(name: str) -> str:
-    """Make a name that every file system takes; what is lost by that is told apart by a hash."""
+    """Make a name that every file system accepts; a hash keeps changed names different."""
     safe = _UNSAFE.sub("-", name)[:_LONGEST_NAME]
     if safe == name:
         return name

@@ -1,9 +1,9 @@
-"""A transport that gives the answers that it was made with: for what an emulator cannot say.
+"""Transports with prepared answers, for answers that the emulator cannot give.
 
     transport = StubTransport(message("Hello"), error_response(529), message_stream("Bye"))
 
-It sends nothing and waits for nothing. In a virtual clock (`VirtualClock.transport`) it can
-be waited for.
+A stub transport sends nothing and does not wait. Wrapped by `VirtualClock.transport`, its waits
+take virtual time.
 """
 
 import asyncio
@@ -17,14 +17,20 @@ from attrs import evolve
 from claude_lite.wire import AsyncHead, Head, Request, Response
 
 StubAnswer = Response | Mapping[str, Any] | Iterable[bytes] | Exception
-"""A response; the JSON of one with status 200; the chunks of a stream; an error to raise."""
+"""A response; the JSON body of a response with status 200; the chunks of a stream; an error."""
 
 
 class _Stub:
-    """What both colours have in common: the answers, and the `requests` that were made."""
+    """The part that sync and async stubs share: the answers, and the `requests` so far."""
 
     def __init__(self, *answers: StubAnswer) -> None:
-        """Give these answers, one a request, and then none."""
+        """Take the answers, one per request; a further request raises `AssertionError`.
+
+        Args:
+            answers: Per answer: a `Response`; a JSON object, sent with status 200; an iterable
+                of bytes, sent as a stream of events; or an exception to raise.
+
+        """
         self.requests: list[Request] = []
         self._answers = iter(answers)
 
@@ -33,7 +39,8 @@ class _Stub:
         answer = next(self._answers, None)
         if answer is None:
             count = len(self.requests)
-            raise AssertionError(f"{request.method} {request.url} is call {count}, one too many")
+            asked = f"{request.method} {request.url}"
+            raise AssertionError(f"no answer left for {asked}: it is call {count}")
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, Response):
@@ -44,10 +51,15 @@ class _Stub:
 
 
 class StubTransport(_Stub):
-    """The synchronous colour."""
+    """A sync transport with prepared answers.
+
+    Attributes:
+        requests: The requests that were made so far.
+
+    """
 
     def send(self, request: Request, /) -> Response:
-        """Give the next answer whole."""
+        """Return the next answer whole."""
         head, chunks = self._next(request)
         return evolve(head, body=b"".join(chunks))
 
@@ -64,12 +76,17 @@ class StubTransport(_Stub):
 
 
 class AsyncStubTransport(_Stub):
-    """The asynchronous colour."""
+    """An async transport with prepared answers.
+
+    Attributes:
+        requests: The requests that were made so far.
+
+    """
 
     async def send(self, request: Request, /) -> Response:
-        """Give the next answer whole."""
+        """Return the next answer whole."""
         head, chunks = self._next(request)
-        await asyncio.sleep(0)  # a network would let others run, too
+        await asyncio.sleep(0)  # let other tasks run, as a network does
         return evolve(head, body=b"".join(chunks))
 
     @asynccontextmanager

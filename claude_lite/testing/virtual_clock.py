@@ -1,16 +1,16 @@
-"""Time that passes only by sleeping: an hour of retries takes milliseconds, the same each time.
+"""A clock whose time passes only in sleeps: an hour of retries takes milliseconds.
 
     clock = VirtualClock()
     client = AsyncClient(clock.async_transport(transport), api_key="any")
 
-The synchronous `sleep` moves the time on by itself. Tasks that sleep at the same time share
-it: it moves on to the earliest of their ends, once no task has anything else to do, so they
-wake in the order of their ends, and equal ends in the order in which they began. It stands
-still while a call is under way in a transport that `async_transport` wraps, so that a real
-server may take its time.
+The sync `sleep` moves the time on at once. Async sleeps share the time: when no task has
+anything else to do, the clock moves to the earliest end of a sleep. So tasks wake in the order
+of the ends of their sleeps; sleeps with equal ends wake in the order in which they began.
 
-It knows of nothing else that takes time: a task that waits for a thread, or a socket of its
-own, is not waited for. It serves one event loop at a time; the sleeps of threads add up.
+The clock stands still during a call of a transport that `async_transport` wraps, so that a real
+server may take real time. The clock does not wait for anything else: not for a task that waits
+for a thread or for a socket of its own. It serves one event loop at a time. Sleeps of different
+threads add up.
 """
 
 import asyncio
@@ -29,16 +29,21 @@ from typing import Final
 from claude_lite.wire import AsyncHead, AsyncTransport, Head, Request, Response, Transport
 
 TURNS: Final = 32
-"""Rounds of the loop in which nobody touches the clock, until all are taken to be waiting."""
+"""Rounds of the event loop without use of the clock, after which all tasks count as waiting."""
 
 Sleeper = tuple[float, int, asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class VirtualClock:
-    """Seconds that only tests spend. Safe to share between threads."""
+    """A clock for tests, whose time passes only in sleeps. Safe to share between threads."""
 
     def __init__(self, start: float = 0.0) -> None:
-        """Begin at *start*."""
+        """Start the clock.
+
+        Args:
+            start: The time at the start, in seconds.
+
+        """
         self._now = start
         self._touched = False
         self._numbers = itertools.count()
@@ -49,18 +54,28 @@ class VirtualClock:
         self._lock = threading.RLock()
 
     def monotonic(self) -> float:
-        """Tell the time, in seconds."""
+        """Return the time in seconds."""
         self._touched = True
         return self._now
 
     def sleep(self, seconds: float, /) -> None:
-        """Let so much time pass, at once."""
+        """Move the time on, at once.
+
+        Args:
+            seconds: The time to pass.
+
+        """
         with self._lock:
             self._touched = True
             self._advance(self._now + max(0.0, seconds))
 
     async def sleep_async(self, seconds: float, /) -> None:
-        """Wait until so much time has passed; no time still lets other tasks run."""
+        """Wait in virtual time; 0 seconds let other tasks run.
+
+        Args:
+            seconds: The time to wait.
+
+        """
         self._touched = True
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -82,16 +97,28 @@ class VirtualClock:
                 self._calling.add(task)
 
     def transport(self, inner: Transport) -> Transport:
-        """Give *inner* this clock: waits between its attempts, and deadlines, go by it."""
+        """Wrap a sync transport, so that waits between attempts, and deadlines, use this clock.
+
+        Args:
+            inner: The transport to wrap.
+
+        """
         return _Clocked(inner, self)
 
     def async_transport(self, inner: AsyncTransport) -> AsyncTransport:
-        """Give *inner* this clock, which stands still while *inner* is at work."""
+        """Wrap an async transport, so that waits between attempts, and deadlines, use this clock.
+
+        The clock stands still while *inner* is at work.
+
+        Args:
+            inner: The transport to wrap.
+
+        """
         return _AsyncClocked(inner, self)
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """Let no time pass while this task is in the block, unless it sleeps there itself."""
+        """Let no time pass while this task is in the block, unless this task sleeps."""
         task = asyncio.current_task()
         self._calling.add(task)
         try:
@@ -101,8 +128,8 @@ class VirtualClock:
             self._watch(asyncio.get_running_loop())
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look on until everybody sleeps, unless that is being done."""
-        if self._watched is not loop:  # an earlier one may have ended in the middle
+        """Start `_look`, which runs until no task sleeps, unless it runs already."""
+        if self._watched is not loop:  # an earlier loop may have ended before its sleeps
             self._watched = loop
             self._quiet = 0
             loop.call_soon(self._look, loop)
@@ -135,7 +162,7 @@ def _wake(end: "asyncio.Future[None]") -> None:
 
 
 class _Clocked:
-    """A transport with another's clock."""
+    """A sync transport with another clock."""
 
     def __init__(self, inner: Transport, clock: VirtualClock) -> None:
         self._inner = inner
@@ -153,7 +180,7 @@ class _Clocked:
 
 
 class _AsyncClocked:
-    """The same, asynchronously."""
+    """An async transport with another clock."""
 
     def __init__(self, inner: AsyncTransport, clock: VirtualClock) -> None:
         self._inner = inner
@@ -177,7 +204,7 @@ class _AsyncClocked:
 
 
 class _Chunks(AsyncIterator[bytes]):
-    """Chunks during whose arrival no time passes."""
+    """Chunks of a stream; no time passes while a chunk is awaited."""
 
     def __init__(self, chunks: AsyncIterable[bytes], clock: VirtualClock) -> None:
         self._chunks = aiter(chunks)

@@ -2,19 +2,19 @@
 
 import re
 from itertools import groupby
-from pathlib import Path
 
 import pytest
 from cases import CASES
 from expectations import KEY, TEXT, Served
 from judging import Outcome, judge
 from official import ALSO, BACKENDS, Official, installed
+from places import ROOT
 from running import TRANSPORTS
 from table import MARKER, Row, lines, measured, shown
 
 from claude_lite.testing.conformance.loopback import Received
 
-PAGE = Path(__file__).parents[2] / "docs/faults.md"
+PAGE = ROOT / "docs/faults.md"
 BY_NAME = {case.name: case for case in CASES}
 HERE = Served("http://here")
 AWAY = Received("POST", "/", (("x-api-key", KEY),), b"")

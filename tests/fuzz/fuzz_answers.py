@@ -5,11 +5,11 @@ import json
 import pickle
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from attrs import NOTHING, fields
 from driving import KEY, STREAMED, UNARY, WHOLE, Clock, answer, drive, stream
 from fuzz_input import changed, cut, plain
+from places import SAMPLES
 
 import claude_lite.client.namespaces  # noqa: F401  # all operations there are
 from claude_lite.api.completions import StreamCompletion
@@ -27,7 +27,6 @@ from claude_lite.dialects.bedrock import Bedrock
 from claude_lite.errors import APIError, ClaudeError, UnexpectedResponse, UsageError
 from claude_lite.wire import RateLimits, Response
 
-SAMPLES = Path(__file__).parent.parent / "data/api/samples"
 GIVEN = {"requests": [], "messages": [], "max_tokens": 1, "max_tokens_to_sample": 1}
 
 

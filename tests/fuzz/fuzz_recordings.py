@@ -15,10 +15,10 @@ from claude_lite.wire import Response
 from claude_lite_transports.recording import har, vcr
 from claude_lite_transports.recording.cassette import (
     Interaction,
-    dump,
+    cassette_text,
     encode_body,
     encode_stream,
-    load,
+    load_cassette,
 )
 from claude_lite_transports.recording.listing import listed
 from claude_lite_transports.recording.redaction import Redactor
@@ -68,7 +68,7 @@ OURS = [
     )
 ]
 WHOLE = (
-    (".json", json.loads(dump(OURS))),
+    (".json", json.loads(cassette_text(OURS))),
     (".har", har.to_har(OURS)),
     (".json", json.loads(json.dumps(vcr.to_vcr(OURS[:1])))),
     (".yaml", json.loads(json.dumps(vcr.to_vcr(OURS[:1])))),
@@ -128,8 +128,8 @@ def check_recording(suffix, data):
             assert isinstance(item.whole(), Response)
         except ClaudeError as error:
             plain(error)
-    again = dump(items).encode("utf-8", "backslashreplace")
-    assert load(File(".json", again)) == items
+    again = cassette_text(items).encode("utf-8", "backslashreplace")
+    assert load_cassette(File(".json", again)) == items
     exported = json.loads(json.dumps(har.to_har(items)))
     assert len(har.from_har(exported, Redactor())) == len(items)
     written = vcr.to_vcr(items)

@@ -14,7 +14,7 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.asyncio.incoming import Incoming
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.shared.http1 import ReplyParser
 
 METHODS = ("POST", "GET", "HEAD")
 LARGEST = 10_000
@@ -29,7 +29,7 @@ def own(given):
 
 def _own(chunks, method):
     """Give status, headers, body, whether another reply may follow, and the error."""
-    reply, body = Reply(method), bytearray()
+    reply, body = ReplyParser(method), bytearray()
     try:
         for chunk in [*filter(None, chunks), b""]:
             reply.receive(chunk)

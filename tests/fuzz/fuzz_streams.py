@@ -12,7 +12,7 @@ import zlib
 from contextlib import suppress
 
 from fuzz_input import changed, cut, plain
-from test_sse import reference
+from sse_reference import reference
 
 from claude_lite.api.batches import BatchEntry, ErroredResult
 from claude_lite.api.completions import ChatDecoder, CompletionDecoder

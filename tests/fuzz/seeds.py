@@ -14,10 +14,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from frames import A, B, chunk, failure  # noqa: E402
 from fuzz_answers import NAMES, OPERATIONS  # noqa: E402  # found by the line above
 from fuzz_recordings import WHOLE  # noqa: E402
 from fuzz_targets import TARGETS  # noqa: E402
-from test_eventstream import A, B, chunk, failure  # noqa: E402
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"

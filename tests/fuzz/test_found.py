@@ -18,8 +18,8 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, RateLimits, Response
-from claude_lite_transports.recording.cassette import load
-from claude_lite_transports.shared.http1 import Reply
+from claude_lite_transports.recording.cassette import load_cassette
+from claude_lite_transports.shared.http1 import ReplyParser
 
 HEAD = Response(200, {"request-id": "req_1"})
 
@@ -28,7 +28,7 @@ HEAD = Response(200, {"request-id": "req_1"})
 def test_a_page_whose_data_is_no_list(data):
     """Even an empty text or object is no empty page."""
     body = json.dumps({"data": data, "has_more": False}).encode()
-    with pytest.raises(UnexpectedResponse, match="a page out of shape"):
+    with pytest.raises(UnexpectedResponse, match="a page of the wrong shape"):
         ListModels().parse(Response(200, {}, body))
 
 
@@ -151,7 +151,7 @@ def test_a_recording_out_of_shape(tmp_path, item):
     path = Path(tmp_path, "x.json")
     path.write_text(json.dumps({"version": 1, "interactions": [item]}))
     with pytest.raises(UsageError, match="is not a recording"):
-        load(path)
+        load_cassette(path)
 
 
 def test_a_recording_that_has_no_bottom(tmp_path):
@@ -159,13 +159,13 @@ def test_a_recording_that_has_no_bottom(tmp_path):
     path = Path(tmp_path, "x.json")
     path.write_text("[" * 100_000)
     with pytest.raises(UsageError, match="is not a recording"):
-        load(path)
+        load_cassette(path)
 
 
 @pytest.mark.parametrize("line", [b" ", b"\t", b" content-length: 0", b" x"])
 def test_a_line_that_is_folded_to_the_status(line):
     """White space before the first header is no header, and no part of the status: malformed."""
-    reply = Reply("GET")
+    reply = ReplyParser("GET")
     reply.receive(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nA: b\r\n\r\nbody")
     with pytest.raises(UnexpectedResponse, match="malformed"):
         reply.has_head()

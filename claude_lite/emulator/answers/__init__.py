@@ -1,1 +1,5 @@
-"""What the emulator says: answers to messages, their blocks, events and token counts."""
+"""Compose the answers to messages: their blocks, events and token counts.
+
+`answers` makes the blocks from a prompt, `events` writes them as a stream, `tokens` counts
+their tokens. Nothing here keeps state.
+"""

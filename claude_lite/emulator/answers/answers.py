@@ -1,7 +1,11 @@
-"""What the emulator answers: blocks made from the prompt alone, cut where the request says so.
+"""Compose an answer: blocks made from the prompt alone, cut where the request demands it.
 
-The first text reads `Echo <hash>: <prompt>`, then what tools returned, then filler. Whether
-the answer is streamed is nobody's business here.
+The first text reads `Echo <hash>: <prompt>`, then the results of tools, then filler. Whole and
+streamed answers are composed alike.
+
+A prompt with `[[file:name]]` makes the code execution tool write that file; `[[file:name,bytes]]`
+sets its size. The answer then has the tool's call, the result with the id of the file and, in
+`messages`, a container. No code is run.
 """
 
 import base64
@@ -19,17 +23,16 @@ from claude_lite.emulator.answers.tokens import PER_TOKEN, of_text
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.reading.prompts import Prompt
 
-ECHOED: Final = 200  # characters of a prompt, and of each tool result
-THOUGHTS: Final = 48  # tokens
+ECHOED: Final = 200  # characters of the prompt, and of each tool result
+THOUGHTS: Final = 48  # tokens of thinking, at most
 DEFAULT_FILE_SIZE: Final = 1024  # bytes
 FIRST_CODE_TOOL: Final = "code_execution_20250522"  # it runs Python; later ones run bash
 FILLER_WORDS: Final = (
     "amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbour",
 )  # fmt: skip
 
-TOOL_INPUTS: Final[
-    Mapping[str, Mapping[str, Any]]
-] = {  # of tools whose schema is the API's, by type
+# The inputs of tools that the API defines, by the beginning of the type of the tool.
+TOOL_INPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "bash_": {"command": "echo hello"},
     "computer_": {"action": "screenshot"},
     "memory_": {"command": "view", "path": "/memories"},
@@ -38,9 +41,9 @@ TOOL_INPUTS: Final[
 
 
 class Filler:
-    """An endless text of the emulator's own, to bring answers to length.
+    """An endless text of random words, used to make answers as long as the prompt demands.
 
-    It is written once; slices of it are cheap.
+    The text is made once; `text` only cuts slices from it.
     """
 
     def __init__(self, seed: int) -> None:
@@ -48,7 +51,7 @@ class Filler:
         self._text = " ".join(words) + " "
 
     def text(self, start: int, length: int) -> str:
-        """Cut *length* characters out, from anywhere."""
+        """Return *length* characters of the text from *start* on."""
         start %= len(self._text)
         times = (start + length) // len(self._text) + 1
         return (self._text * times)[start : start + length]
@@ -57,7 +60,7 @@ class Filler:
 def compose(
     body: Mapping[str, Any], prompt: Prompt, filler: Filler, new_id: NewId, save: Save | None = None
 ) -> AnswerDraft:
-    """Answer a valid request; *save* keeps the files that tools make, and returns their ids."""
+    """Answer a checked request; *save* keeps a file that a tool writes and returns its id."""
     if prompt.has("refuse"):
         category = prompt.values("refuse")[0] or None
         explanation = "This request was declined by a safety classifier."
@@ -90,7 +93,7 @@ def _blocks(
         return
     calls = _calls(body, prompt)
     if calls and body.get("tool_choice", {}).get("type") in ("any", "tool"):
-        pass  # a call that is forced comes without a word
+        pass  # a forced call comes without text
     elif schema := _output_schema(body):
         value = value_for(schema, _echo(prompt, 60), seed)
         yield Block("text", orjson.dumps(value).decode())
@@ -104,7 +107,7 @@ def _blocks(
 
 
 def _code_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Find the tool that runs code and writes files, if the message has it."""
+    """Return the code execution tool of the request, or None."""
     tools: Sequence[Mapping[str, Any]] = body.get("tools") or ()
     return next((t for t in tools if str(t.get("type")).startswith("code_execution_")), None)
 
@@ -112,7 +115,7 @@ def _code_tool(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _code_runs(
     body: Mapping[str, Any], prompt: Prompt, new_id: NewId, save: Save
 ) -> Iterator[Block]:
-    """Make the blocks of each run: the call, and its result."""
+    """Yield the blocks of each run of code: the call, and its result."""
     tool = _code_tool(body)
     if tool is None:
         return
@@ -167,7 +170,7 @@ def _thought(body: Mapping[str, Any], text: str) -> Block:
 
 
 def _calls(body: Mapping[str, Any], prompt: Prompt) -> list[Mapping[str, Any]]:
-    """List the tools to call: those of the controls, or one if the request demands it."""
+    """Return the tools to call: those in controls, or one if the request demands a call."""
     choice = body.get("tool_choice", {"type": "auto"})
     tools = {tool["name"]: tool for tool in body.get("tools", ()) if _is_callable(tool)}
     if not tools or choice["type"] == "none":
@@ -184,7 +187,7 @@ def _calls(body: Mapping[str, Any], prompt: Prompt) -> list[Mapping[str, Any]]:
 
 
 def _is_callable(tool: Mapping[str, Any]) -> bool:
-    """Whether it is the caller who runs the tool."""
+    """Whether the client, not the API, runs the tool."""
     ours = ("web_", "code_execution", "tool_search", "mcp_")
     return "name" in tool and not (tool.get("type") or "").startswith(ours)
 
@@ -195,7 +198,7 @@ def _input(tool: Mapping[str, Any], text: str, seed: int) -> dict[str, Any]:
             return dict(value)
     try:
         value = value_for(tool.get("input_schema", {"type": "object"}), text, seed)
-    except Problem:  # a model makes do with any schema
+    except Problem:  # a model answers whatever the schema is
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -219,7 +222,7 @@ def _stopped(draft: AnswerDraft, sequences: list[str]) -> AnswerDraft:
 
 
 def _limited(draft: AnswerDraft, most: int) -> AnswerDraft:
-    """Cut the answer after *most* tokens, be it in the middle of a tool's input."""
+    """Cut the answer after *most* tokens, even in the middle of a tool's input."""
     left = most
     for i, block in enumerate(draft.blocks):
         tokens = of_text(block.body)

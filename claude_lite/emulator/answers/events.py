@@ -1,4 +1,4 @@
-"""A message as server-sent events, in the API's shapes and order: each event is one chunk."""
+"""Write a message as server-sent events, in the API's shapes and order, a chunk per event."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -8,7 +8,7 @@ import orjson
 from claude_lite.emulator.answers.blocks import AnswerDraft, Block
 from claude_lite.wire import Sleep
 
-DELTA_LENGTHS: Final = (4, 12, 8, 20, 8, 16)  # characters a delta, over and over
+DELTA_LENGTHS: Final = (4, 12, 8, 20, 8, 16)  # characters per delta, repeated
 DELTA_SHAPES: Final = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 INPUT_DELTA: Final = ("input_json_delta", "partial_json")
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -18,7 +18,7 @@ DONE_EVENT: Final = b"data: [DONE]\n\n"  # ends the streams of the older operati
 def stream(
     message: Mapping[str, Any], draft: AnswerDraft, seconds_per_character: float = 0.0
 ) -> Iterator[bytes | Sleep]:
-    """Tell *message*, whose content is *draft*, event by event."""
+    """Yield the events of *message*, whose content is *draft*, and the waits between them."""
     yield _event({"type": "message_start", "message": _beginning(message)})
     for index, block in enumerate(draft.blocks):
         yield _event(
@@ -43,12 +43,12 @@ def _event(data: Mapping[str, Any]) -> bytes:
 
 
 def _deltas(block: Block) -> Iterator[tuple[bytes, str]]:
-    """Yield the ends of delta events, and the text that each of them brings."""
+    """Yield the end of each delta event, and the text that the delta brings."""
     if not block.is_call and block.kind not in DELTA_SHAPES:
-        return  # it came whole
+        return  # such a block comes whole
     kind, key = INPUT_DELTA if block.is_call else DELTA_SHAPES[block.kind]
     before = f',"delta":{{"type":"{kind}","{key}":'.encode()
-    if block.is_call:  # the API's first piece of an input is empty
+    if block.is_call:  # the first piece of an input is empty in the API, too
         yield before + b'""}}\n\n', ""
     for piece in pieces(block.shown):
         yield b"%b%b}}\n\n" % (before, orjson.dumps(piece)), piece
@@ -58,7 +58,7 @@ def _deltas(block: Block) -> Iterator[tuple[bytes, str]]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut a text as a stream brings it."""
+    """Cut a text into the pieces that a stream brings."""
     start = number = 0
     while start < len(text):
         size = DELTA_LENGTHS[number % len(DELTA_LENGTHS)]

@@ -1,7 +1,8 @@
-"""A short string that a regular expression matches, for the `pattern` of a JSON schema.
+"""Make a short string that a regular expression matches, for the `pattern` of a JSON schema.
 
-It walks the parsed expression and takes the first of every choice. Look-around and back
-references are beyond it; what it makes is tried against the expression before it is returned.
+`matching` walks the parsed expression and takes the first alternative of every choice. It does
+not support look-around and back references. The string is tried against the expression before
+it is returned.
 """
 
 import importlib
@@ -13,8 +14,10 @@ CANDIDATES: Final = string.ascii_lowercase + string.digits + string.ascii_upperc
 
 
 def matching(pattern: str) -> str | None:
-    """Make a string that *pattern* matches; None if none was found."""
-    parser: Any = importlib.import_module("re._parser")  # the one reader of patterns there is
+    """Return a string that *pattern* matches; None if none was found."""
+    parser: Any = importlib.import_module(
+        "re._parser"
+    )  # private, but the only parser of patterns in Python
     try:
         made = _spell(parser.parse(pattern))
     except (re.error, RecursionError):
@@ -26,7 +29,7 @@ def _spell(parsed: Any) -> str:
     return "".join(_spell_one(str(kind), argument) for kind, argument in parsed)
 
 
-def _spell_one(kind: str, argument: Any) -> str:  # noqa: PLR0911  # one a kind
+def _spell_one(kind: str, argument: Any) -> str:  # noqa: PLR0911  # one per kind
     match kind:
         case "LITERAL":
             return chr(argument)
@@ -43,7 +46,7 @@ def _spell_one(kind: str, argument: Any) -> str:  # noqa: PLR0911  # one a kind
             return _spell(argument[-1])
         case "BRANCH":
             return _spell(argument[1][0])
-        case _:  # anchors and the like take no room
+        case _:  # anchors and similar kinds match no characters
             return ""
 
 

@@ -1,8 +1,8 @@
-"""A JSON value that a JSON schema accepts, made from a seed: tool inputs, structured answers.
+"""Make a JSON value that a JSON schema accepts: inputs of tools, structured answers.
 
-Free strings carry the text that they are given, so that an answer shows its question. It knows
-what structured outputs allow of JSON Schema (local `$ref`, `allOf` as a merge); a schema beyond
-that, or one for which it finds no value, is a `Problem`.
+Strings without a format or a pattern contain the text of the caller, so that an answer shows
+its question. The module supports the part of JSON Schema that structured outputs allow (local
+`$ref`, `allOf` as a merge). It raises `Problem` for other schemas, and if it finds no value.
 """
 
 import math
@@ -16,8 +16,8 @@ from claude_lite.emulator.reading.problems import Problem
 UNSUPPORTED: Final = frozenset(
     {"not", "if", "contains", "dependentRequired", "dependentSchemas", "minProperties"}
 )
-OPTIONAL_DEPTH: Final = 4  # from here on only what is required
-DEEPEST: Final = 40
+OPTIONAL_DEPTH: Final = 4  # levels; deeper values have required properties only
+DEEPEST: Final = 40  # levels
 
 FORMAT_EXAMPLES: Final[Mapping[str, str]] = {
     "date": "2026-11-02",
@@ -34,7 +34,7 @@ FORMAT_EXAMPLES: Final[Mapping[str, str]] = {
 
 
 def value_for(schema: Mapping[str, Any], text: str, seed: int) -> Any:
-    """Make a value for *schema*; the same arguments make the same value."""
+    """Return a value that *schema* accepts; equal arguments give equal values."""
     try:
         return _Maker(schema, text, seed).make(schema, 0)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -45,7 +45,7 @@ class _Maker:
     def __init__(self, root: Any, text: str, seed: int) -> None:
         self._root = root
         self._text = text
-        self._random = random.Random(seed)  # noqa: S311  # to be repeatable is the point
+        self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
 
     def make(self, schema: Any, depth: int) -> Any:
         if depth > DEEPEST or schema is False:
@@ -61,7 +61,7 @@ class _Maker:
             return self.make(_merged(schema, self._choice(choices, depth)), depth + 1)
         return self._typed(schema, depth)
 
-    def _typed(  # noqa: PLR0911  # one a type
+    def _typed(  # noqa: PLR0911  # one per type
         self, schema: Mapping[str, Any], depth: int
     ) -> Any:
         kind = schema.get("type") or _implied_type(schema)
@@ -109,7 +109,7 @@ class _Maker:
         return found
 
     def _choice(self, choices: list[Any], depth: int) -> Any:
-        """Choose a branch; the further down, the simpler, so that a recursion ends."""
+        """Choose a branch; below `OPTIONAL_DEPTH` the simplest, so that a recursion ends."""
         if depth < OPTIONAL_DEPTH:
             solid = [c for c in choices if c not in ("null", {"type": "null"})]
             return self._random.choice(solid or choices)

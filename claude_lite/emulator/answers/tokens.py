@@ -1,11 +1,11 @@
-"""How the emulator counts tokens: by a rule that can be worked out by hand, not by a tokenizer.
+"""Count tokens by a rule that can be worked out by hand, without a tokenizer.
 
-- Text is a token for every 4 characters, rounded up.
-- An image, and a document that is not plain text, is 1,500 tokens.
-- Any other block, and a tool's definition, is a token for every 4 bytes of its compact JSON.
-- A message is 3 tokens more than its content.
+- Text has a token per 4 characters, rounded up.
+- An image, and a document that is not plain text, has 1,500 tokens.
+- Any other block, and a tool's definition, has a token per 4 bytes of its compact JSON.
+- A message has 3 tokens more than its content.
 
-The same rule serves `count_tokens` and `usage`, prompts and answers.
+The rule holds for `count_tokens` and for `usage`, for prompts and for answers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,9 @@ MESSAGE: Final = 3  # tokens
 
 @frozen
 class Segment:
-    """A piece of a prompt, in the order in which the model reads it.
+    """A piece of a prompt.
 
-    `ttl` is "5m" or "1h" where a cache breakpoint follows the piece, else None.
+    `ttl` is "5m" or "1h" if a cache breakpoint follows the piece, else None.
     """
 
     tokens: int
@@ -49,7 +49,7 @@ def of_block(block: Mapping[str, Any]) -> int:
 
 
 def segments(body: Mapping[str, Any]) -> Iterator[Segment]:
-    """Take a prompt apart: tools, then the system prompt, then the messages."""
+    """Yield the pieces of a prompt: tools, then the system prompt, then the messages."""
     automatic = body.get("cache_control")
     pieces = list(_pieces(body))
     if automatic and pieces:  # a breakpoint after the last piece

@@ -1,8 +1,8 @@
-"""Bytes that may be too many to hold: in memory while they are few, else in a temporary file.
+"""Bytes of any number: in memory up to a limit, beyond the limit in a temporary file.
 
-A `Spool` takes them as they come. The `Blob` that it becomes can be read from any place and by
-any number of threads, and be cut without being copied. The file has no name: it is gone when
-nobody refers to it any more, however the process ends.
+A `Spool` takes bytes as they arrive and becomes a `Blob`. A blob can be read from any position
+and by any number of threads, and can be cut without a copy. The temporary file has no name, so
+the system deletes it after its last use, however the process ends.
 """
 
 import os
@@ -15,15 +15,15 @@ from attrs import frozen
 
 from claude_lite.wire import BodySource
 
-KEPT_IN_MEMORY: Final = 256 * 1024  # bytes that are not worth a file
-READ_SIZE: Final = 256 * 1024
+KEPT_IN_MEMORY: Final = 256 * 1024  # bytes; a spool with more of them goes to a file
+READ_SIZE: Final = 256 * 1024  # bytes
 
 
 class _Disk:
-    """A temporary file, read without a position, for threads share it; closed with the last."""
+    """A temporary file, closed after its last use. Reads give a position, as threads share it."""
 
     def __init__(self) -> None:
-        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=READ_SIZE)  # noqa: SIM115  # see below
+        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=READ_SIZE)  # noqa: SIM115  # the finalizer closes it
         weakref.finalize(self, self.file.close)
 
     def read(self, start: int, size: int) -> bytes:
@@ -32,7 +32,7 @@ class _Disk:
 
 @frozen
 class Blob:
-    """A piece of what was spooled: a `claude_lite.wire.BodySource` that can be read anywhere."""
+    """A piece of spooled bytes: a `claude_lite.wire.BodySource` that can be read anywhere."""
 
     _store: bytes | _Disk
     _start: int
@@ -40,7 +40,7 @@ class Blob:
 
     @classmethod
     def of(cls, source: bytes | BodySource) -> "Blob":
-        """Keep what *source* has; a blob is as good as its own copy."""
+        """Keep the bytes of *source*; a blob is returned as it is."""
         if isinstance(source, cls):
             return source
         spool = Spool()
@@ -53,7 +53,7 @@ class Blob:
             yield self.read(start, READ_SIZE)
 
     def read(self, start: int = 0, size: int | None = None) -> bytes:
-        """Return *size* bytes from *start* on: fewer at the end, all that follow for None."""
+        """Return *size* bytes from *start* on, fewer at the end; None returns all that follow."""
         left = max(0, self.size - start)
         size = left if size is None else min(size, left)
         if isinstance(self._store, bytes):
@@ -61,7 +61,7 @@ class Blob:
         return self._store.read(self._start + start, size)
 
     def find(self, needle: bytes, start: int = 0) -> int:
-        """Say where *needle* is first, from *start* on; -1 if nowhere."""
+        """Return the first position of *needle* from *start* on; -1 if there is none."""
         overlap = len(needle) - 1
         for place in range(start, self.size, READ_SIZE):
             found = self.read(place, READ_SIZE + overlap).find(needle)
@@ -70,12 +70,12 @@ class Blob:
         return -1
 
     def cut(self, start: int, stop: int) -> "Blob":
-        """Return the part from *start* to *stop*, which shares the bytes."""
+        """Return the bytes from *start* to *stop* as a blob, without a copy."""
         return Blob(self._store, self._start + start, stop - start)
 
 
 class Spool:
-    """Where bytes are put as they come: in memory up to *kept* of them, beyond that all on disk."""
+    """Takes bytes as they arrive. More than *kept* bytes are all on disk."""
 
     def __init__(self, kept: int = KEPT_IN_MEMORY) -> None:
         self.size = 0
@@ -84,7 +84,7 @@ class Spool:
         self._disk: _Disk | None = None
 
     def write(self, data: bytes) -> int:
-        """Take some bytes, as a file's `write` does."""
+        """Take bytes, as a file's `write` does."""
         self.size += len(data)
         if self._disk is not None:
             return self._disk.file.write(data)
@@ -96,13 +96,13 @@ class Spool:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: for those who expect a file."""
+        """Do nothing: callers that expect a file call this."""
 
     def close(self) -> None:
-        """Do nothing: what it became goes with the last who reads it."""
+        """Do nothing: the blob closes the file."""
 
     def blob(self) -> Blob:
-        """Return what was written; nothing may be written after that."""
+        """Return the written bytes as a blob; call `write` no more after this."""
         if self._disk is None:
             return Blob(b"".join(self._pieces), 0, self.size)
         self._disk.file.flush()

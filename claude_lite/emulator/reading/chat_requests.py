@@ -1,8 +1,9 @@
-"""From a chat completion as the OpenAI SDK asks for it to the message that it stands for.
+"""Turn a chat completion, as the OpenAI SDK requests it, into the body of a message.
 
-What the compatibility layer ignores is not even looked at: `logprobs`, `response_format`,
-`seed`, `user`, `strict`, audio and file parts ... System and developer messages are hoisted and
-joined. The result is checked as any message is; here only what is OpenAI's own.
+Fields that the compatibility layer of the API ignores are not checked: `logprobs`,
+`response_format`, `seed`, `user`, `strict`, audio and file parts. System and developer messages
+are joined into the system prompt. This module checks the fields of OpenAI only; the resulting
+message is checked as every message is.
 """
 
 import re
@@ -29,7 +30,7 @@ from claude_lite.emulator.reading.checks import (
 )
 from claude_lite.emulator.reading.problems import fail
 
-MAX_TOKENS: Final = 16_384  # where none is given
+MAX_TOKENS: Final = 16_384  # if the request gives none
 
 _PARTS: Final = listing(
     tagged(
@@ -99,7 +100,7 @@ _INLINE: Final = re.compile(r"^data:([^;,]+);base64,(.*)$", re.DOTALL)
 
 
 def read_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a request and turn it into the body of a message; a `Problem` if it is not one."""
+    """Check a request and return the body of its message; raises `Problem` for a bad request."""
     _CHECK(body, "")
     given = {name: value for name, value in body.items() if value is not None}
     asked: dict[str, Any] = {
@@ -126,9 +127,9 @@ def _system(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the turns; results of tools that come one after another are one turn."""
+    """Yield the turns; consecutive results of tools are one turn."""
     results: list[dict[str, Any]] = []
-    call_ids: dict[str, str] = {}  # of functions, which have no ids of their own
+    call_ids: dict[str, str] = {}  # by function name: results of functions have no ids
     for i, message in enumerate(messages):
         role, content = message["role"], message.get("content") or ""
         if role in ("tool", "function"):
@@ -155,7 +156,7 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _calls(message: Mapping[str, Any], place: int) -> Iterator[dict[str, Any]]:
-    """Yield the tool calls of a message, the old single one among them."""
+    """Yield the tool calls of a message, and the call in the old field `function_call`."""
     calls = [(call["id"], call["function"]) for call in message.get("tool_calls") or ()]
     if old := message.get("function_call"):
         calls.append((f"call_{place}", old))
@@ -196,7 +197,7 @@ def _source(url: str) -> dict[str, str]:
 
 
 def _tools(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read tools, and what is to be done with them, in the spelling of today or of old."""
+    """Read the tools and the tool choice, from the current fields and from the old ones."""
     functions = [tool["function"] for tool in given.get("tools", ())]
     functions += given.get("functions", ())
     if not functions:

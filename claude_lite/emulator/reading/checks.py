@@ -1,7 +1,7 @@
-"""Small checks of JSON values that word their complaints as the API does.
+"""Small checks of JSON values, with the error messages of the API.
 
-A `Check` takes a value and its path, and raises a `Problem` (400) that begins with the path:
-`messages.0.role: Field required`. Checks are built once and are free of state.
+A `Check` takes a value and its path. It raises a `Problem` (400) whose message begins with the
+path: `messages.0.role: Field required`. Checks are built once and have no state.
 """
 
 import re
@@ -14,36 +14,36 @@ Check = Callable[[Any, str], None]
 
 
 def anything(value: Any, path: str) -> None:
-    """Accept it."""
+    """Accept every value."""
 
 
 def string(value: Any, path: str) -> None:
-    """Want a string."""
+    """Require a string."""
     if not isinstance(value, str):
         fail(path, "Input should be a valid string")
 
 
 def filled(value: Any, path: str) -> None:
-    """Want a string that is not empty."""
+    """Require a string that is not empty."""
     string(value, path)
     if not value:
         fail(path, "String should have at least 1 character")
 
 
 def boolean(value: Any, path: str) -> None:
-    """Want true or false."""
+    """Require true or false."""
     if not isinstance(value, bool):
         fail(path, "Input should be a valid boolean")
 
 
 def mapping(value: Any, path: str) -> None:
-    """Want an object."""
+    """Require an object."""
     if not isinstance(value, dict):
         fail(path, "Input should be a valid dictionary")
 
 
 def integer(least: int) -> Check:
-    """Want a whole number from *least* up."""
+    """Require a whole number, *least* or more."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -55,7 +55,7 @@ def integer(least: int) -> Check:
 
 
 def number(least: float, most: float) -> Check:
-    """Want a number within bounds."""
+    """Require a number from *least* to *most*."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -67,7 +67,7 @@ def number(least: float, most: float) -> Check:
 
 
 def literal(*values: str) -> Check:
-    """Want one of some strings."""
+    """Require one of *values*."""
     words = [repr(value) for value in values]
     wanted = " or ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
@@ -79,7 +79,7 @@ def literal(*values: str) -> Check:
 
 
 def pattern(expression: str) -> Check:
-    """Want a string that a regular expression matches."""
+    """Require a string that the regular expression matches."""
     compiled = re.compile(expression)
 
     def check(value: Any, path: str) -> None:
@@ -91,7 +91,7 @@ def pattern(expression: str) -> Check:
 
 
 def nullable(inner: Check) -> Check:
-    """Want null, or what *inner* wants."""
+    """Require null, or a value that *inner* accepts."""
 
     def check(value: Any, path: str) -> None:
         if value is not None:
@@ -101,7 +101,7 @@ def nullable(inner: Check) -> Check:
 
 
 def string_or(other: Check) -> Check:
-    """Want a string, or what *other* wants."""
+    """Require a string, or a value that *other* accepts."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, str):
@@ -111,7 +111,7 @@ def string_or(other: Check) -> Check:
 
 
 def listing(inner: Check) -> Check:
-    """Want a list of what *inner* wants."""
+    """Require a list of values that *inner* accepts."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, list):
@@ -128,10 +128,10 @@ def record(
     *,
     closed: bool = False,
 ) -> Check:
-    """Want an object with these fields; *closed*: and no others.
+    """Require an object with these fields; *closed* refuses all other fields.
 
-    A field that is not listed is let pass where it is not closed: what is new in the API
-    should not need a new emulator.
+    An object that is not closed may have other fields, so that a new field of the API does not
+    need a new emulator.
     """
     known = {**required, **(optional or {})}
 
@@ -151,7 +151,7 @@ def record(
 
 
 def tagged(kinds: Mapping[str, Check], *, tag: str = "type", path_has_tag: bool = False) -> Check:
-    """Want an object whose *tag* says which of the *kinds* it is."""
+    """Require an object whose field *tag* names one of *kinds*; check it as that kind."""
     names = ", ".join(repr(kind) for kind in kinds)
 
     def check(value: Any, path: str) -> None:

@@ -1,7 +1,7 @@
-"""multipart/form-data as the server reads it: where each part begins and ends in a body.
+"""Read multipart/form-data: where each part begins and ends in a body.
 
-No part is copied: it is a cut of the body, which may be on disk. Names are read as browsers,
-the SDKs and curl write them: raw UTF-8, a quote as `%22` or with a backslash.
+Parts are not copied: each part is a cut of the body, which may be on disk. Names are read as
+browsers, the SDKs and curl write them: raw UTF-8, a quote as `%22` or with a backslash.
 """
 
 import re
@@ -14,9 +14,9 @@ from claude_lite.emulator.reading.blobs import Blob
 from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.wire import BodySource
 
-LONGEST_BOUNDARY: Final = 70
-LONGEST_PART_HEAD: Final = 16 * 1024
-LONGEST_FIELD: Final = 64 * 1024
+LONGEST_BOUNDARY: Final = 70  # characters
+LONGEST_PART_HEAD: Final = 16 * 1024  # bytes
+LONGEST_FIELD: Final = 64 * 1024  # bytes
 HEAD_END: Final = b"\r\n\r\n"
 _PARAMETER: Final = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))')
 _ESCAPES: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"), ('\\"', '"'))
@@ -24,7 +24,7 @@ _ESCAPES: Final = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"), ('\\"', '"'))
 
 @frozen
 class ReceivedPart:
-    """A part of a form: a file if it has a file name, or a type of its own; else a field."""
+    """A part of a form: a file if it has a file name or a content type, else a field."""
 
     name: str
     filename: str | None
@@ -33,11 +33,11 @@ class ReceivedPart:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file rather than a field."""
+        """Whether the part is a file rather than a field."""
         return self.filename is not None or self.content_type is not None
 
     def text(self) -> str:
-        """Return the value of a field; a `Problem` if it is none."""
+        """Return the value of a field; raises `Problem` if it is too long or not UTF-8."""
         if self.body.size > LONGEST_FIELD:
             fail(self.name, f"String should have at most {LONGEST_FIELD} characters")
         try:
@@ -53,7 +53,7 @@ def read_form(
     files: Collection[str],
     fields: Collection[str],
 ) -> Iterator[ReceivedPart]:
-    """Read a form that has *files* and *fields* and nothing else; a `Problem` (400) if not."""
+    """Yield the parts of a form; raises `Problem` (400) for a part not in *files* or *fields*."""
     for part in _parts(_boundary(headers.get("content-type", "")), Blob.of(body)):
         if part.name not in files and part.name not in fields:
             fail(part.name, "Extra inputs are not permitted")

@@ -1,8 +1,9 @@
-"""A large JSON array without its elements: where each of them is, and the rest of the document.
+"""Find the elements of a large JSON array without parsing it.
 
-Parsing a batch of 100,000 requests whole would make millions of objects. This reads through
-it once, holds none of it, and leaves each element to be parsed alone, when it is wanted.
-Whether the JSON is valid shows when the rest and the elements are parsed.
+Parsing a batch of 100,000 requests as a whole would make millions of objects. `find_elements`
+reads the document once, keeps none of the elements, and returns their positions, so that each
+element can be parsed alone. Invalid JSON is found later, when the elements and the rest of the
+document are parsed.
 """
 
 import re
@@ -15,9 +16,9 @@ from attrs import define, field
 _STRING: Final = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SHALLOW: Final = re.compile(rb'(?:[^][{}",]+|%b)*' % _STRING, re.DOTALL)  # to a comma or bracket
 _DEEP: Final = re.compile(rb'(?:[^][{}"]+|%b)*' % _STRING, re.DOTALL)
-_IN_STRING: Final = re.compile(rb'[^"\\]*')  # one that the piece does not end, or did not begin
+_IN_STRING: Final = re.compile(rb'[^"\\]*')  # in a string that began or ends in another piece
 _KEY: Final = re.compile(rb'"([^"\\]*)"\s*:\s*\Z')
-_LONGEST_KEY: Final = 200
+_LONGEST_KEY: Final = 200  # bytes
 _QUOTE, _BACKSLASH, _COMMA, _BRACKET = b'"\\,['
 _OPEN: Final = frozenset(b"[{")
 _INSIDE: Final = 2  # how deep an element is
@@ -25,7 +26,7 @@ _INSIDE: Final = 2  # how deep an element is
 
 @define
 class Elements:
-    """The document with an empty array, and the places of the elements of the array."""
+    """The document with an empty array, and the positions of the elements of the array."""
 
     rest: bytearray = field(factory=bytearray)
     starts: "array[int]" = field(factory=lambda: array("Q"))
@@ -33,7 +34,7 @@ class Elements:
 
 
 def find_elements(pieces: Iterable[bytes], key: str, most: int) -> Elements:
-    """Find the elements of the array that is the value of *key*; stop after *most* + 1 of them."""
+    """Find the elements of the array that is the value of *key*; stop after *most* + 1 elements."""
     found = Elements()
     scanner = _Scanner(key.encode(), found)
     for piece in pieces:
@@ -47,18 +48,18 @@ class _Scanner:
     def __init__(self, key: bytes, found: Elements) -> None:
         self._key = key
         self._found = found
-        self._base = 0  # where the piece begins
-        self._skip = 0  # bytes of it that belong to an escape
+        self._base = 0  # position of the piece in the document
+        self._skip = 0  # bytes of the next piece that belong to an escape
         self._depth = 0
         self._in_string = False
-        self._inside = False  # the array
+        self._inside = False  # of the array
         self._copied = 0  # bytes of the piece that are in the rest already
 
     def receive(self, piece: bytes) -> None:
         place, self._copied = self._skip, 0
         while place < len(piece):
             passed = _IN_STRING if self._in_string else _DEEP if self._depth > _INSIDE else _SHALLOW
-            at = passed.match(piece, place).end()  # type: ignore[union-attr]  # it matches nothing, too
+            at = passed.match(piece, place).end()  # type: ignore[union-attr]  # it always matches, if only an empty text
             if at == len(piece):
                 place = at
                 break

@@ -1,6 +1,6 @@
-"""The models that the emulator knows, by id: current ones and aliases, as of November 2026.
+"""The models that the emulator knows: current ids and aliases, as of November 2026.
 
-A list and no more: what the API says about each of them is for the routes that are asked.
+`claude_lite.emulator.routes.models` has what the API says about each model.
 """
 
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ ALIASES: Final[Mapping[str, str]] = {
     "claude-opus-4-0": "claude-opus-4-20250514",
     "claude-4-opus-20250514": "claude-opus-4-20250514",
 }
-"""Other names of dated models."""
+"""From an alias to the dated model that it stands for."""
 
 DEPRECATED: Final[Mapping[str, str]] = {
     "claude-mythos-preview": "2026-06-30T00:00:00+00:00",
     "claude-sonnet-4-5-20250929": "2026-11-30T00:00:00+00:00",
 }
-"""When those that are on their way out retire."""
+"""From a deprecated model to the time when it retires."""
 
 RETIRED: Final = frozenset({"claude-opus-4-20250514"})

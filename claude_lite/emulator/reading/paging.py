@@ -1,7 +1,8 @@
-"""Pages of a list, in both of the API's ways: by the ids of neighbours, and by a cursor.
+"""Pages of a list, in both forms of the API: by the ids of neighbours, and by a cursor.
 
-A list is given whole, newest first; its items have an `id`, and for cursors a `serial` that
-grows: a cursor says after which serial to go on, and survives what comes and goes meanwhile.
+The functions take the whole list, newest item first. Items have an `id`; for cursors they also
+have a `serial` that grows. A cursor names the last serial of a page, so it stays valid while
+items are added and deleted.
 """
 
 import base64
@@ -13,27 +14,27 @@ from urllib.parse import parse_qs
 from claude_lite.emulator.reading.problems import fail
 
 DEFAULT_PAGE: Final = 20  # items
-LARGEST_PAGE: Final = 1000
+LARGEST_PAGE: Final = 1000  # items
 CURSOR_PREFIX: Final = "page_"
 
 Query = Mapping[str, list[str]]
 
 
 class Named(Protocol):
-    """What can be in a list with ids as its cursors."""
+    """An item of a list that is paged by ids."""
 
     @property
     def id(self) -> str:
-        """The id."""
+        """The id of the item."""
         ...
 
 
 class Numbered(Named, Protocol):
-    """What can be in a list with a cursor."""
+    """An item of a list that is paged by a cursor."""
 
     @property
     def serial(self) -> int:
-        """What the list is sorted by, the highest first."""
+        """The number by which the list is sorted, highest first."""
         ...
 
 
@@ -42,7 +43,7 @@ S = TypeVar("S", bound=Numbered)
 
 
 def read_query(text: str) -> Query:
-    """Parse a query; `name[]` is `name`."""
+    """Parse a query string; `name[]` is read as `name`."""
     query: dict[str, list[str]] = {}
     for name, values in parse_qs(text, keep_blank_values=True).items():
         query.setdefault(name.removesuffix("[]"), []).extend(values)
@@ -50,12 +51,12 @@ def read_query(text: str) -> Query:
 
 
 def only(query: Query, name: str) -> str | None:
-    """Return the value of a parameter that occurs once; None if it is absent or empty."""
+    """Return the last value of a parameter; None if the parameter is absent or empty."""
     return (query.get(name) or [""])[-1] or None
 
 
 def id_page(items: Sequence[N], query: Query, show: Callable[[N], Mapping[str, Any]]) -> Any:
-    """Write the page that `after_id`, `before_id` and `limit` ask for; a `Problem` if not one."""
+    """Return the page that `after_id`, `before_id` and `limit` name; raises `Problem`."""
     limit = _limit(query)
     after, before = only(query, "after_id"), only(query, "before_id")
     if after and before:
@@ -80,7 +81,7 @@ def id_page(items: Sequence[N], query: Query, show: Callable[[N], Mapping[str, A
 def cursor_page(
     items: Sequence[S], query: Query, show: Callable[[S], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Write the page that `page` and `limit` ask for; a `Problem` if there is no such page."""
+    """Return the page that `page` and `limit` name; raises `Problem` if there is none."""
     limit = _limit(query)
     cursor = only(query, "page")
     if cursor:

@@ -1,4 +1,4 @@
-"""What a route raises to be answered with one of the API's errors."""
+"""How a route refuses a request: it raises an error, which is answered in the API's form."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ from claude_lite.wire import Response
 
 
 class Problem(Exception):
-    """An error answer: its status, message, and perhaps `details` and headers."""
+    """An error answer of the API: status, message, and perhaps `details` and headers."""
 
     def __init__(
         self,
@@ -18,7 +18,7 @@ class Problem(Exception):
         details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the *message* as the API would word it; the status decides the error's type."""
+        """Take the *message* in the API's words; the *status* decides the type of the error."""
         super().__init__(message)
         self.status = status
         self.message = message
@@ -26,7 +26,7 @@ class Problem(Exception):
         self.headers = headers or {}
 
     def response(self, request_id: str) -> Response:
-        """Write it as the API does."""
+        """Write the error as the API does."""
         return error_response(
             self.status,
             request_id,
@@ -37,5 +37,5 @@ class Problem(Exception):
 
 
 def fail(path: str, complaint: str) -> NoReturn:
-    """Refuse a request for what is at *path*."""
+    """Refuse a request because of the value at *path*."""
     raise Problem(400, f"{path}: {complaint}")

@@ -1,8 +1,8 @@
-"""What the emulator reads in a request before it answers: the last turn, and controls in it.
+"""Read the prompt of a request: its last user message, and the controls in it.
 
-A control is `[[name]]` or `[[name:value]]` in a text of the last user message; the package's
-docstring lists them. Nothing else of the conversation decides what the answer is, apart from
-its hash, which proves that question and answer belong together.
+A control is `[[name]]` or `[[name:value]]` in a text of the last user message; the docstring of
+`claude_lite.emulator` lists the controls. Earlier messages decide nothing but the hash. The
+hash is in the answer, and shows that a question and an answer belong together.
 """
 
 import re
@@ -17,26 +17,34 @@ CONTROL: Final = re.compile(r"\[\[([a-z]+)(?::([^\[\]]*))?\]\]")
 
 
 def message_hash(messages: Any) -> str:
-    """Hash a request's `messages`: BLAKE2b (4 bytes, hex) of their JSON with sorted keys."""
+    """Hash the messages of a request.
+
+    Args:
+        messages: The value of the field `messages`, as plain JSON data.
+
+    Returns:
+        BLAKE2b (4 bytes, in hexadecimal) of the JSON of *messages* with sorted keys.
+
+    """
     canonical = orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
     return blake2b(canonical, digest_size=4).hexdigest()
 
 
 @frozen
 class Prompt:
-    """A request, read."""
+    """The parts of a request that decide the answer."""
 
     hash: str
     text: str  # of the last user message
-    results: tuple[str, ...]  # what tools returned in it
-    controls: tuple[tuple[str, str], ...]  # name and value, "" if it has none
+    results: tuple[str, ...]  # of tools, in the last user message
+    controls: tuple[tuple[str, str], ...]  # name and value; the value is "" if there is none
 
     def has(self, control: str) -> bool:
-        """Whether a control is in the text."""
+        """Whether the text has this control."""
         return any(name == control for name, _ in self.controls)
 
     def values(self, control: str) -> list[str]:
-        """List the values of every occurrence of a control."""
+        """Return the values of all occurrences of a control."""
         return [value for name, value in self.controls if name == control]
 
 
@@ -47,7 +55,7 @@ def read_prompt(messages: list[Mapping[str, Any]]) -> Prompt:
     text = "\n".join(block["text"] for block in blocks if block["type"] == "text")
     results = tuple(_result(block) for block in blocks if block["type"] == "tool_result")
     found = ((name, value or "") for name, value in CONTROL.findall(text))
-    goes_on = messages[-1]["role"] == "assistant"  # from what it wrote before it paused
+    goes_on = messages[-1]["role"] == "assistant"  # the client sends back the paused answer
     controls = tuple(each for each in found if not (goes_on and each[0] == "pause"))
     return Prompt(message_hash(messages), text, results, controls)
 

@@ -1,7 +1,8 @@
-"""From a method and a path to the function that answers, and what passes between the two.
+"""Find the handler of a request by method and path; the types that handlers take and return.
 
-A route module lists `ServedRoute`s; its handlers take a `Call` and return an `Answer` or raise a
-`Problem`. Authentication, versions and faults are the emulator's; handlers see none of it.
+A module of routes lists `ServedRoute`s. A handler takes a `Call` and returns an `Answer` or
+raises a `Problem`. The emulator itself checks credentials and versions and applies faults, so
+handlers do none of these.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,9 +24,9 @@ Refuse = Callable[[Problem, str], Response]
 
 @frozen
 class Call:
-    """A request that found its route: the credential and the version are good."""
+    """A request whose path, credential and version are accepted."""
 
-    number: int  # of the request, from 1: what ids are made of
+    number: int  # of the request, from 1; ids are made from it
     request_id: str
     version: str
     betas: tuple[str, ...]
@@ -34,16 +35,16 @@ class Call:
     headers: Mapping[str, str]
     body: bytes | BodySource
     workspace_id: str
-    origin: str  # scheme and host that were asked, for URLs in answers
-    api_key_id: str | None = None  # of the credential; None for an admin's
+    origin: str  # scheme and host of the request, for URLs in answers
+    api_key_id: str | None = None  # of the credential; None for an admin key
 
     @property
     def is_beta(self) -> bool:
-        """Whether any beta was asked for."""
+        """Whether the request names any beta."""
         return bool(self.betas)
 
     def json(self) -> dict[str, Any]:
-        """Parse the body; a `Problem` if it is not a JSON object."""
+        """Parse the body; raises `Problem` if the body is not a JSON object."""
         body = self.body if isinstance(self.body, bytes) else b"".join(self.body)
         try:
             value = orjson.loads(body)
@@ -56,9 +57,9 @@ class Call:
 
 @frozen
 class Answer:
-    """What a handler returns: a body of `size` bytes, or a stream of nobody knows how many.
+    """What a handler returns: a body of `size` bytes, or a stream, whose size is None.
 
-    Where the chunks are a tuple, the body is there at once.
+    If `chunks` is a tuple, the whole body can be sent at once.
     """
 
     chunks: Iterable[bytes | Sleep]
@@ -83,15 +84,15 @@ class Answer:
 
 @frozen
 class ServedRoute:
-    """One operation: a path may hold `{name}` segments."""
+    """One operation that the emulator serves; segments `{name}` of the path are parameters."""
 
     method: str
     path: str
     handler: Callable[[Call], Answer]
     most: int = 32 * MEBIBYTE  # bytes of body
-    per_workspace: bool = True  # else per organization, as the admin operations are
-    version: str | None = None  # what is meant where `anthropic-version` may be left out
-    refuse: Refuse = Problem.response  # how a problem is written, given the request's id
+    per_workspace: bool = True  # False for admin operations: they are per organization
+    version: str | None = None  # used if `anthropic-version` is absent
+    refuse: Refuse = Problem.response  # writes a problem, given the id of the request
 
 
 class Router:
@@ -100,7 +101,7 @@ class Router:
     def __init__(self, routes: Iterable[ServedRoute]) -> None:
         self._plain: dict[str, dict[str, ServedRoute]] = {}
         self._patterns: dict[tuple[str, ...], dict[str, ServedRoute]] = {}
-        self.most = 0  # bytes of the largest body that any of them takes
+        self.most = 0  # bytes of the largest body that any route takes
         for route in routes:
             self.most = max(self.most, route.most)
             if "{" in route.path:
@@ -110,7 +111,7 @@ class Router:
             methods[route.method] = route
 
     def find(self, method: str, path: str) -> tuple[ServedRoute, Mapping[str, str]]:
-        """Return the route and the values of its `{name}`s; a `Problem` (404, 405) if none."""
+        """Return the route and its path parameters; raises `Problem` (404, 405) if none."""
         methods, params = self._methods(path)
         if not methods:
             raise Problem(404, "Not found")
@@ -133,7 +134,7 @@ class Router:
 
 
 def read_workspace(headers: Mapping[str, str], default: str) -> str:
-    """Say which workspace is meant; a credential here is good for any."""
+    """Return the workspace that the headers name; a credential may use every workspace."""
     wanted = headers.get("anthropic-workspace-id", default)
     if not wanted.startswith("wrkspc_"):
         raise Problem(400, f'anthropic-workspace-id: "{wanted}" is not a workspace id')
@@ -141,7 +142,7 @@ def read_workspace(headers: Mapping[str, str], default: str) -> str:
 
 
 def read_version(headers: Mapping[str, str], default: str | None) -> str:
-    """Say which version of the API is meant; where there is a *default*, none need be."""
+    """Return the version that the headers name, or else *default*, if that is not None."""
     version = headers.get("anthropic-version", default)
     if version is None:
         raise Problem(400, "anthropic-version: header is required")
@@ -151,6 +152,6 @@ def read_version(headers: Mapping[str, str], default: str | None) -> str:
 
 
 def read_betas(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """List the betas that are asked for."""
+    """Return the betas that the headers name."""
     flags = (flag.strip() for flag in headers.get("anthropic-beta", "").split(","))
     return tuple(flag for flag in flags if flag)

@@ -1,6 +1,6 @@
-"""The shapes of content blocks and tools in a request, as far as a refusal could depend on them.
+"""Checks of the content blocks and tools in a request: required fields and their types.
 
-Required fields and their types; what is new in a block or a tool passes.
+Unknown fields of a block or a tool are accepted.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def _block(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 
 def open_to(kinds: Mapping[str, Check]) -> Check:
-    """Want a block of one of *kinds*, or of a kind that is not known here."""
+    """Require a block; check it only if its type is in *kinds*."""
 
     def check(value: Any, path: str) -> None:
         record({"type": string})(value, path)
@@ -126,7 +126,7 @@ _PREDEFINED = tagged(
 
 
 def tool(value: Any, path: str) -> None:
-    """Want a tool: the caller's own, with its schema, or one that the API defines."""
+    """Require a tool: a custom tool with its schema, or a tool that the API defines."""
     mapping(value, path)
     if value.get("type") in (None, "custom"):
         _NAMED(value, f"{path}.custom")
@@ -135,7 +135,7 @@ def tool(value: Any, path: str) -> None:
 
 
 def beta_tool(value: Any, path: str) -> None:
-    """Want a tool; one with a type of its own may be unknown here."""
+    """Require a tool; a tool with a type may have any type."""
     mapping(value, path)
     if value.get("type") in (None, "custom"):
         _NAMED(value, f"{path}.custom")

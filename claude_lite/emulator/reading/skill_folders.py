@@ -1,6 +1,6 @@
-"""What is uploaded as a skill: a folder with a SKILL.md, file by file or as one .zip.
+"""Read an uploaded skill: a folder with a SKILL.md, file by file or as one .zip.
 
-It is checked as the API checks it, and ends up as a .zip either way.
+The folder is checked as the API checks it, and kept as a .zip in both cases.
 """
 
 import re
@@ -18,14 +18,21 @@ from claude_lite.emulator.reading.problems import Problem, fail
 LARGEST_SKILL: Final = 30 * 1024 * 1024  # bytes, unpacked
 MANIFEST: Final = "SKILL.md"
 SKILL_NAME: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
-LONGEST_DESCRIPTION: Final = 1024
-LONGEST_MANIFEST: Final = 1024 * 1024
-ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the date of every file: the same folder, the same bytes
+LONGEST_DESCRIPTION: Final = 1024  # characters
+LONGEST_MANIFEST: Final = 1024 * 1024  # bytes
+ZIP_DATE: Final = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # of every file, so that equal folders are packed into equal bytes
 
 
 @frozen
 class Folder:
-    """A skill that passed the checks; `archive` is the .zip."""
+    """A skill folder that passed the checks; `archive` is the .zip."""
 
     name: str
     description: str
@@ -34,7 +41,7 @@ class Folder:
 
 
 def read_folder(files: Sequence[ReceivedPart]) -> Folder:
-    """Check the files of a form; a `Problem` (400, or 413 for size) if they are no skill."""
+    """Check the files of a form; raises `Problem` (400, or 413 for size) if they are no skill."""
     if not files:
         fail("files", "Field required")
     if len(files) == 1 and (files[0].filename or "").lower().endswith(".zip"):
@@ -55,7 +62,7 @@ def read_folder(files: Sequence[ReceivedPart]) -> Folder:
 
 
 def make_folder(name: str, description: str) -> Folder:
-    """Make a skill that is nothing but its SKILL.md."""
+    """Make a skill whose only file is SKILL.md."""
     text = f"---\nname: {name}\ndescription: {description}\n---\n"
     archive = _pack({f"{name}/{MANIFEST}": Blob.of(text.encode())})
     return Folder(name, description, name, archive)
@@ -101,7 +108,7 @@ def _manifest_path(paths: Mapping[str, int]) -> str:
 
 
 def _directory(paths: Mapping[str, int]) -> str:
-    """Say which folder all the files are in."""
+    """Return the one top-level folder of all files."""
     tops = set()
     for path in paths:
         names = path.split("/")
@@ -116,13 +123,13 @@ def _directory(paths: Mapping[str, int]) -> str:
 
 
 def _frontmatter(manifest: bytes) -> tuple[str, str]:
-    """Read name and description from the top of a SKILL.md."""
+    """Read the name and the description from the frontmatter of a SKILL.md."""
     try:
         lines = manifest.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         fail("files", f"{MANIFEST} must be UTF-8")
     ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
-    if len(ends) < 2 or ends[0] != 0:  # noqa: PLR2004  # it has a start and an end
+    if len(ends) < 2 or ends[0] != 0:  # noqa: PLR2004  # a start and an end
         fail("files", f"{MANIFEST} must start with YAML frontmatter (---)")
     fields = dict(_fields(lines[1 : ends[1]]))
     name, description = fields.get("name", ""), fields.get("description", "")
@@ -134,7 +141,7 @@ def _frontmatter(manifest: bytes) -> tuple[str, str]:
 
 
 def _fields(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Read the texts in a block of YAML; lines that are indented go on with the text above."""
+    """Read the texts in a block of YAML; an indented line continues the text before it."""
     name, words = "", [""]
     for line in [*lines, "end:"]:
         if line[:1].isspace() or not line.strip():

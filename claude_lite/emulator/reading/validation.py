@@ -1,8 +1,8 @@
-"""What the Messages API takes, and how it words its refusals.
+"""Check the bodies of the Messages API, with the error messages of the API.
 
 `check_create` and `check_count` raise a `Problem`: 400 with the path of the field, or 404 for
-a model that does not exist. Top-level fields are closed, as the API's are; those of the beta
-API are let in by any `anthropic-beta` header, and unknown blocks and tools along with them.
+an unknown model. As in the API, unknown top-level fields are refused. Any `anthropic-beta`
+header allows the fields of the beta API, and unknown blocks and tools as well.
 """
 
 from collections.abc import Collection, Mapping
@@ -181,7 +181,7 @@ def _check_prompt(body: Mapping[str, Any], version: str, models: Collection[str]
 
 
 def _check_turns(messages: list[dict[str, Any]], version: str) -> None:
-    """Check what one message demands of another: results for calls, calls for results."""
+    """Check that every tool call has a result, and every result a call."""
     for i, message in enumerate(messages):
         role, content = message["role"], message["content"]
         if not content and (role != "assistant" or i < len(messages) - 1):
@@ -190,7 +190,9 @@ def _check_turns(messages: list[dict[str, Any]], version: str) -> None:
             _check_newest(_blocks(message), role, f"messages.{i}.content")
     open_calls: list[str] = []
     said = [(i, m) for i, m in enumerate(messages) if m["role"] != "system"]
-    for _, of_role in groupby(said, lambda each: each[1]["role"]):  # they are one turn
+    for _, of_role in groupby(
+        said, lambda each: each[1]["role"]
+    ):  # consecutive messages of a role are one turn
         turn = list(of_role)
         blocks = [(i, block) for i, message in turn for block in _blocks(message)]
         results = {b["tool_use_id"]: i for i, b in blocks if b["type"] == "tool_result"}
@@ -213,7 +215,7 @@ def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _check_newest(blocks: list[dict[str, Any]], role: str, path: str) -> None:
-    """Check what only version 2026-10-21 refuses."""
+    """Check rules that only version 2026-10-21 and later have."""
     for i, block in enumerate(blocks):
         if role == "assistant" and block["type"] == "document":
             fail(f"{path}.{i}", "document blocks are not permitted in assistant messages")
@@ -233,6 +235,8 @@ def _check_tools(body: Mapping[str, Any]) -> None:
         fail("tool_choice", "may only be specified while providing `tools`")
     if choice["type"] == "tool" and choice["name"] not in names:
         fail("tool_choice", f"Tool '{choice['name']}' not found in provided tools")
-    thinks = body.get("thinking", {}).get("type") == "enabled"  # adaptive thinking gives way
+    thinks = (
+        body.get("thinking", {}).get("type") == "enabled"
+    )  # adaptive thinking is skipped instead
     if thinks and choice["type"] in ("any", "tool"):
         raise Problem(400, "Thinking may not be enabled when tool_choice forces tool use.")

@@ -1,9 +1,10 @@
-"""The requests of a batch: which of them fail, and what each is answered.
+"""The requests of a batch: which of them fail, and the answer to each.
 
-They are looked at late, as by the API: what is wrong with one is its result. For tests, a
-control in its prompt decides: `[[expire]]`, `[[error]]`, `[[error:overloaded_error]]`; with a
-number (`[[expire:1]]`, `[[error:api_error,1]]`) only the first so many times that these
-messages come in a batch. No answer is kept: it is made anew, and the same, for each reader.
+As in the API, an invalid request does not refuse the batch: the error is the result of that
+request. A control in a prompt decides the outcome for tests: `[[expire]]`, `[[error]]`,
+`[[error:overloaded_error]]`. With a number (`[[expire:1]]`, `[[error:api_error,1]]`) the control
+applies only the first times that these messages come in a batch. Answers are not kept: each
+reading of the results makes the same answers again.
 """
 
 import re
@@ -24,7 +25,7 @@ from claude_lite.emulator.state.batch_runs import ERRORED, EXPIRED, OUTCOMES, SU
 from claude_lite.emulator.state.world import World
 from claude_lite.faults.error_bodies import ERRORS
 
-CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
+RESULTS_CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
 NOT_IN_BATCHES: Final = ("stream", "speed", "thread")
 SHAPED: Final = ("output_config", "output_format")
 STATUSES: Final[Mapping[str, int]] = {type_: status for status, (type_, _) in ERRORS.items()}
@@ -45,11 +46,11 @@ class BatchRequests:
         self._lock = threading.Lock()
 
     def read(self, batch: StoredBatch) -> None:
-        """Refuse a batch that is malformed, and find out which of its requests will fail."""
+        """Refuse a malformed batch; note which requests of a good batch will fail."""
         seen: set[str] = set()
         for item in range(batch.size):
             text = batch.request(item)
-            request = parse_json(text)
+            request = parse_piece(text)
             _REQUEST(request, f"requests.{item}")
             custom_id = request["custom_id"]
             if custom_id in seen:
@@ -72,20 +73,22 @@ class BatchRequests:
         return SUCCEEDED
 
     def _problem(self, params: dict[str, Any], call: Call, item: int) -> Problem | None:
-        """Say what is wrong with a request, if anything is."""
+        """Return the error of a request, or None."""
         try:
             for name in NOT_IN_BATCHES:
                 if params.get(name):
                     fail(name, "not available in a batch")
             self._messages.check(params, call)
-            if any(name in params for name in SHAPED):  # there may be no answer of that shape
+            if any(
+                name in params for name in SHAPED
+            ):  # there may be no value that the schema accepts
                 self._messages.in_batch(params, call, item)
         except Problem as problem:
             return problem
         return None
 
     def results(self, batch: StoredBatch) -> Iterator[bytes]:
-        """Write the results of a batch as JSON lines, several to a chunk."""
+        """Write the results of a batch as JSON lines, several lines per chunk."""
         charge, batch.is_charged = not batch.is_charged, True
         lines: list[bytes] = []
         size = 0
@@ -97,7 +100,7 @@ class BatchRequests:
             line = orjson.dumps({"custom_id": request["custom_id"], "result": result})
             lines += line, b"\n"
             size += len(line)
-            if size >= CHUNK:
+            if size >= RESULTS_CHUNK:
                 yield b"".join(lines)
                 lines.clear()
                 size = 0
@@ -109,7 +112,7 @@ class BatchRequests:
         if outcome == SUCCEEDED:
             try:
                 message = self._messages.in_batch(params, call, item)
-            except Problem as problem:  # a skill was deleted since
+            except Problem as problem:  # such as a skill that was deleted meanwhile
                 return self._errored(problem, call, item)
             return {"type": "succeeded", "message": message}
         if outcome == ERRORED:
@@ -132,8 +135,8 @@ class BatchRequests:
         return {"type": "errored", "error": envelope}
 
 
-def parse_json(text: bytes) -> Any:
-    """Parse a piece of a body; a `Problem` if it is not JSON."""
+def parse_piece(text: bytes) -> Any:
+    """Parse a piece of a body; raises `Problem` if it is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -141,7 +144,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def _error(prompt: Prompt) -> tuple[str, str]:
-    """Read the type of an error, and how often, from the control."""
+    """Read the type of the error, and how often it comes, from the control."""
     type_, _, times = prompt.values("error")[0].partition(",")
     return type_.strip() or "api_error", times
 

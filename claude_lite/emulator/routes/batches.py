@@ -1,7 +1,7 @@
 """The routes of the Message Batches API.
 
-Of a batch only its body is kept, on disk if it is large, and a byte for each request: what
-becomes of it. Answers are made while the results are read.
+The emulator keeps the body of a batch, on disk if it is large, and a byte per request for the
+outcome. Answers are made when the results are read.
 """
 
 from typing import Any, Final
@@ -14,19 +14,19 @@ from claude_lite.emulator.reading.json_array import Elements, find_elements
 from claude_lite.emulator.reading.paging import id_page, read_query
 from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.emulator.reading.routing import MEBIBYTE, Answer, Call, ServedRoute
-from claude_lite.emulator.routes.batch_requests import BatchRequests, parse_json
+from claude_lite.emulator.routes.batch_requests import BatchRequests, parse_piece
 from claude_lite.emulator.routes.messages import MessageRoutes
 from claude_lite.emulator.state.batch_runs import BatchPace, StoredBatch
 from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.shelves import Shelf
 from claude_lite.emulator.state.world import World
 
-MOST_REQUESTS: Final = 100_000  # requests
+MOST_REQUESTS: Final = 100_000
 BATCHES_PATH: Final = "/v1/messages/batches"
 
 
 class BatchRoutes:
-    """Answers `/v1/messages/batches` and what is below."""
+    """Answers `/v1/messages/batches` and the paths below it."""
 
     def __init__(self, world: World, messages: MessageRoutes, pace: BatchPace) -> None:
         self._world = world
@@ -47,7 +47,7 @@ class BatchRoutes:
         )
 
     def create(self, call: Call) -> Answer:
-        """Take a batch."""
+        """Create a batch."""
         body = Blob.of(call.body)
         found = find_elements(body, "requests", MOST_REQUESTS)
         if len(found.stops) > MOST_REQUESTS:
@@ -78,11 +78,11 @@ class BatchRoutes:
         return Answer.json(id_page(batches, query, lambda batch: self._shown(batch, call)))
 
     def retrieve(self, call: Call) -> Answer:
-        """Say how far a batch is."""
+        """Show one batch."""
         return Answer.json(self._shown(self._batch(call), call))
 
     def cancel(self, call: Call) -> Answer:
-        """Stop working on a batch."""
+        """Cancel a batch."""
         batch, now = self._batch(call), self._world.now()
         if batch.status(now) == "ended":
             raise Problem(400, f"Batch {batch.id} has ended and cannot be canceled.")
@@ -147,7 +147,7 @@ def _check_rest(found: Elements, body: Blob) -> None:
         if not body.read(start, stop - start).strip():  # nothing between the brackets
             found.starts.pop()
             found.stops.pop()
-    rest = parse_json(bytes(found.rest))
+    rest = parse_piece(bytes(found.rest))
     mapping(rest, "requests")
     for name in rest:
         if name != "requests":

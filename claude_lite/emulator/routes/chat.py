@@ -1,8 +1,8 @@
-"""The route of the OpenAI SDK compatibility: `POST /v1/chat/completions`.
+"""The route of the API's OpenAI SDK compatibility: `POST /v1/chat/completions`.
 
-A request is turned into a message (`chat_requests`), answered as one, and the answer written in
-OpenAI's shape: one choice, no thinking, names of its own for the rate limits, and errors in
-OpenAI's shape as well. Errors of a fault script stay as the script has them.
+A request is turned into a message (`chat_requests`) and answered as a message. The answer is
+written in OpenAI's shape: one choice, no thinking, and OpenAI's headers for rate limits. Errors
+have OpenAI's shape, too, except for the errors of a fault script, which stay as they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from claude_lite.emulator.routes.messages import MessageRoutes
 from claude_lite.emulator.state.world import World
 from claude_lite.wire import Response, Sleep
 
-CHAT_VERSION: Final = "2023-06-01"  # of the API: the OpenAI SDK sends none
+CHAT_VERSION: Final = "2023-06-01"  # of the API; the OpenAI SDK sends no version
 FINISHES: Final[Mapping[str, str]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -60,7 +60,7 @@ class ChatRoutes:
 
 @frozen
 class _Reply:
-    """A message, to be written in OpenAI's shape."""
+    """A message that is written in OpenAI's shape."""
 
     message: Mapping[str, Any]
     created: int
@@ -100,7 +100,7 @@ class _Reply:
         }
 
     def whole(self) -> dict[str, Any]:
-        """Write it at once."""
+        """Write the whole answer."""
         calls = self.calls
         said = {"role": "assistant", "content": self.text or None, "refusal": None}
         choice = {
@@ -112,7 +112,7 @@ class _Reply:
         return {**self._envelope("chat.completion", [choice]), "usage": self.usage}
 
     def stream(self, seconds: float, *, with_usage: bool) -> Iterator[bytes | Sleep]:
-        """Write it piece by piece, *seconds* a character."""
+        """Write the answer as a stream; each character takes *seconds*."""
         extra = {"usage": None} if with_usage else {}
         for delta in self._deltas():
             if seconds and (text := _new_text(delta)):
@@ -153,7 +153,7 @@ class _Reply:
 
 
 def refusal(problem: Problem, request_id: str) -> Response:
-    """Write an error as OpenAI does."""
+    """Write an error in OpenAI's shape."""
     response = problem.response(request_id)
     error = response.json()["error"]
     code = (problem.details or {}).get("error_code")
@@ -164,7 +164,7 @@ def refusal(problem: Problem, request_id: str) -> Response:
 
 
 def _renamed(headers: Mapping[str, str]) -> dict[str, str]:
-    """Give the limits of requests and tokens the names that OpenAI has for them."""
+    """Rename the headers of rate limits as OpenAI names them."""
     names = {
         f"x-ratelimit-{what}-{kind}": f"anthropic-ratelimit-{kind}-{what}"
         for what in ("limit", "remaining", "reset")

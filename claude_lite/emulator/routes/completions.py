@@ -1,8 +1,8 @@
 """The routes of the legacy Text Completions API: `POST /v1/complete`.
 
-A prompt is turned into the messages that it stands for, and answered as they would be. Under
-version 2023-06-01 and later a stream has named events, each with the next piece; under
-2023-01-01 its events have no names, repeat all text so far, and end in `[DONE]`.
+A prompt is turned into messages, and answered as messages are. In version 2023-06-01 and later,
+a stream has named events, each with the next piece of text. In version 2023-01-01, events have
+no names, repeat all text so far, and end with `[DONE]`.
 """
 
 import re
@@ -30,7 +30,7 @@ from claude_lite.emulator.state.world import World
 from claude_lite.wire import Sleep
 
 COMPLETION_MODELS: Final = ("claude-2.1", "claude-2.0", "claude-instant-1.2")
-"""What only this operation knows, beside the emulator's own models."""
+"""Models that only this operation takes, in addition to the emulator's other models."""
 NAMED_SINCE: Final = "2023-06-01"
 
 _TURN: Final = re.compile(r"\n\n(Human|Assistant):")
@@ -60,7 +60,7 @@ class CompletionRoutes:
         return (ServedRoute("POST", "/v1/complete", self.create),)
 
     def create(self, call: Call) -> Answer:
-        """Go on from a prompt, whole or as a stream."""
+        """Complete a prompt, whole or as a stream."""
         body = call.json()
         _CHECK(body, "")
         if body["model"] not in (*COMPLETION_MODELS, *self._world.models):
@@ -89,7 +89,7 @@ class CompletionRoutes:
 
 
 def _conversation(prompt: str) -> dict[str, Any]:
-    """Take a prompt apart; a `Problem` if it is not one."""
+    """Read the messages of a prompt; raises `Problem` if it has not the form of a prompt."""
     before, *turns = _TURN.split(prompt)
     roles, texts = turns[::2], [text.strip() for text in turns[1::2]]
     if "Human" not in roles:
@@ -106,7 +106,7 @@ def _conversation(prompt: str) -> dict[str, Any]:
 
 
 def _named(completion: Mapping[str, Any], seconds: float) -> Iterator[bytes | Sleep]:
-    """Tell a completion piece by piece."""
+    """Yield events with one piece of the completion each."""
     for number_, piece in enumerate(pieces(completion["completion"])):
         if seconds:
             yield Sleep(len(piece) * seconds)
@@ -117,7 +117,7 @@ def _named(completion: Mapping[str, Any], seconds: float) -> Iterator[bytes | Sl
 
 
 def _unnamed(completion: Mapping[str, Any], seconds: float) -> Iterator[bytes | Sleep]:
-    """Tell a completion in longer and longer beginnings."""
+    """Yield events with all text of the completion so far."""
     text = ""
     for piece in pieces(completion["completion"]):
         text += piece

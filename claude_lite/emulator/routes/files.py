@@ -1,4 +1,4 @@
-"""The routes of the Files API, in today's shape and in that of the beta files-api-2025-04-14."""
+"""The routes of the Files API, and its older shape under the beta files-api-2025-04-14."""
 
 import mimetypes
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from claude_lite.emulator.state.world import World
 
 LEGACY_FILES_BETA: Final = "files-api-2025-04-14"
 LARGEST_FILE: Final = 500 * MEBIBYTE  # bytes of a file
-LONGEST_FILENAME: Final = 255
+LONGEST_FILENAME: Final = 255  # characters
 FORBIDDEN_CHARACTERS: Final = frozenset('<>:"|?*\\/')
 SHORTEST_LIFE: Final = 3600  # seconds
-LONGEST_LIFE: Final = 7_776_000
+LONGEST_LIFE: Final = 7_776_000  # seconds: 90 days
 
 
 class FileRoutes:
-    """Answers `/v1/files` and what is below."""
+    """Answers `/v1/files` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -33,7 +33,7 @@ class FileRoutes:
         return (
             ServedRoute(
                 "POST", "/v1/files", self.upload, most=LARGEST_FILE + MEBIBYTE
-            ),  # and the form around
+            ),  # plus the form around the file
             ServedRoute("GET", "/v1/files", self.list),
             ServedRoute("GET", "/v1/files/{file_id}", self.retrieve_metadata),
             ServedRoute("DELETE", "/v1/files/{file_id}", self.delete),
@@ -71,13 +71,13 @@ class FileRoutes:
         if "ids" in query:
             files = [file for file in files if file.id in query["ids"]]
         if call.is_beta and only(query, "scope_id"):
-            files = []  # there are no sessions here that a file could be of
+            files = []  # the emulator has no sessions to which a file could belong
         if LEGACY_FILES_BETA in call.betas:
             return Answer.json(id_page(files, query, lambda file: _shown(file, call)))
         return Answer.json(cursor_page(files, query, lambda file: _shown(file, call)))
 
     def retrieve_metadata(self, call: Call) -> Answer:
-        """Describe a file."""
+        """Show one file."""
         return Answer.json(_shown(self._files.get(call.workspace_id, call.params["file_id"]), call))
 
     def delete(self, call: Call) -> Answer:
@@ -87,7 +87,7 @@ class FileRoutes:
         return Answer.json({"id": file_id, "type": "file_deleted"})
 
     def download(self, call: Call) -> Answer:
-        """Send the content of a file that a tool made."""
+        """Send the content of a file that a tool wrote."""
         file = self._files.usable(call.workspace_id, call.params["file_id"])
         if not file.downloadable:
             raise Problem(
@@ -103,7 +103,7 @@ class FileRoutes:
 
 
 def _filename(part: ReceivedPart) -> str:
-    """Say what the file is called: the last component of the name that was given."""
+    """Return the name of the file: the last component of the given name."""
     if part.filename is None:
         kind = (part.content_type or UNKNOWN_TYPE).partition(";")[0].strip()
         return "unnamed" + (mimetypes.guess_extension(kind) or "")

@@ -24,7 +24,7 @@ CONTAINER_LIFE: Final = 3600  # seconds
 BETA_REFUSAL: Final = dict.fromkeys(
     ("fallback_credit_token", "fallback_has_prefill_claim", "recommended_model")
 )
-IDS: Final = 1000  # for the blocks of one item of a batch
+IDS_PER_ITEM: Final = 1000  # ids reserved for the blocks of one item of a batch
 
 
 class MessageRoutes:
@@ -57,9 +57,9 @@ class MessageRoutes:
     def answer(
         self, body: Mapping[str, Any], call: Call
     ) -> tuple[dict[str, Any], AnswerDraft, dict[str, str]]:
-        """Answer a body that has been checked, and charge for it.
+        """Answer a checked body, and charge for the answer.
 
-        Returns the message, what it was made from, and the headers of the rate limits.
+        Returns the message, its draft, and the headers of the rate limits.
         """
         draft, split, headers = self._work(body, call)
         message = self._message(body, draft, split, call)
@@ -67,7 +67,7 @@ class MessageRoutes:
         return message, draft, headers
 
     def charge(self, message: Mapping[str, Any], call: Call) -> None:
-        """Put what a message used into the reports, on the account of *call*."""
+        """Count the usage of a message in the reports, for the key and workspace of *call*."""
         self._world.usage.record(
             self._world.now(),
             message["usage"],
@@ -77,14 +77,14 @@ class MessageRoutes:
         )
 
     def check(self, body: Mapping[str, Any], call: Call) -> None:
-        """Check the body of a message that *call* brought; a `Problem` if it is refused."""
+        """Check the body of a message of *call*; raises `Problem` if the body is refused."""
         check_create(body, call.version, beta=call.is_beta, models=self._world.models)
         check_references(body, call.workspace_id, self._world)
 
     def in_batch(self, body: Mapping[str, Any], call: Call, item: int) -> dict[str, Any]:
-        """Answer the *item*-th message of a batch that *call* brought; it has been checked.
+        """Answer the checked message *item* (from 0) of the batch that *call* created.
 
-        Nothing is charged here or cached: the same item has the same answer every time.
+        Nothing is charged or cached, so an item has the same answer every time.
         """
         draft = self._draft(body, call, item)
         split = PromptCache().split(body["model"], tokens.segments(body), 0.0)
@@ -93,7 +93,7 @@ class MessageRoutes:
         return message
 
     def count_tokens(self, call: Call) -> Answer:
-        """Count a prompt's tokens."""
+        """Count the tokens of a prompt."""
         body = call.json()
         check_count(body, call.version, beta=call.is_beta, models=self._world.models)
         check_references(body, call.workspace_id, self._world)
@@ -104,7 +104,7 @@ class MessageRoutes:
     def _work(
         self, body: Mapping[str, Any], call: Call
     ) -> tuple[AnswerDraft, Split, dict[str, str]]:
-        """Compose the answer and charge for it."""
+        """Compose the answer, and charge the rate limits and the cache."""
         world, model = self._world, body["model"]
         draft = self._draft(body, call)
         now = world.clock()
@@ -121,7 +121,7 @@ class MessageRoutes:
 
     def _draft(self, body: Mapping[str, Any], call: Call, item: int = 0) -> AnswerDraft:
         world = self._world
-        parts = count(item * IDS)
+        parts = count(item * IDS_PER_ITEM)
 
         def new_id(prefix: str) -> str:
             return world.new_id(prefix, call.number, next(parts))
@@ -161,7 +161,7 @@ class MessageRoutes:
     def _container(
         self, body: Mapping[str, Any], draft: AnswerDraft, call: Call, item: int
     ) -> dict[str, Any] | None:
-        """Describe the container that was asked for, or that code was run in."""
+        """Describe the container that the request names, or in which code ran."""
         wanted = body.get("container")
         if wanted is None and not draft.ran_code:
             return None
@@ -182,7 +182,7 @@ class MessageRoutes:
 
 
 def _diagnostics(wanted: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Say why the cache missed: unknown, for the emulator keeps no earlier messages."""
+    """Give the reason of a cache miss: unknown, as the emulator keeps no earlier messages."""
     return {"cache_miss_reason": {"type": "unavailable"}} if wanted else None
 
 

@@ -1,7 +1,7 @@
-"""The routes of the Models API, and what the emulator says about each model.
+"""The routes of the Models API, and the description of each model.
 
-Which models there are, and which of them are deprecated, is known; sizes and dates are made
-up in the API's manner where an id does not tell.
+The ids of the models, and which of them are deprecated, are those of the API. Sizes are made
+up, and so are dates that are not part of an id.
 """
 
 import re
@@ -19,7 +19,9 @@ from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.world import World
 
 LINES: Final = ("haiku", "sonnet", "opus", "fable", "mythos")
-NEWEST: Final = datetime(2026, 11, 9, tzinfo=UTC)  # and each one before it two weeks older
+NEWEST: Final = datetime(
+    2026, 11, 9, tzinfo=UTC
+)  # of the newest model; each model before it is `APART` older
 APART: Final = timedelta(days=14)
 NOTICE: Final = 60 * 86400  # seconds from deprecation to retirement
 SINCE_ADAPTIVE: Final = (4, 6)
@@ -30,7 +32,7 @@ _LIFECYCLE: Final = literal("active", "deprecated", "retired")
 
 @frozen
 class ListedModel:
-    """A model, as it is described."""
+    """A model as the API describes it."""
 
     id: str
     created_at: int  # seconds since 1970
@@ -39,18 +41,18 @@ class ListedModel:
 
     @property
     def line(self) -> str | None:
-        """The line that it belongs to."""
+        """The line of the model, such as "sonnet"; None if it is unknown."""
         return next((line for line in LINES if f"-{line}-" in f"{self.id}-"), None)
 
     @property
     def version(self) -> tuple[int, ...]:
-        """Its place in the line."""
+        """The version of the model within its line."""
         found = _VERSION.search(_DATE.sub("", self.id))
         return tuple(int(part) for part in found.groups("0")) if found else (0,)
 
     @property
     def display_name(self) -> str:
-        """Its name for people."""
+        """The name of the model for people."""
         words = _DATE.sub("", self.id).split("-")
         name = " ".join(word.capitalize() for word in words if not word.isdecimal())
         number = ".".join(word for word in words if word.isdecimal())
@@ -58,7 +60,7 @@ class ListedModel:
 
 
 class ModelRoutes:
-    """Answers `/v1/models` and what is below."""
+    """Answers `/v1/models` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         models = [
@@ -75,7 +77,7 @@ class ModelRoutes:
         )
 
     def list(self, call: Call) -> Answer:
-        """List the models, the newest first; retired ones only where they are asked for."""
+        """List the models, the newest first; retired models only if the query names them."""
         query = read_query(call.query)
         wanted = query.get("lifecycle") or ["active", "deprecated"]
         for number, lifecycle in enumerate(wanted):
@@ -84,7 +86,7 @@ class ModelRoutes:
         return Answer.json(id_page(models, query, lambda model: _shown(model, call)))
 
     def retrieve(self, call: Call) -> Answer:
-        """Describe a model, by its id or an alias."""
+        """Show one model, by its id or an alias."""
         id_ = call.params["model_id"]
         model = self._models.get(ALIASES.get(id_, id_))
         if model is None:

@@ -1,6 +1,7 @@
 """The routes of the Admin API for the organization itself: invites, users and API keys.
 
-Workspaces have a module of their own; `credentials` has who may ask.
+The module `workspaces` has the routes for workspaces; `claude_lite.emulator.state.credentials`
+says which keys may use the Admin API.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,9 @@ from claude_lite.emulator.state.stored_organization import (
 from claude_lite.emulator.state.world import World
 
 ORGANIZATIONS_PATH: Final = "/v1/organizations"
-SCOPES_SINCE: Final = "2026-10-21"  # the version in which keys have a scope, not a workspace_id
+SCOPES_SINCE: Final = (
+    "2026-10-21"  # from this version on, keys have a scope instead of a workspace_id
+)
 
 _GIVEN: Final = literal("billing", "claude_code_user", "developer", "managed", "user")
 _INVITE: Final = record(
@@ -50,7 +53,7 @@ _INVITE_STATUS: Final = literal("accepted", "expired", "pending")
 
 
 class OrganizationRoutes:
-    """Answers `/v1/organizations/` me, invites, users and api_keys."""
+    """Answers the paths `me`, `invites`, `users` and `api_keys` below `/v1/organizations/`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -78,12 +81,12 @@ class OrganizationRoutes:
         return [ServedRoute(m, path, answer, per_workspace=False) for m, path, answer in plain]
 
     def retrieve(self, _call: Call) -> Answer:
-        """Say which organization it is."""
+        """Show the organization."""
         it = self._organization
         return Answer.json({"id": it.id, "type": "organization", "name": it.name})
 
     def create_invite(self, call: Call) -> Answer:
-        """Invite someone."""
+        """Create an invitation."""
         body = call.json()
         _INVITE(body, "")
         invite = StoredInvite(
@@ -112,12 +115,12 @@ class OrganizationRoutes:
         return Answer.json(id_page(found, query, self._show_invite))
 
     def retrieve_invite(self, call: Call) -> Answer:
-        """Show one invitation, be it deleted."""
+        """Show one invitation, even if it is deleted."""
         found = self._organization.invites.get(self._organization.id, call.params["id"])
         return Answer.json(self._show_invite(found))
 
     def delete_invite(self, call: Call) -> Answer:
-        """Withdraw an invitation."""
+        """Delete an invitation."""
         self._organization.withdraw(call.params["id"])
         return Answer.json({"id": call.params["id"], "type": "invite_deleted"})
 
@@ -175,7 +178,7 @@ class OrganizationRoutes:
         return Answer.json(self._show_key(found, call.version))
 
     def update_key(self, call: Call) -> Answer:
-        """Rename a key, or change its status; an archived one stays archived."""
+        """Rename a key, or change its status; an archived key stays archived."""
         body = call.json()
         _API_KEY(body, "")
         changes = {name: value for name, value in body.items() if value is not None}

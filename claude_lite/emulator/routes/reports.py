@@ -1,8 +1,9 @@
-"""The routes of the usage and cost reports: made from what the emulator has really served.
+"""The routes of the usage and cost reports, made from the requests that the emulator served.
 
-Buckets are of UTC: `starting_at` is rounded down to one, and a report goes on to `ending_at`,
-or to the bucket of now. Unlike the API's, which are minutes late, it is up to date. Claude Code
-is not served here; its records are made up (`claude_code`).
+Buckets are in UTC. A report begins with the bucket of `starting_at` and ends with the bucket of
+`ending_at`, or with the current one. Reports are up to date, while those of the API are minutes
+late. The emulator does not serve Claude Code, so the records of Claude Code are made up
+(`claude_lite.emulator.state.claude_code`).
 """
 
 import base64
@@ -35,11 +36,11 @@ BUCKET_WIDTHS: Final[Mapping[str, tuple[int, int, int]]] = {
     "1h": (3600, 24, 168),
     "1d": (86400, 7, 31),
 }
-"""Seconds of a bucket; how many of them a page has, and may have."""
+"""Seconds of a bucket; buckets on a page by default, and at most."""
 
 Filter = tuple[str, Check]
 _ANY: Final[Check] = lambda _value, _path: None  # noqa: E731  # one of several checks
-_FILTERS: Final[Mapping[str, Filter]] = {  # from a parameter to the field it wants
+_FILTERS: Final[Mapping[str, Filter]] = {  # from a parameter to the field that it filters
     "models": ("model", _ANY),
     "workspace_ids": ("workspace_id", _ANY),
     "api_key_ids": ("api_key_id", _ANY),
@@ -80,13 +81,13 @@ _COST_FIELDS: Final = (
 
 @frozen
 class ReportPage:
-    """The buckets that are asked for: their beginnings, in seconds since 1970."""
+    """The buckets of one page: their first seconds, since 1970."""
 
     starts: range
     next_page: str | None
 
     def answer(self, results: Mapping[int, Sequence[Any]]) -> Answer:
-        """Answer with what is in each bucket."""
+        """Answer with the results of each bucket."""
         data = [
             {
                 "starting_at": timestamp(start),
@@ -100,7 +101,7 @@ class ReportPage:
 
 
 class ReportRoutes:
-    """Answers `/v1/organizations/usage_report/` messages and claude_code, and cost_report."""
+    """Answers the reports below `/v1/organizations/`."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -115,7 +116,7 @@ class ReportRoutes:
         return [ServedRoute(m, path, answer, per_workspace=False) for m, path, answer in plain]
 
     def messages(self, call: Call) -> Answer:
-        """Report the tokens that messages used."""
+        """Report the tokens of messages."""
         query = read_query(call.query)
         page = _page(query, tuple(BUCKET_WIDTHS), self._world.now())
         by = _choices(query, "group_by", _GROUP_USAGE)
@@ -133,7 +134,7 @@ class ReportRoutes:
         )
 
     def cost(self, call: Call) -> Answer:
-        """Report what was spent."""
+        """Report the costs."""
         query = read_query(call.query)
         page = _page(query, ("1d",), self._world.now())
         by = _choices(query, "group_by", _GROUP_COST)
@@ -160,7 +161,7 @@ class ReportRoutes:
         )
 
     def claude_code(self, call: Call) -> Answer:
-        """Report what was done with Claude Code on a day."""
+        """Report the use of Claude Code on a day."""
         query = read_query(call.query)
         text = only(query, "starting_at") or fail("starting_at", "Field required")
         try:
@@ -173,12 +174,12 @@ class ReportRoutes:
         return Answer.json({**page, "has_more": page["next_page"] is not None})
 
     def _shown(self, group: UsageGroup, field: str) -> str | None:
-        """Return a field as a report has it: the default workspace is null there."""
+        """Return a field as reports show it: the default workspace is null."""
         value = _of(group, field)
         return None if value == self._world.workspace_id else value
 
     def _rows(self, page: ReportPage) -> Iterator[tuple[int, UsageGroup, TokenCounts]]:
-        """Yield what was used, each with the beginning of its bucket."""
+        """Yield (first second of the bucket, group, tokens)."""
         width = page.starts.step
         for at, group, tokens in self._world.usage.between(page.starts.start, page.starts.stop):
             yield at // width * width, group, tokens
@@ -246,7 +247,7 @@ def _choices(query: Query, name: str, check: Check) -> Sequence[str]:
 
 
 def _of(group: UsageGroup, field: str) -> str | None:
-    """Return a field of a group; nobody's account is known."""
+    """Return a field of a group; None for account fields, which the emulator does not know."""
     return getattr(group, field, None)
 
 

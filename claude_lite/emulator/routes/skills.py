@@ -1,4 +1,4 @@
-"""The routes of the Skills API, in today's shape and in that of the beta skills-2025-10-02."""
+"""The routes of the Skills API, and its older shape under the beta skills-2025-10-02."""
 
 from typing import Any, Final
 
@@ -12,13 +12,13 @@ from claude_lite.emulator.state.stored_skills import StoredSkill, StoredSkillVer
 from claude_lite.emulator.state.world import World
 
 LEGACY_SKILLS_BETA: Final = "skills-2025-10-02"
-LONGEST_DISPLAY_NAME: Final = 255
+LONGEST_DISPLAY_NAME: Final = 255  # characters
 FILE_FIELDS: Final = frozenset({"files[]", "files"})
 SKILLS_PATH: Final = "/v1/skills"
 
 
 class SkillRoutes:
-    """Answers `/v1/skills` and what is below."""
+    """Answers `/v1/skills` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -26,7 +26,7 @@ class SkillRoutes:
 
     def routes(self) -> tuple[ServedRoute, ...]:
         """List the routes."""
-        most = LARGEST_SKILL + MEBIBYTE  # and the form around
+        most = LARGEST_SKILL + MEBIBYTE  # plus the form around the folder
         one, versions = f"{SKILLS_PATH}/{{skill_id}}", f"{SKILLS_PATH}/{{skill_id}}/versions"
         return (
             ServedRoute("POST", SKILLS_PATH, self.create, most=most),
@@ -41,7 +41,7 @@ class SkillRoutes:
         )
 
     def create(self, call: Call) -> Answer:
-        """Make a skill of a folder."""
+        """Create a skill from a folder."""
         field = "display_title" if LEGACY_SKILLS_BETA in call.betas else "display_name"
         parts = list(read_form(call.headers, call.body, files=FILE_FIELDS, fields={field}))
         name = next((part.text() for part in parts if part.name == field), None)
@@ -60,7 +60,7 @@ class SkillRoutes:
         return Answer.json(_shown(skill, call))
 
     def list(self, call: Call) -> Answer:
-        """List skills: the newest first, Anthropic's last."""
+        """List skills: the newest first, those of Anthropic last."""
         query = read_query(call.query)
         skills = self._skills.newest_first(call.workspace_id)
         if source := only(query, "source"):
@@ -69,7 +69,7 @@ class SkillRoutes:
         return Answer.json(_page(page, call))
 
     def retrieve(self, call: Call) -> Answer:
-        """Describe a skill."""
+        """Show one skill."""
         return Answer.json(_shown(self._skill(call), call))
 
     def delete(self, call: Call) -> Answer:
@@ -98,7 +98,7 @@ class SkillRoutes:
         return Answer.json(_page(page, call))
 
     def retrieve_version(self, call: Call) -> Answer:
-        """Describe one version of a skill."""
+        """Show one version of a skill."""
         version = self._skill(call).version(call.params["version"])
         return Answer.json(_shown_version(version, call))
 

@@ -1,7 +1,7 @@
 """The routes of the Admin API for workspaces and their members.
 
-The default workspace is listed where `include_default` asks for it, archived ones where
-`include_archived` does. What is archived can be read, and no longer changed.
+The list has the default workspace if the query has `include_default`, and archived workspaces
+if it has `include_archived`. An archived workspace can be read, but not changed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ from claude_lite.emulator.state.rate_limits import timestamp
 from claude_lite.emulator.state.stored_organization import RESIDENCY, StoredMember, StoredWorkspace
 from claude_lite.emulator.state.world import World
 
-MOST_IDS: Final = 100
+MOST_IDS: Final = 100  # in the query of a list
 DISPLAY_COLORS: Final = ("#6C5BB9", "#2E7D6B", "#C2410C", "#A0522D", "#1D4ED8")
-RESERVED_TAG_PREFIX: Final = "anthropic"  # no tag's name begins like this
+RESERVED_TAG_PREFIX: Final = "anthropic"  # no name of a tag may begin with this
 
 _GEOS = listing(literal("global", "us"))
 _ROLES = ("workspace_admin", "workspace_developer", "workspace_restricted_developer")
@@ -89,7 +89,7 @@ _UPDATE: Final = record(
 
 
 class WorkspaceRoutes:
-    """Answers `/v1/organizations/workspaces` and what is below."""
+    """Answers `/v1/organizations/workspaces` and the paths below it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -153,7 +153,7 @@ class WorkspaceRoutes:
         return Answer.json(_show(self._workspace(call)))
 
     def update(self, call: Call) -> Answer:
-        """Change a workspace; a tag that is null is taken away."""
+        """Change a workspace; a tag with value null is removed."""
         body = call.json()
         _UPDATE(body, "")
         old = self._organization.open_workspace(call.params["workspace_id"])
@@ -191,7 +191,7 @@ class WorkspaceRoutes:
         return Answer.json(_show_member(self._organization.add_member(member)))
 
     def list_members(self, call: Call) -> Answer:
-        """List the members of a workspace, the newest first; their ids are the users'."""
+        """List the members of a workspace, the newest first; their ids are those of the users."""
         found = self._organization.members.newest_first(self._workspace(call).id)
         return Answer.json(id_page(found, read_query(call.query), _show_member))
 

@@ -1,9 +1,9 @@
-"""HTTP/1.1, the server's side of it: bytes in, requests out, in whatever pieces they come.
+"""The server's side of HTTP/1.1: takes bytes in pieces of any size, returns requests.
 
-No sockets and no clock. It reads heads, bodies with a length and chunked ones, pipelined
-requests, `Expect: 100-continue`. Of a body it keeps no more than one byte above the most that
-anyone takes: enough to be refused as too large, and the sender still gets to read the answer.
-What is too large to hold goes to a temporary file as it comes.
+No sockets and no clock. The reader understands bodies with a length, chunked bodies, pipelined
+requests and `Expect: 100-continue`. It reads every body to its end, but keeps at most one byte
+more than the largest body that a route takes: enough to refuse the body as too large, and the
+client can still read the answer. Large bodies go to a temporary file as they arrive.
 """
 
 from collections.abc import Generator, Mapping
@@ -14,10 +14,10 @@ from attrs import frozen
 from claude_lite.emulator.reading.blobs import Spool
 from claude_lite.wire import BodySource
 
-HELD: Final = 4 * 1024 * 1024  # bytes of a body in memory
-TAKEN_AT_ONCE: Final = 256 * 1024
-LONGEST_HEAD: Final = 64 * 1024
-LONGEST_LINE: Final = 4096  # of a chunk's size, or a trailer
+HELD: Final = 4 * 1024 * 1024  # bytes of a body that are kept in memory
+TAKEN_AT_ONCE: Final = 256 * 1024  # bytes
+LONGEST_HEAD: Final = 64 * 1024  # bytes
+LONGEST_LINE: Final = 4096  # bytes of a line with a chunk's size, or of a trailer
 HEAD_END: Final = b"\r\n\r\n"
 LINE_END: Final = b"\r\n"
 REASONS: Final[Mapping[int, str]] = {
@@ -39,12 +39,15 @@ REASONS: Final[Mapping[int, str]] = {
 
 
 class BadRequest(Exception):
-    """What arrived is not HTTP/1.1 as we know it; the connection is of no more use."""
+    """The bytes are not HTTP/1.1 that this server reads; the connection must be closed."""
 
 
 @frozen
 class ParsedRequest:
-    """A whole request; `keep_alive`: another may follow, `chunkable`: it knows chunked bodies."""
+    """A whole request.
+
+    `keep_alive`: another request may follow. `chunkable`: the client understands chunked bodies.
+    """
 
     method: str
     target: str
@@ -55,24 +58,24 @@ class ParsedRequest:
 
 
 class RequestReader:
-    """Reads the requests of one connection: `receive` bytes, then ask for the `next` request.
+    """Reads the requests of one connection: pass bytes to `receive`, then call `next`.
 
-    `wants_continue` is set while the sender waits to be told to go on (status 100).
+    `wants_continue` is true while the client waits for status 100 before it sends the body.
     """
 
     def __init__(self, most: int) -> None:
-        """Keep up to *most* + 1 bytes of a body."""
+        """Keep at most *most* + 1 bytes of a body."""
         self.wants_continue = False
         self._most = most
         self._buffer = bytearray()
         self._requests = self._read()
 
     def receive(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Take bytes that arrived."""
         self._buffer += data
 
     def next(self) -> ParsedRequest | None:
-        """Return the next request, None if it is not complete; raises `BadRequest`."""
+        """Return the next request, or None if it is not complete; raises `BadRequest`."""
         return next(self._requests)
 
     def _read(self) -> Generator[ParsedRequest | None, None, None]:
@@ -96,11 +99,11 @@ class RequestReader:
             yield ParsedRequest(method, target, headers, whole, keep, chunkable)
 
     def _until(self, mark: bytes, most: int) -> Generator[None, None, bytes]:
-        """Take what comes before *mark*, and the mark."""
+        """Take and return the bytes before *mark*; drop the mark."""
         searched = 0
         while (end := self._buffer.find(mark, searched)) < 0:
             if len(self._buffer) > most:
-                raise BadRequest("a line or head is too long")
+                raise BadRequest(f"a line or a head has more than {most} bytes")
             searched = max(0, len(self._buffer) - len(mark))
             yield
         taken = bytes(self._buffer[:end])
@@ -108,7 +111,7 @@ class RequestReader:
         return taken
 
     def _exactly(self, size: int, spool: Spool) -> Generator[None, None, None]:
-        """Take *size* bytes, and keep as many of them as there is room for."""
+        """Take *size* bytes; keep as many of them as `most` allows."""
         while size:
             if not self._buffer:
                 yield
@@ -127,7 +130,7 @@ class RequestReader:
                 break
             yield from self._exactly(size, spool)
             if (yield from self._until(LINE_END, LONGEST_LINE)):
-                raise BadRequest("a chunk is longer than its size")
+                raise BadRequest("a chunk has more bytes than its size line says")
         while (yield from self._until(LINE_END, LONGEST_LINE)):  # trailers
             pass
 
@@ -135,7 +138,7 @@ class RequestReader:
 def _start(line: str) -> tuple[str, str, str]:
     parts = line.split(" ")
     if len(parts) != 3 or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):  # noqa: PLR2004  # words
-        raise BadRequest("not an HTTP/1.1 request")
+        raise BadRequest("the first line is not that of an HTTP/1.1 request")
     return parts[0], parts[1], parts[2]
 
 
@@ -144,7 +147,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise BadRequest("malformed header")
+            raise BadRequest("a header line is not 'name: value'")
         name = name.lower()
         headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
     return headers
@@ -153,7 +156,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 def _length(headers: Mapping[str, str]) -> int:
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
-        raise BadRequest("malformed content-length")
+        raise BadRequest("content-length is not a decimal number")
     return int(length)
 
 
@@ -161,14 +164,14 @@ def _hexadecimal(line: bytes) -> int:
     try:
         return int(line.partition(b";")[0].strip(), 16)
     except ValueError:
-        raise BadRequest("malformed chunk size") from None
+        raise BadRequest("a chunk size is not a hexadecimal number") from None
 
 
 def head(status: int, headers: Mapping[str, str], *, size: int | None, connection: str) -> bytes:
-    """Write the head of a reply; *size* None: the body comes in chunks or ends with the line."""
+    """Write the head of a reply; *size* None: the body is chunked or ends with the connection."""
     lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Other')}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if size is not None and "content-length" not in headers:  # a fault may have its own
+    if size is not None and "content-length" not in headers:  # a fault may have set one
         lines.append(f"content-length: {size}")
     lines += [f"connection: {connection}", "", ""]
     return "\r\n".join(lines).encode("latin-1", "replace")

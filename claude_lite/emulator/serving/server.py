@@ -1,10 +1,12 @@
-"""The emulator on a port: HTTP/1.1 by a bare asyncio protocol, quick enough to benchmark against.
+"""The emulator on a port: HTTP/1.1 by an asyncio protocol, fast enough for benchmarks.
 
-A framework would hide what this server is for: it resets connections, falls silent in the
-middle of a chunk, trickles and stops short, all on request of a fault script. Each chunk of a
-stream is a write of its own. Plain HTTP and for loopback only: there is no TLS and no defence.
+The server uses no web framework, because it must do what a framework prevents: when a fault
+script says so, it resets connections, falls silent in the middle of a chunk, sends slowly, or
+stops too early. Each chunk of a stream is a write of its own. The server is for loopback only:
+it speaks plain HTTP, without TLS and without protection against attacks.
 
-A port cannot refuse a connection after it has read a request from it: `refuse` is a reset.
+A server cannot refuse a connection from which it has read a request, so the fault `refuse`
+resets the connection.
 """
 
 import asyncio
@@ -26,10 +28,10 @@ from claude_lite.wire import Request, Sleep
 
 __all__ = ["emulator_server", "run_server", "serve"]
 
-TURN: Final = 32  # chunks that a stream may write before others get their turn
-LARGE: Final = 8 * 1024  # bytes of a chunk after which they get it at once
-BACKLOG: Final = 1024
-RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: close sends RST
+TURN: Final = 32  # chunks that a stream writes before other tasks run
+LARGE: Final = 8 * 1024  # bytes; after a larger chunk other tasks run at once
+BACKLOG: Final = 1024  # connections that wait to be accepted
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 seconds: closing sends RST
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -37,9 +39,18 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 async def serve(
     emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
-    """Serve *emulator* in the running loop and yield the URL; port 0 is any that is free.
+    """Serve an emulator in the running event loop; the context manager gives the URL.
 
-    At the end every connection is dropped. Raises `OSError` if the port cannot be had.
+    Leaving the block closes every connection.
+
+    Args:
+        emulator: The emulator to serve; None makes one.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes any free port.
+
+    Raises:
+        OSError: The port cannot be opened.
+
     """
     emulator = emulator or Emulator()
     loop = asyncio.get_running_loop()
@@ -60,7 +71,19 @@ async def serve(
 def emulator_server(
     emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[str]:
-    """Serve *emulator* on a thread of its own and yield the URL; see `serve`."""
+    """Serve an emulator on a thread of its own; the context manager gives the URL.
+
+    Leaving the block closes every connection and ends the thread.
+
+    Args:
+        emulator: The emulator to serve; None makes one.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes any free port.
+
+    Raises:
+        OSError: The port cannot be opened.
+
+    """
     bound: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def main() -> None:
@@ -75,7 +98,7 @@ def emulator_server(
         except BaseException as error:
             if bound.done():
                 raise
-            bound.set_exception(error)  # for whoever waits for the URL
+            bound.set_exception(error)  # raised where the URL is awaited
 
     thread = threading.Thread(target=work, name="emulator", daemon=True)
     thread.start()
@@ -94,14 +117,27 @@ def run_server(
     *,
     announce: Callable[[str], object] = lambda _url: None,
 ) -> None:
-    """Serve *emulator* until SIGINT or SIGTERM; *announce* is told the URL once it is bound."""
+    """Serve an emulator until SIGINT or SIGTERM.
+
+    Args:
+        emulator: The emulator to serve; None makes one.
+        host: The address to listen on.
+        port: The port to listen on; 0 takes any free port.
+        announce: Called with the URL when the port is open.
+
+    Raises:
+        OSError: The port cannot be opened.
+
+    """
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         async with serve(emulator, host, port) as url:
             for number in (signal.SIGINT, signal.SIGTERM):
-                with suppress(NotImplementedError, ValueError, RuntimeError):  # not everywhere
+                with suppress(
+                    NotImplementedError, ValueError, RuntimeError
+                ):  # no signal handlers on Windows or outside the main thread
                     loop.add_signal_handler(number, stop.set)
             announce(url)
             await stop.wait()
@@ -111,13 +147,13 @@ def run_server(
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: reads requests, and acts out their replies one after the other."""
+    """One connection: reads requests and acts out their replies, one after the other."""
 
     def __init__(self, emulator: Emulator, connections: "set[_Connection]") -> None:
         self._emulator = emulator
         self._connections = connections
         self._reader = RequestReader(emulator.largest_body)
-        self._transport: asyncio.Transport  # from connection_made on
+        self._transport: asyncio.Transport  # set by connection_made
         self._acting: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._writable = asyncio.Event()
@@ -128,7 +164,7 @@ class _Connection(asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del exc  # whether it was reset or closed is the same to us
+        del exc  # a reset and a close are handled alike
         self._connections.discard(self)
         self._gone.set()
         self._writable.set()
@@ -146,7 +182,7 @@ class _Connection(asyncio.Protocol):
         self._advance()
 
     async def drop(self) -> None:
-        """Close the connection at once, and wait until nothing of it is left."""
+        """Close the connection at once; wait until its task has ended."""
         acting = self._acting
         self._transport.abort()
         await self._gone.wait()
@@ -154,7 +190,7 @@ class _Connection(asyncio.Protocol):
             await asyncio.wait([acting])
 
     def _advance(self) -> None:
-        """Answer the requests that are complete, as long as the answers need no waiting."""
+        """Answer the complete requests, up to the first whose answer has to wait."""
         while self._acting is None and not self._transport.is_closing():
             try:
                 received = self._reader.next()
@@ -200,7 +236,7 @@ class _Connection(asyncio.Protocol):
         self._acting.add_done_callback(self._acted)
 
     async def _work(self, received: ParsedRequest, request: Request) -> None:
-        """Find a reply on a thread, for a large body takes a while to read, and act it out."""
+        """Find the reply on a thread, because reading a large body takes time; then act it out."""
         loop = asyncio.get_running_loop()
         found = loop.run_in_executor(None, self._emulator.reply, request)
         try:
@@ -269,7 +305,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._transport.set_write_buffer_limits(0)
-            await self._writable.wait()  # what came before is to arrive
+            await self._writable.wait()  # bytes written before the reset should arrive
             sock: socket.socket = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()

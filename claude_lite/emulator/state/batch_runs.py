@@ -1,8 +1,8 @@
-"""How a batch goes on with time: pure arithmetic on when it was created and canceled.
+"""The progress of a batch, computed from the times at which it was created and canceled.
 
-Its requests are worked on in their order, evenly over `seconds`. What is not done when the
-batch is canceled, or at the end of its `lifetime`, is canceled or expired. As in the API, the
-counts move only when all of it has ended.
+The requests of a batch are processed in order, evenly over `seconds`. Requests that are not
+done when the batch is canceled, or when its `lifetime` ends, are canceled or expired. As in the
+API, the counts change only when the whole batch has ended.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from claude_lite.faults.reading import IS_RATE, IS_SECONDS, checked
 if TYPE_CHECKING:
     from array import array
 
-DAY: Final = 86400.0
-RESULTS_KEPT: Final = 29 * DAY  # seconds that results can be had
-RESULTS_STRIDE: Final = 7919  # a prime: results come in an order of their own
+DAY: Final = 86400.0  # seconds
+RESULTS_KEPT: Final = 29 * DAY  # seconds during which results can be read
+RESULTS_STRIDE: Final = 7919  # a prime: results come in another order than the requests
 
 SUCCEEDED, ERRORED, EXPIRED, CANCELED = range(4)
 OUTCOMES: Final = ("succeeded", "errored", "expired", "canceled")
@@ -28,10 +28,14 @@ OUTCOMES: Final = ("succeeded", "errored", "expired", "canceled")
 
 @frozen
 class BatchPace:
-    """How long things take, in seconds.
+    """How long batches take.
 
-    `seconds`: all of a batch. `lifetime`: until what is left of it expires. `canceling`: from
-    a cancellation to the end. `appears_after`: until it is found (the API's own are late, too).
+    Attributes:
+        seconds: Seconds until a whole batch is processed.
+        lifetime: Seconds until the unfinished requests of a batch expire.
+        canceling: Seconds from the cancellation of a batch to its end.
+        appears_after: Seconds until a new batch can be found (in the API it takes time, too).
+
     """
 
     seconds: float = checked(IS_SECONDS, 2.0)
@@ -42,9 +46,9 @@ class BatchPace:
 
 @define
 class StoredBatch:
-    """A batch: where its requests are, and what becomes of each that is worked on.
+    """A batch: the positions of its requests, and the outcome of each processed request.
 
-    `call` is the one that created it; times in seconds since 1970.
+    `call` is the call that created the batch. Times are in seconds since 1970.
     """
 
     id: str
@@ -57,42 +61,42 @@ class StoredBatch:
     stops: "array[int]"
     outcomes: bytearray
     canceled_at: float | None = None
-    is_charged: bool = False  # it is, by the first who reads the results
+    is_charged: bool = False  # set when the results are read for the first time
 
     @property
     def size(self) -> int:
-        """How many requests it has."""
+        """Number of requests."""
         return len(self.outcomes)
 
     @property
     def expires_at(self) -> float:
-        """When what is left expires."""
+        """When the unfinished requests expire."""
         return self.created_at + self.pace.lifetime
 
     @property
     def archived_at(self) -> float:
-        """When its results are gone."""
+        """When the results can no longer be read."""
         return self.created_at + RESULTS_KEPT
 
     @property
     def ends_at(self) -> float:
-        """When all of it has ended."""
+        """When the whole batch has ended."""
         finished = self.created_at + self.pace.seconds
         canceled = inf if self.canceled_at is None else self.canceled_at + self.pace.canceling
         return min(finished, canceled, self.expires_at)
 
     def status(self, now: float) -> str:
-        """Say how far it is."""
+        """Return the processing status."""
         if now >= self.ends_at:
             return "ended"
         return "in_progress" if self.canceled_at is None else "canceling"
 
     def request(self, item: int) -> bytes:
-        """Return the JSON of a request."""
+        """Return the JSON text of a request."""
         return self.body.read(self.starts[item], self.stops[item] - self.starts[item])
 
     def counts(self, now: float) -> dict[str, int]:
-        """Count the requests by what became of them."""
+        """Count the requests by outcome."""
         counts = {"processing": self.size, **dict.fromkeys(OUTCOMES, 0)}
         if self.status(now) == "ended":
             done, rest = self._done()
@@ -103,7 +107,7 @@ class StoredBatch:
         return counts
 
     def results(self) -> Iterator[tuple[int, int]]:
-        """Yield each request's number and outcome, in the order of the results."""
+        """Yield the number and the outcome of each request, in the order of the results."""
         done, rest = self._done()
         stride = RESULTS_STRIDE if self.size % RESULTS_STRIDE else 1
         for step in range(self.size):
@@ -111,7 +115,7 @@ class StoredBatch:
             yield item, self.outcomes[item] if item < done else rest
 
     def _done(self) -> tuple[int, int]:
-        """Say how many were worked on, and what became of the others."""
+        """Return the number of processed requests, and the outcome of all others."""
         seconds, left = self.pace.seconds, self.pace.lifetime
         rest = EXPIRED
         if self.canceled_at is not None and self.canceled_at < self.expires_at:

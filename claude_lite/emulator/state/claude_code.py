@@ -1,7 +1,7 @@
-"""What people at the seeded organization did with Claude Code on a day: made up, and always so.
+"""Made-up records of the use of Claude Code in the seeded organization, by day.
 
-The seed and the day decide everything. People who were removed since then stay in the records,
-as they would; days before the organization was founded, and days to come, have none.
+The seed and the day decide the records. As in the API, removed users stay in the records. Days
+before the organization was founded, and days in the future, have no records.
 """
 
 import random
@@ -16,14 +16,14 @@ from claude_lite.emulator.state.seeded import FOUNDED, PEOPLE, email_of
 TERMINALS: Final = ("vscode", "iTerm.app", "tmux", "pycharm")
 CODING_MODELS: Final = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 TOOLS: Final = ("edit_tool", "multi_edit_tool", "write_tool", "notebook_edit_tool")
-CODERS: Final = ("admin", "developer", "claude_code_user")  # roles that use it
+CODERS: Final = ("admin", "developer", "claude_code_user")  # roles that use Claude Code
 KEY_NAME: Final = "ci"
-WEEKEND: Final = 5  # the weekday that it begins with
+WEEKEND: Final = 5  # the weekday on which it begins: Saturday
 
 
 @frozen
 class Record:
-    """What one actor did; `serial` counts down through a day."""
+    """The work of one actor; `serial` counts down through a day."""
 
     id: str
     serial: int
@@ -31,7 +31,7 @@ class Record:
 
 
 def records(day: date, seed: int, organization_id: str, now: float) -> list[Record]:
-    """List the records of a day."""
+    """Return the records of a day."""
     founded = datetime.fromtimestamp(FOUNDED, UTC).date()
     today = datetime.fromtimestamp(now, UTC).date()
     if not founded <= day <= today:

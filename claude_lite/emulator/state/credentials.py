@@ -1,10 +1,10 @@
-"""Who is let in: any credential that is not empty, or the keys that the emulator was given.
+"""Check credentials: the keys that the emulator was given, or any credential that is not empty.
 
-Where it was given keys, those that begin `sk-ant-admin` are admin keys. They open the Admin API
-and nothing else, and the others everything else (403). The others are keys of the organization:
-they are listed there, and one that is made inactive or archived no longer opens anything (401).
-Without keys of its own the emulator lets any credential do anything, and counts what it does
-as the seeded key's `ci`.
+If the emulator was given keys, those that begin `sk-ant-admin` are admin keys. An admin key
+opens the Admin API and nothing else; every other key opens everything else (403). The other
+keys are keys of the organization: they are listed there, and a key that is made inactive or
+archived opens nothing (401). Without given keys, every credential may do everything, and its
+usage counts as usage of the seeded key `ci`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,14 +15,14 @@ from claude_lite.emulator.state.stored_organization import StoredAPIKey
 from claude_lite.emulator.state.world import World
 
 ADMIN_KEY_PREFIX: Final = "sk-ant-admin"
-LONG_KEY: Final = 32  # characters of a key, of which a few may be shown
+LONG_KEY: Final = 32  # characters; of a shorter key none are shown in its hint
 
 
 class Credentials:
-    """The keys that open this emulator."""
+    """The credentials that the emulator accepts."""
 
     def __init__(self, world: World, api_keys: Iterable[str] | None) -> None:
-        """Let *api_keys* in; None: any that is not empty."""
+        """Accept *api_keys*; None accepts every credential that is not empty."""
         self._organization = world.organization
         self._any = api_keys is None
         self._ids: dict[str, str | None] = {}  # None: an admin key
@@ -33,9 +33,10 @@ class Credentials:
         self._default = world.organization.oldest_key_id()
 
     def check(self, headers: Mapping[str, str], *, admin: bool) -> str | None:
-        """Return the id of the key that came; a `Problem` (401, 403) if it is not let in.
+        """Return the id of the key in *headers*, None for an admin key.
 
-        *admin*: the Admin API is asked. An admin key has no id.
+        Raises `Problem` (401, 403) if the key is not accepted. *admin*: the request is for the
+        Admin API.
         """
         key, authorization = headers.get("x-api-key"), headers.get("authorization")
         if key is not None and authorization is not None:
@@ -62,7 +63,7 @@ class Credentials:
 
 
 def _register(world: World, key: str, number: int) -> str:
-    """Make a key one of the organization's; return its id."""
+    """Add a key to the keys of the organization; return its id."""
     organization = world.organization
     id_ = world.new_id("apikey_01", 0, 1000 + number)
     registered = StoredAPIKey(

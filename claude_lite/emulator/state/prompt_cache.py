@@ -1,8 +1,8 @@
-"""The prompt cache: a prefix that was marked once is read, and not paid for, the next time.
+"""The prompt cache: a marked prefix of a prompt is read from the cache the next time.
 
-Prefixes count from the start of the prompt (tools, system, messages) to a breakpoint; they
-live for 5 minutes or an hour after their last use. Unlike the API's, this cache takes prefixes
-of any length, so that a test need not write a thousand words.
+A prefix goes from the start of the prompt (tools, system, messages) to a breakpoint. It lives
+for 5 minutes or an hour after its last use. Unlike the API's, this cache takes prefixes of any
+length, so that tests can use short prompts.
 """
 
 import threading
@@ -16,19 +16,17 @@ from attrs import frozen
 from claude_lite.emulator.answers.tokens import Segment
 
 TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
-REMEMBERED_PREFIXES: Final = (
-    10_000  # prefixes; the one that was unused for longest is forgotten first
-)
+REMEMBERED_PREFIXES: Final = 10_000  # the one unused for longest is forgotten first
 
 
 @frozen
 class Split:
-    """A prompt's tokens, as they are billed; `written` is what the cache is to learn."""
+    """The tokens of a prompt as they are billed; `written` has the prefixes to put in the cache."""
 
     uncached: int
     read: int = 0
-    created: Mapping[str, int] = {}  # by ttl
-    written: tuple[tuple[bytes, str], ...] = ()
+    created: Mapping[str, int] = {}  # tokens by ttl
+    written: tuple[tuple[bytes, str], ...] = ()  # key and ttl
 
 
 class PromptCache:
@@ -39,7 +37,7 @@ class PromptCache:
         self._lock = threading.Lock()
 
     def split(self, model: str, prompt: Iterable[Segment], now: float) -> Split:
-        """Say what of *prompt* is read from the cache, written to it, or neither."""
+        """Count the tokens of *prompt* that are read from the cache, written to it, or neither."""
         pieces = list(prompt)
         if not any(piece.ttl for piece in pieces):
             return Split(sum(piece.tokens for piece in pieces))
@@ -62,10 +60,10 @@ class PromptCache:
         return Split(total - marked, read, created, tuple(written))
 
     def learn(self, split: Split, now: float) -> None:
-        """Keep the prefixes of a prompt that was answered, and renew those that were read."""
+        """Put the prefixes of an answered prompt into the cache; renew those that were read."""
         with self._lock:
             for key, ttl in split.written:
-                self._until.pop(key, None)  # to the end of the order
+                self._until.pop(key, None)  # so that the key goes to the end of the order
                 self._until[key] = now + TTL_SECONDS[ttl]
             while len(self._until) > REMEMBERED_PREFIXES:
                 del self._until[next(iter(self._until))]

@@ -1,9 +1,10 @@
-"""Rate limits as the API has them: token buckets, refilled continuously, and their headers.
+"""Rate limits as in the API: buckets that refill continuously, and their headers.
 
-There is a bucket of requests, of input tokens and of output tokens per model. Limits are plain
-data, per minute: `{"requests": 50, "input_tokens": 30000, "output_tokens": 8000, "models":
-{"claude-opus-5-5": {"requests": 5}}}`; what is left out is practically unlimited. Input tokens
-have to fit; output tokens are charged as produced, so that only an empty bucket refuses.
+Each model has a bucket of requests, one of input tokens and one of output tokens. Limits are
+plain data, per minute: `{"requests": 50, "input_tokens": 30000, "output_tokens": 8000,
+"models": {"claude-opus-5-5": {"requests": 5}}}`. A limit that is left out is so high that no
+test reaches it. A request is refused if its input tokens do not fit; output tokens are charged
+as they are produced, so only an empty bucket of output tokens refuses a request.
 """
 
 import threading
@@ -18,12 +19,12 @@ from attrs import define, frozen
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.faults.reading import IS_POSITIVE, checked, read_fields
 
-MINUTE: Final = 60.0
+MINUTE: Final = 60.0  # seconds
 
 
 @frozen
 class PerMinute:
-    """How much a minute of one model may hold."""
+    """The limits of one model per minute."""
 
     requests: int = checked(IS_POSITIVE, 1_000_000)
     input_tokens: int = checked(IS_POSITIVE, 10_000_000_000)
@@ -49,7 +50,7 @@ class RateLimiter:
     """The buckets of all models. Safe to share between threads."""
 
     def __init__(self, limits: Mapping[str, Any] | None = None) -> None:
-        """Read *limits*; raises `UsageError` naming the field that is wrong."""
+        """Read *limits*; raises `UsageError` that names the wrong field."""
         plain = dict(limits or {})
         models = plain.pop("models", {})
         self._default = read_fields(PerMinute, plain, "limits")
@@ -63,9 +64,10 @@ class RateLimiter:
     def take(
         self, model: str, now: float, wall: float, *, input_tokens: int, output_tokens: int
     ) -> dict[str, str]:
-        """Charge a message at *now* (the clock) and return the headers, dated from *wall*.
+        """Charge a message and return the headers of the rate limits.
 
-        A `Problem` (429, with `retry-after`) if a bucket is empty; then nothing is charged.
+        *now* is the time of the clock, *wall* the time of day in seconds since 1970. Raises
+        `Problem` (429, with `retry-after`) if a bucket is empty; then nothing is charged.
         """
         with self._lock:
             requests = self._bucket(model, "requests", now)
@@ -93,7 +95,7 @@ class RateLimiter:
         return headers
 
     def take_count(self, model: str, now: float, wall: float) -> dict[str, str]:
-        """Charge a token count, which has a bucket of its own, as `take` does."""
+        """Charge a token count, as `take` does; token counts have a bucket of their own."""
         with self._lock:
             requests = self._bucket(f"count_tokens {model}", "requests", now)
             refused = requests.level < 1
@@ -124,7 +126,7 @@ def _refusal(kind: str, bucket: _Bucket, amount: float, headers: dict[str, str])
 
 
 def _headers(kind: str, wall: float, bucket: _Bucket, grain: int = 1000) -> dict[str, str]:
-    """Write `-limit`, `-remaining` (in whole *grain*s) and `-reset`, the time of full refill."""
+    """Write `-limit`, `-remaining` (rounded down to *grain*) and `-reset`, when it is full."""
     left = max(0, int(bucket.level)) // grain * grain
     return {
         f"anthropic-ratelimit-{kind}-limit": str(bucket.capacity),
@@ -137,5 +139,5 @@ def _headers(kind: str, wall: float, bucket: _Bucket, grain: int = 1000) -> dict
 
 @lru_cache(maxsize=256)
 def timestamp(seconds: int) -> str:
-    """Write whole seconds since 1970 as RFC 3339 does, in UTC."""
+    """Write seconds since 1970 as RFC 3339 text, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

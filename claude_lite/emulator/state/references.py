@@ -1,4 +1,4 @@
-"""What a message refers to by id: files and skills. Each of them has to be there, and fit."""
+"""Check the files and skills to which a message refers by id: each must exist, and fit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -11,11 +11,11 @@ SOURCE_TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "image": ("image/",),
     "document": ("application/pdf", "text/plain"),
 }
-"""What the type of a file has to begin with, by the block that shows it to the model."""
+"""The beginnings of the types that a file may have, by the type of the block that uses it."""
 
 
 def check_references(body: Mapping[str, Any], workspace_id: str, world: World) -> None:
-    """Refuse a message for a file or skill that is not there: 404, or 400 if it does not fit."""
+    """Refuse a message with a missing file or skill (404), or with one that does not fit (400)."""
     for path, block in _blocks(body):
         source = block.get("source")
         if block["type"] == "container_upload":
@@ -34,7 +34,7 @@ def check_references(body: Mapping[str, Any], workspace_id: str, world: World) -
 
 
 def container_skills(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """List the skills that a message wants in its container."""
+    """Return the skills that a message names for its container."""
     container = body.get("container")
     return container.get("skills") or () if isinstance(container, dict) else ()
 

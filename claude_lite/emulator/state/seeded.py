@@ -1,4 +1,4 @@
-"""The organization that an emulator starts with: made-up people, workspaces and keys."""
+"""The organization with which an emulator starts: made-up people, workspaces and keys."""
 
 from collections.abc import Callable
 from typing import Final
@@ -23,18 +23,18 @@ PEOPLE: Final = (  # name, role
     ("Priya Nair", "claude_code_user"),
     ("Noor Haddad", "user"),
 )
-"""In the order in which they joined."""
+"""Ordered by the day on which they joined."""
 
-NewNumberedId = Callable[[str, int, int], str]  # from a prefix, 0 and a part
+NewNumberedId = Callable[[str, int, int], str]  # from a prefix, 0 and a number, to an id
 
 
 def email_of(name: str) -> str:
-    """Make the address of someone at the organization."""
+    """Return the address of a person in the organization."""
     return f"{name.partition(' ')[0].lower()}@lantern.example"
 
 
 def settle(organization: StoredOrganization, new_id: NewNumberedId, now: float) -> None:
-    """Fill an empty *organization*; ids come from *new_id*, one pending invite from *now*."""
+    """Fill an empty *organization*. *new_id* makes ids; *now* decides when one invite was sent."""
     root = organization.id
     users = [
         StoredUser(new_id("user_01", 0, i), email_of(name), name, role, FOUNDED + i * DAY)

@@ -1,4 +1,4 @@
-"""The files of a workspace: uploaded ones, and those that tools made."""
+"""The files of all workspaces: uploaded files, and files that tools wrote."""
 
 import mimetypes
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.state.shelves import Shelf
 from claude_lite.wire import BodySource
 
-EXPIRED_KEPT: Final = 30 * 86400  # seconds that an expired file's metadata can be read
+EXPIRED_KEPT: Final = 30 * 86400  # seconds; so long an expired file's metadata can be read
 UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 @frozen
 class StoredFile:
-    """A file; times in seconds since 1970."""
+    """A file. Times are in seconds since 1970."""
 
     id: str
     serial: int
@@ -32,7 +32,7 @@ class StoredFile:
 
 @frozen
 class Produced:
-    """What a tool wrote to a file: the emulator's filler, which takes no room."""
+    """The content of a file that a tool wrote: filler text, which takes no memory."""
 
     filler: Filler
     size: int
@@ -60,7 +60,7 @@ class StoredFiles:
         downloadable: bool,
         expires_in: float | None = None,
     ) -> StoredFile:
-        """Keep a file; *expires_in* seconds. Its type is guessed where it is not known."""
+        """Keep a file, which expires in *expires_in* seconds. Its name decides a missing type."""
         created = int(self._now())
         return self._shelf.put(
             workspace_id,
@@ -77,25 +77,25 @@ class StoredFiles:
         )
 
     def get(self, workspace_id: str, id_: str) -> StoredFile:
-        """Look a file up, be it expired; a `Problem` (404) if there is none."""
+        """Return a file, even if it has expired; raises `Problem` (404) if there is none."""
         file = self._shelf.get(workspace_id, id_)
         if self._is_forgotten(file):
             raise self._shelf.missing(id_)
         return file
 
     def usable(self, workspace_id: str, id_: str) -> StoredFile:
-        """Look a file up for its content; a `Problem` (404) if there is none, or it expired."""
+        """Return a file that has not expired; raises `Problem` (404) if there is none."""
         file = self.get(workspace_id, id_)
         if file.expires_at is not None and file.expires_at <= self._now():
             raise Problem(404, "File has expired.", details={"error_code": "file_expired"})
         return file
 
     def remove(self, workspace_id: str, id_: str) -> None:
-        """Delete a file; a `Problem` (404) if there is none."""
+        """Delete a file; raises `Problem` (404) if there is none."""
         self._shelf.remove(workspace_id, self.get(workspace_id, id_).id)
 
     def newest_first(self, workspace_id: str) -> list[StoredFile]:
-        """List the files of a workspace."""
+        """Return the files of a workspace, newest first."""
         files = self._shelf.newest_first(workspace_id)
         return [file for file in files if not self._is_forgotten(file)]
 

@@ -1,7 +1,7 @@
-"""The organization behind the Admin API: who is in it, how it is divided, which keys it has.
+"""The organization behind the Admin API: its users, invites, workspaces, members and keys.
 
-It begins with a few made-up people and workspaces (`seeded`), so that a list is never empty.
-Times are whole seconds since 1970.
+The organization starts with a few made-up people and workspaces (`seeded`), so that no list is
+empty. Times are whole seconds since 1970.
 """
 
 import threading
@@ -14,19 +14,19 @@ from attrs import evolve, frozen
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.state.shelves import Shelf
 
-DAY: Final = 86400
+DAY: Final = 86400  # seconds
 INVITED_FOR: Final = 21 * DAY
 RESIDENCY: Final[Mapping[str, Any]] = {
     "workspace_geo": "us",
     "default_inference_geo": "global",
     "allowed_inference_geos": "unrestricted",
 }
-ADMIN_ROLE: Final = "admin"  # a role that the API neither gives nor takes away
+ADMIN_ROLE: Final = "admin"  # the API can neither give this role nor take it away
 
 
 @frozen
 class StoredUser:
-    """Someone who is in the organization."""
+    """A user of the organization."""
 
     id: str
     email: str
@@ -37,7 +37,7 @@ class StoredUser:
 
 @frozen
 class StoredInvite:
-    """An invitation to someone who is not."""
+    """An invitation to join the organization."""
 
     id: str
     email: str
@@ -49,11 +49,11 @@ class StoredInvite:
 
     @property
     def expires_at(self) -> int:
-        """When it lapses."""
+        """When the invitation expires."""
         return self.invited_at + INVITED_FOR
 
     def status(self, now: float) -> str:
-        """Say what has become of it."""
+        """Return the status of the invitation."""
         if self.deleted:
             return "deleted"
         if self.accepted_at is not None:
@@ -63,7 +63,7 @@ class StoredInvite:
 
 @frozen
 class StoredWorkspace:
-    """A part of the organization."""
+    """A workspace of the organization."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class StoredWorkspace:
 
 @frozen
 class StoredMember:
-    """A user in a workspace; `id` is the user's."""
+    """A user in a workspace; `id` is the id of the user."""
 
     id: str
     workspace_id: str
@@ -88,14 +88,14 @@ class StoredMember:
 
 @frozen
 class StoredAPIKey:
-    """A key, without the key. One without a workspace is the organization's own."""
+    """The metadata of an API key. A key without a workspace belongs to the organization."""
 
     id: str
     name: str
     created_at: int
     workspace_id: str | None = None
-    user_id: str | None = None  # who created it, and in whose name it acts
-    service_account_id: str | None = None  # in whose name it acts instead
+    user_id: str | None = None  # the user who created the key, and for whom it acts
+    service_account_id: str | None = None  # the account for which the key acts instead
     hint: str | None = None
     status: str = "active"
 
@@ -118,7 +118,7 @@ class StoredOrganization:
         self._lock = threading.Lock()
 
     def invite(self, invite: StoredInvite) -> StoredInvite:
-        """Keep an invitation; a `Problem` if the address belongs to a user or is invited."""
+        """Keep an invitation; raises `Problem` if the address has a user or a pending invite."""
         with self._lock:
             for user in self.users.newest_first(self.id):
                 if same_email(user.email, invite.email):
@@ -130,7 +130,7 @@ class StoredOrganization:
             return self.invites.put(self.id, invite)
 
     def withdraw(self, id_: str) -> None:
-        """Delete an invitation; a `Problem` if it is not there, or was accepted."""
+        """Delete an invitation; raises `Problem` if it is missing or was accepted."""
         with self._lock:
             invite = self.invites.get(self.id, id_)
             if invite.deleted:
@@ -140,7 +140,7 @@ class StoredOrganization:
             self.invites.change(self.id, id_, lambda it: evolve(it, deleted=True))
 
     def remove_user(self, id_: str) -> None:
-        """Remove a user, and from all workspaces; a `Problem` for an admin or the last one."""
+        """Remove a user, and from all workspaces; raises `Problem` for an admin or the last."""
         with self._lock:
             user = self.users.get(self.id, id_)
             if len(self.users.newest_first(self.id)) == 1:
@@ -153,7 +153,7 @@ class StoredOrganization:
                     self.members.remove(workspace.id, id_)
 
     def add_member(self, member: StoredMember) -> StoredMember:
-        """Add a user to a workspace; a `Problem` if there is no such user, or it is in there."""
+        """Add a user to a workspace; raises `Problem` if missing, or a member already."""
         with self._lock:
             self.open_workspace(member.workspace_id)
             self.users.get(self.id, member.id)
@@ -162,7 +162,7 @@ class StoredOrganization:
             return self.members.put(member.workspace_id, member)
 
     def archive(self, id_: str) -> StoredWorkspace:
-        """Archive a workspace and its keys for good; the default one cannot be."""
+        """Archive a workspace and its keys; raises `Problem` for the default workspace."""
         with self._lock:
             if id_ == self.default_workspace_id:
                 raise Problem(400, "The default workspace cannot be archived.")
@@ -174,14 +174,14 @@ class StoredOrganization:
             return self.workspaces.change(self.id, id_, lambda it: evolve(it, archived_at=at))
 
     def open_workspace(self, id_: str) -> StoredWorkspace:
-        """Look a workspace up that is to be changed; a `Problem` if it is archived."""
+        """Return a workspace that may be changed; raises `Problem` if it is archived."""
         workspace = self.workspaces.get(self.id, id_)
         if workspace.archived_at is not None:
             raise Problem(400, f"Workspace {id_} is archived.")
         return workspace
 
     def oldest_key_id(self) -> str:
-        """Name the key that has been there for longest."""
+        """Return the id of the oldest key."""
         return self.api_keys.newest_first(self.id)[-1].id
 
     def _is_pending(self, invite: StoredInvite) -> bool:
@@ -189,7 +189,7 @@ class StoredOrganization:
 
 
 def same_email(one: str, other: str) -> bool:
-    """Compare addresses as the API does, whatever their case."""
+    """Compare addresses as the API does, without regard to case."""
     return one.strip().lower() == other.strip().lower()
 
 

@@ -1,4 +1,4 @@
-"""The skills of a workspace and their versions, and those that Anthropic provides."""
+"""The skills of all workspaces with their versions, and the skills that Anthropic provides."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,12 +19,12 @@ PROVIDED_AT: Final = 1_760_313_600  # 2025-10-13
 PROVIDED_VERSION: Final = "20251013"
 LATEST: Final = "latest"
 MICROSECONDS: Final = 1_000_000
-"""The older shape names a version by its time, in microseconds."""
+"""Per second: the beta skills-2025-10-02 names a version by its time, in microseconds."""
 
 
 @frozen
 class StoredSkillVersion:
-    """One version of a skill; `stamp` is its name in the older shape."""
+    """One version of a skill; `stamp` is its name in the beta skills-2025-10-02."""
 
     id: str
     serial: int
@@ -36,7 +36,7 @@ class StoredSkillVersion:
 
 @frozen
 class StoredSkill:
-    """A skill; its versions, the newest first; times in seconds since 1970."""
+    """A skill and its versions, newest first. Times are in seconds since 1970."""
 
     id: str
     serial: int
@@ -45,10 +45,10 @@ class StoredSkill:
     created_at: int
     updated_at: int
     versions: tuple[StoredSkillVersion, ...]
-    titled: bool = True  # whether it was given a display name
+    titled: bool = True  # whether a display name was given
 
     def version(self, name: str) -> StoredSkillVersion:
-        """Return the version of this name, of either kind; a `Problem` (404) if there is none."""
+        """Return the version with this id or stamp; raises `Problem` (404) if there is none."""
         for version in self.versions:
             if name in (version.id, version.stamp):
                 return version
@@ -69,7 +69,7 @@ class StoredSkills:
     def create(
         self, workspace_id: str, ids: tuple[str, str], folder: Folder, display_name: str | None
     ) -> StoredSkill:
-        """Keep a new skill; *ids*: its own, and its first version's."""
+        """Keep a new skill; *ids* are those of the skill and of its first version."""
         now = self._now()
         return self._shelf.put(
             workspace_id,
@@ -88,7 +88,7 @@ class StoredSkills:
     def add_version(
         self, workspace_id: str, skill_id: str, id_: str, folder: Folder
     ) -> StoredSkillVersion:
-        """Keep another version; a `Problem` (404) if there is no such skill."""
+        """Keep a new version; raises `Problem` (404) if the skill is missing."""
         now = self._now()
         version = self._version(id_, skill_id, folder, now)
         self._shelf.change(
@@ -99,11 +99,11 @@ class StoredSkills:
         return version
 
     def get(self, workspace_id: str, skill_id: str) -> StoredSkill:
-        """Look a skill up; a `Problem` (404) if there is none."""
+        """Return a skill; raises `Problem` (404) if there is none."""
         return self._provided.get(skill_id) or self._shelf.get(workspace_id, skill_id)
 
     def own(self, workspace_id: str, skill_id: str) -> StoredSkill:
-        """Look up a skill that is to be changed; a `Problem` (403) if it is Anthropic's."""
+        """Return a skill that may be changed; raises `Problem` (403) if Anthropic provides it."""
         if skill_id in self._provided:
             raise Problem(403, f"Skill {skill_id} is provided by Anthropic and cannot be changed.")
         return self._shelf.get(workspace_id, skill_id)
@@ -123,11 +123,11 @@ class StoredSkills:
         )
 
     def newest_first(self, workspace_id: str) -> list[StoredSkill]:
-        """List the workspace's skills, then Anthropic's."""
+        """Return the skills of the workspace, newest first, then those of Anthropic."""
         return [*self._shelf.newest_first(workspace_id), *self._provided.values()]
 
     def resolve(self, workspace_id: str, wanted: Mapping[str, Any]) -> StoredSkillVersion:
-        """Find the version that a message's container asks for; a `Problem` if there is none."""
+        """Return the version that a container names; raises `Problem` if there is none."""
         skill_id, name = wanted["skill_id"], wanted.get("version") or LATEST
         if (wanted["type"] == "anthropic") is not (skill_id in self._provided):
             raise self._shelf.missing(skill_id)
@@ -138,7 +138,7 @@ class StoredSkills:
 
     def _version(self, id_: str, skill_id: str, folder: Folder, now: float) -> StoredSkillVersion:
         serial = self._shelf.serial()
-        # The serial keeps apart what came in the same instant of a clock that stands still.
+        # The serial makes stamps differ while a test's clock stands still.
         return StoredSkillVersion(
             id=id_,
             serial=serial,

@@ -1,7 +1,8 @@
-"""Message threads (beta): conversations that are kept here, so that a turn brings what is new.
+"""Message threads (beta): the server keeps a conversation, and a request brings the new turn.
 
-A thread has the name of its last answer, and goes on from there once. What it was created with
-(`system`, `tools`) stays as it is. A refused turn is not kept.
+The id of a thread is the id of its last answer; a thread can be continued once from there. The
+`system` and the `tools` of the request that created a thread cannot change. A refused turn is
+not kept.
 """
 
 import threading
@@ -12,27 +13,27 @@ from attrs import frozen
 
 from claude_lite.emulator.reading.problems import Problem
 
-REMEMBERED_THREADS: Final = 1000  # threads; the one that was unused for longest is forgotten first
+REMEMBERED_THREADS: Final = 1000  # the one unused for longest is forgotten first
 FIXED_FIELDS: Final = ("system", "tools")
 
 
 @frozen
 class StoredThread:
-    """A conversation up to an answer; without messages it has gone on already."""
+    """A conversation up to an answer. It has no messages if it was continued already."""
 
     messages: tuple[Any, ...]
-    fixed: Mapping[str, Any]  # as it was created with
+    fixed: Mapping[str, Any]  # `system` and `tools`, as in the first request
 
 
 class StoredThreads:
-    """The threads of all workspaces. Safe to share between threads of the other kind."""
+    """The message threads of all workspaces. Safe to share between threads of the process."""
 
     def __init__(self) -> None:
         self._threads: dict[tuple[str, str], StoredThread] = {}
         self._lock = threading.Lock()
 
     def resume(self, body: dict[str, Any], workspace_id: str) -> dict[str, Any]:
-        """Put what is kept before what *body* brings; a `Problem` if it is not there."""
+        """Put the kept messages before those of *body*; raises `Problem` if there are none."""
         previous = _previous(body)
         if previous is None or not isinstance(body.get("messages"), list):
             return body
@@ -49,7 +50,7 @@ class StoredThreads:
         return {**body, **kept.fixed, "messages": [*kept.messages, *body["messages"]]}
 
     def keep(self, body: Mapping[str, Any], message: Mapping[str, Any], workspace_id: str) -> None:
-        """Keep the conversation that *message* answers, if *body* asks for it."""
+        """Keep the conversation of *body* and its answer *message*, if *body* uses a thread."""
         if not body.get("thread") or message["stop_reason"] == "refusal":
             return
         said = {"role": "assistant", "content": message["content"]}
@@ -66,7 +67,7 @@ class StoredThreads:
 
 
 def _previous(body: Mapping[str, Any]) -> str | None:
-    """Return the id that a turn goes on from; what is out of shape is for others to refuse."""
+    """Return the id of the thread to continue; a malformed `thread` is refused elsewhere."""
     thread = body.get("thread")
     if not isinstance(thread, dict) or thread.get("type") != "continue":
         return None

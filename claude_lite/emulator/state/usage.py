@@ -1,7 +1,7 @@
-"""What was used of the models, by the minute: what the reports are made from.
+"""The usage of models by minute, and its cost: the data of the usage and cost reports.
 
-There is a row for each minute and each `UsageGroup` that had something to do in it, so that a
-million messages take no more room than the minutes that they came in.
+There is one row per minute and `UsageGroup`, so a million messages in one minute take the
+memory of one row. Prices are round figures of the emulator, not those of the API.
 """
 
 import threading
@@ -12,25 +12,25 @@ from typing import Any, Final, NamedTuple
 from attrs import define
 
 MINUTE: Final = 60  # seconds
-REMEMBERED_ROWS: Final = 50_000  # rows; the oldest is forgotten first
+REMEMBERED_ROWS: Final = 50_000  # the oldest is forgotten first
 REPORTED_GEOS: Final = ("global", "us")
-LONG_PROMPT: Final = 200_000  # input tokens of a prompt, past which it is dearer
+LONG_PROMPT: Final = 200_000  # input tokens; a longer prompt costs more
 
 MILLION: Final = Decimal(1_000_000)
 INPUT_CENTS: Final[Mapping[str, int]] = {"haiku": 100, "sonnet": 300, "opus": 500}
-"""Cents for a million input tokens, by the line of the model."""
-OTHER_INPUT_CENTS: Final = 1000  # cents for a million input tokens of any other model
-OUTPUT_FACTOR: Final = 5  # times the price of input
+"""Cents per million input tokens, by the line of the model."""
+OTHER_INPUT_CENTS: Final = 1000  # cents per million input tokens of any other model
+OUTPUT_FACTOR: Final = 5  # times the price of input, as are the factors below
 WRITTEN_5M_FACTOR: Final = Decimal("1.25")
 WRITTEN_1H_FACTOR: Final = Decimal(2)
 READ_FACTOR: Final = Decimal("0.1")
 BATCH_FACTOR: Final = Decimal("0.5")
 LONG_FACTOR: Final = Decimal(2)
-SEARCH_CENTS: Final = Decimal(1)  # cent
+SEARCH_CENTS: Final = Decimal(1)  # per web search
 
 
 class UsageGroup(NamedTuple):
-    """What usage is told apart by."""
+    """The fields by which usage is grouped."""
 
     model: str
     workspace_id: str
@@ -43,7 +43,7 @@ class UsageGroup(NamedTuple):
 
 @define
 class TokenCounts:
-    """How much was used; `searches` are requests to the web."""
+    """Numbers of tokens, and of web searches."""
 
     uncached: int = 0
     cache_read: int = 0
@@ -53,7 +53,7 @@ class TokenCounts:
     searches: int = 0
 
     def add(self, other: "TokenCounts") -> None:
-        """Count *other* in."""
+        """Add *other*."""
         self.uncached += other.uncached
         self.cache_read += other.cache_read
         self.written_5m += other.written_5m
@@ -78,7 +78,7 @@ class UsageRecords:
         workspace_id: str,
         api_key_id: str | None,
     ) -> None:
-        """Count a message that was answered at *now*; *usage* is as the message carries it."""
+        """Count a message answered at *now*; *usage* is the field of the message."""
         created, geo = usage["cache_creation"], usage["inference_geo"]
         tokens = TokenCounts(
             uncached=usage["input_tokens"],
@@ -108,7 +108,7 @@ class UsageRecords:
             row.add(tokens)
 
     def between(self, start: float, end: float) -> Iterator[tuple[int, UsageGroup, TokenCounts]]:
-        """Yield the minutes (their first second, since 1970) from *start* until *end*."""
+        """Yield (first second of the minute, group, tokens) from *start* until before *end*."""
         with self._lock:
             rows = [(at, group, tokens) for (at, group), tokens in self._rows.items()]
         for at, group, tokens in rows:
@@ -117,7 +117,7 @@ class UsageRecords:
 
 
 def costs(group: UsageGroup, tokens: TokenCounts) -> Iterator[tuple[str, Decimal]]:
-    """Yield (token_type, cents) for every type of token that was used."""
+    """Yield (token_type, cents) for every type of token with usage."""
     price = Decimal(
         next((c for line, c in INPUT_CENTS.items() if line in group.model), OTHER_INPUT_CENTS)
     )

@@ -1,4 +1,4 @@
-"""What the emulator's routes share: its seed, clock, limits, caches, and how ids are made."""
+"""The state that all routes share: seed, clock, limits, caches, files, and the making of ids."""
 
 import base64
 import time
@@ -17,7 +17,7 @@ from claude_lite.emulator.state.usage import UsageRecords
 
 
 class World:
-    """The state behind the API, apart from what a route module keeps for itself."""
+    """The state of the emulator, except for state that one module of routes keeps for itself."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class World:
         clock: Callable[[], float],
         tokens_per_second: float | None,
     ) -> None:
-        """Take the emulator's options; raises `UsageError` if *limits* are wrong."""
+        """Take the options of the emulator; raises `UsageError` if *limits* are wrong."""
         self.seed = seed
         self.models = models
         self.limits = RateLimiter(limits)
@@ -48,11 +48,11 @@ class World:
         settle(self.organization, self.new_id, self.now())
 
     def now(self) -> float:
-        """Tell the time of day, in seconds since 1970, as the emulator's clock has it."""
+        """Return the time of day by the emulator's clock, in seconds since 1970."""
         return self._epoch + self.clock()
 
     def new_id(self, prefix: str, number: int, part: int = 0) -> str:
-        """Make the id of the *part*-th thing that request *number* brings into being."""
+        """Make the id of object *part* (from 0) that request *number* creates."""
         digest = self._digest(f"{prefix} {number} {part}")
         return prefix + base64.b64encode(digest, b"Ab")[:22].decode()
 

@@ -1,7 +1,7 @@
-"""The conformance suite: what any transport has to do, as cases that anyone can run.
+"""The conformance suite: facts that hold for every transport, as cases for any test runner.
 
-A case is a script for a server on loopback and what the transport has to make of it.
-`check_transport` and `check_async_transport` run them all and raise for the first that fails.
+A case has a script for a server on loopback, and checks what the transport does with it.
+`check_transport` and `check_async_transport` run one case; they raise if the case fails.
 """
 
 from claude_lite.testing.conformance.cases import Case

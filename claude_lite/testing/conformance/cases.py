@@ -1,7 +1,7 @@
-"""What a case of the conformance suite is, and what the cases are written with.
+"""The class `Case` of the conformance suite, and the helpers with which cases are written.
 
-They do not use `assert`: whoever runs them has no rewritten assertions here, and would see
-nothing of the values.
+Cases do not use `assert`: pytest does not rewrite assertions in this package, so a failing
+`assert` would not show its values.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +16,22 @@ from claude_lite.wire import AsyncTransport, BodySource, Limits, Request, Respon
 E = TypeVar("E", bound=Exception)
 CaseFunction = Callable[[AsyncTransport], Awaitable[None]]
 
-GRACE: Final = 0.5
+GRACE: Final = 0.5  # seconds that an error may come after its limit
 LIMITS: Final = Limits(connect=2.0, read=2.0, total=4.0)
 
 
 @frozen
 class Case:
-    """One thing that holds for every transport; `str` is its name, for the ids of pytest."""
+    """One fact that holds for every transport.
+
+    `str(case)` is the name of the case, for the ids of pytest.
+
+    Attributes:
+        name: The name of the case.
+        fact: The fact, in a sentence.
+        check: An async function that takes an `AsyncTransport` and raises if the fact fails.
+
+    """
 
     name: str
     fact: str
@@ -33,7 +42,7 @@ class Case:
 
 
 def case(register: list[Case]) -> Callable[[CaseFunction], CaseFunction]:
-    """Make a function a case: its name is the function's, its fact the docstring."""
+    """Register a function as a case, with the name and the docstring of the function."""
 
     def add(check: CaseFunction) -> CaseFunction:
         register.append(Case(check.__name__, check.__doc__ or "", check))
@@ -59,7 +68,7 @@ def post(
 
 
 async def read_whole(transport: AsyncTransport, request: Request) -> Response:
-    """Stream the reply to a request to its end, and return it whole."""
+    """Stream the reply to a request to its end; return the whole reply."""
     async with transport.stream(request) as (head, chunks):
         body = b"".join([chunk async for chunk in chunks])
     return Response(head.status, head.headers, body)
@@ -68,24 +77,24 @@ async def read_whole(transport: AsyncTransport, request: Request) -> Response:
 def both_ways(
     transport: AsyncTransport,
 ) -> tuple[Callable[[Request], Awaitable[Response]], ...]:
-    """Return the two ways to the whole reply to a request: sent, and streamed."""
+    """Return the two ways to get a whole reply: `send`, and a stream that is read to its end."""
     return transport.send, lambda request: read_whole(transport, request)
 
 
 def same(actual: object, expected: object, what: str) -> None:
-    """Fail unless the two are equal."""
+    """Fail unless both values are equal."""
     if actual != expected:
         raise AssertionError(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def holds(condition: object, otherwise: str) -> None:
-    """Fail with these words unless the condition holds."""
+    """Fail with the message *otherwise* unless the condition holds."""
     if not condition:
         raise AssertionError(otherwise)
 
 
 async def fails(kind: type[E], call: Awaitable[object], within: float = 4.0) -> E:
-    """Return the error of this kind that a call raises; fail if it is another, late, or none."""
+    """Return the error of this kind that a call raises; fail for another, a late, or no error."""
     began = monotonic()
     try:
         result = await call

@@ -1,14 +1,14 @@
-"""The conformance suite: what every transport has to do, as cases for any test runner.
+"""Run cases of the conformance suite.
 
-For a transport of your own, with pytest:
+The test of a transport of your own, with pytest:
 
     @pytest.mark.parametrize("case", CASES, ids=str)
     def test_conformance(case):
         check_transport(MyTransport, case)
 
-For an asynchronous one it is `ASYNC_CASES` and `check_async_transport`. Each case starts a
-server of its own on loopback. The suite is for transports that use a network; one that
-answers by itself has no bytes to show. It imports no test runner.
+Use `ASYNC_CASES` and `check_async_transport` for an async transport. Each case starts a server
+of its own on loopback. The suite is for transports that use a network, because it checks the
+bytes on the wire. It needs no particular test runner.
 """
 
 import asyncio
@@ -29,23 +29,37 @@ _THREADS: Final = 32
 
 
 def check_transport(factory: Callable[[], Transport], case: Case) -> None:
-    """Run one case against a new transport, which is called from several threads.
+    """Run one case with a new sync transport, which is called from several threads.
 
-    Raises `AssertionError`, or what the transport raised where it should have answered.
+    Args:
+        factory: Makes the transport; a class will do.
+        case: One of `CASES`.
+
+    Raises:
+        AssertionError: The transport does not do what the case demands. If the transport raises
+            an error where it should give an answer, that error is raised instead.
+
     """
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
-        await _check(_InThreads(factory()), case)
+        await _check(InThreads(factory()), case)
 
     asyncio.run(check())
 
 
 def check_async_transport(factory: Callable[[], AsyncTransport], case: Case) -> None:
-    """Run one case against a new transport, which is made in a running loop.
+    """Run one case with a new async transport, which is made in a running event loop.
 
-    Raises as `check_transport` does.
+    Args:
+        factory: Makes the transport; a class will do.
+        case: One of `ASYNC_CASES`.
+
+    Raises:
+        AssertionError: The transport does not do what the case demands. If the transport raises
+            an error where it should give an answer, that error is raised instead.
+
     """
 
     async def check() -> None:
@@ -61,17 +75,19 @@ async def _check(transport: AsyncTransport, case: Case) -> None:
         await transport.close()
 
 
-class _InThreads:
-    """A blocking transport as an asynchronous one, so that each case is written once."""
+class InThreads:
+    """A sync transport as an async one, so that each case is written once."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     async def send(self, request: Request, /) -> Response:
+        """Send in a thread."""
         return await asyncio.to_thread(self._transport.send, request)
 
     @asynccontextmanager
     async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+        """Stream, each step in a thread."""
         context = self._transport.stream(request)
         head, chunks = await asyncio.to_thread(context.__enter__)
         try:
@@ -87,7 +103,9 @@ class _InThreads:
             yield chunk
 
     async def sleep(self, seconds: float, /) -> None:
+        """Sleep in a thread."""
         await asyncio.to_thread(self._transport.sleep, seconds)
 
     async def close(self) -> None:
+        """Close the transport in a thread."""
         await asyncio.to_thread(self._transport.close)

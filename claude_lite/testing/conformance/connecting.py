@@ -1,4 +1,4 @@
-"""Conformance: connections kept and closed, streams as they arrive, calls side by side."""
+"""Conformance: connections that are kept or closed, streams without delay, concurrent calls."""
 
 import asyncio
 from contextlib import suppress
@@ -35,13 +35,13 @@ HEAD: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def told(news: "Queue[object]") -> object:
-    """Wait for what a script has to tell, while the loop runs on."""
+    """Wait for a value from a script, while the event loop runs on."""
     return await asyncio.to_thread(news.get, timeout=4)
 
 
 @case(CASES)
 async def a_connection_is_used_again(transport: AsyncTransport) -> None:
-    """Requests that follow one another share a connection, streams read to their end included."""
+    """Consecutive requests share a connection, also after a stream that was read to its end."""
     replies = reply(b"a"), chunked(b"b", b"c"), reply(b"no", status="404 Not Found"), reply(b"d")
     with LoopbackServer(replying(*replies)) as server:
         for call in both_ways(transport) * 2:
@@ -60,7 +60,7 @@ async def connection_close_is_obeyed(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def chunks_come_without_delay(transport: AsyncTransport) -> None:
-    """A chunk is handed over when it arrives, not when more have followed."""
+    """A chunk is handed over when it arrives, not only when more chunks have arrived."""
     seen = Event()
     in_time: Queue[object] = Queue()
 
@@ -82,7 +82,7 @@ async def chunks_come_without_delay(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def the_head_comes_without_delay(transport: AsyncTransport) -> None:
-    """The head of a stream is there before any of its body."""
+    """The head of a stream is handed over before any of its body arrives."""
     seen = Event()
     in_time: Queue[object] = Queue()
 
@@ -101,7 +101,7 @@ async def the_head_comes_without_delay(transport: AsyncTransport) -> None:
 
 
 def endless(gone: "Queue[object]") -> LoopbackServer:
-    """Make a server whose first reply never ends; it tells whether the client closed."""
+    """Make a server whose first reply never ends; *gone* gets whether the client closed."""
 
     def script(peer: Peer) -> None:
         while peer.request():
@@ -116,7 +116,7 @@ def endless(gone: "Queue[object]") -> LoopbackServer:
 
 @case(CASES)
 async def leaving_a_stream_closes_it(transport: AsyncTransport) -> None:
-    """A stream left early, by return or by error, closes its connection; the next call is fine."""
+    """A stream left early, by return or by error, closes its connection; the next call works."""
     for error in (None, KeyError("mine")):
         gone: Queue[object] = Queue()
         with endless(gone) as server:
@@ -133,7 +133,7 @@ async def leaving_a_stream_closes_it(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_stale_connection_does_no_harm(transport: AsyncTransport) -> None:
-    """When the server has closed an idle connection, the next call works, or sent nothing."""
+    """After the server closed an idle connection, the next call works, or sent nothing."""
     closed: Queue[object] = Queue()
 
     def script(peer: Peer) -> None:
@@ -154,7 +154,7 @@ async def a_stale_connection_does_no_harm(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def bytes_too_many_answer_nothing(transport: AsyncTransport) -> None:
-    """What a server sends past the end of a reply is not taken for the next one."""
+    """Bytes that a server sends past the end of a reply are not read as the next reply."""
 
     def script(peer: Peer) -> None:
         while peer.request():
@@ -170,7 +170,7 @@ async def bytes_too_many_answer_nothing(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def calls_side_by_side_get_their_own_answers(transport: AsyncTransport) -> None:
-    """Calls at the same time do not wait for one another, nor mix up their replies."""
+    """Concurrent calls do not wait for one another, and each gets its own reply."""
     together = Event()
     alone: list[str] = []
     count = 16
@@ -199,7 +199,7 @@ async def calls_side_by_side_get_their_own_answers(transport: AsyncTransport) ->
 
 @case(CASES)
 async def sleep_sleeps(transport: AsyncTransport) -> None:
-    """`sleep` takes as long as it is told, and not at all for nothing."""
+    """`sleep` takes as long as its argument says, and returns at once for 0."""
     for seconds in (0.05, 0.0):
         began = monotonic()
         await transport.sleep(seconds)
@@ -209,7 +209,7 @@ async def sleep_sleeps(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def close_closes_and_opens_again(transport: AsyncTransport) -> None:
-    """`close` ends idle connections, may be called again, and does not end the transport."""
+    """`close` closes idle connections, may be called again, and the transport still works."""
     gone: Queue[object] = Queue()
 
     def script(peer: Peer) -> None:
@@ -227,7 +227,7 @@ async def close_closes_and_opens_again(transport: AsyncTransport) -> None:
 
 
 def hanging(begin: bytes, asked: "Queue[object]", gone: "Queue[object]") -> Script:
-    """Make a script: begin a reply, never end it, and tell whether the client closed."""
+    """Make a script: begin a reply, never end it, and report whether the client closed."""
 
     def script(peer: Peer) -> None:
         if peer.request():
@@ -240,7 +240,7 @@ def hanging(begin: bytes, asked: "Queue[object]", gone: "Queue[object]") -> Scri
 
 @case(ASYNC_CASES)
 async def cancelling_a_call_closes_it(transport: AsyncTransport) -> None:
-    """A task that is cancelled, in any phase of a call, leaves no connection behind."""
+    """A task that is cancelled, in any phase of a call, leaves no connection open."""
     for begin in (b"", b"HTTP/1.1 200 OK\r\nContent-", HEAD, HEAD + b"5\r\nfirst\r\n"):
         asked: Queue[object] = Queue()
         gone: Queue[object] = Queue()
@@ -256,7 +256,7 @@ async def cancelling_a_call_closes_it(transport: AsyncTransport) -> None:
 
 @case(ASYNC_CASES)
 async def cancelled_calls_cost_no_connection(transport: AsyncTransport) -> None:
-    """However many calls are cancelled, in however short a time, the next one gets through."""
+    """After many calls were cancelled in a short time, the next call still works."""
     with LoopbackServer(replying(reply(b"fine"))) as server:
         for turns in range(60):
             task = asyncio.ensure_future(transport.send(post(server)))

@@ -1,4 +1,4 @@
-"""Conformance: what goes out, byte for byte, and what comes back."""
+"""Conformance: requests on the wire, byte for byte, and the responses read from it."""
 
 import gzip
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ OWN_HEADERS: Final = {"host", "content-length", "connection"}
 
 
 class Pieces:
-    """A body source: numbered pieces, each time anew."""
+    """A body source that can be read again and again: pieces of bytes that differ."""
 
     def __init__(self, count: int, size: int) -> None:
         self.size = count * size
@@ -33,14 +33,14 @@ class Pieces:
 
 
 async def exchange(transport: AsyncTransport, request: Request, server: LoopbackServer) -> Received:
-    """Send a request and return it as it arrived."""
+    """Send a request; return the request as the server received it."""
     await transport.send(request)
     return server.received[-1]
 
 
 @case(CASES)
 async def method_and_target_go_out_as_they_are(transport: AsyncTransport) -> None:
-    """The method, and the path and query of the URL, are on the wire byte for byte."""
+    """The method, and the path and query of the URL, are sent unchanged, byte for byte."""
     targets = (
         "/v1/messages",
         "/v1/files/file_1/content?beta=true",
@@ -57,7 +57,7 @@ async def method_and_target_go_out_as_they_are(transport: AsyncTransport) -> Non
 
 @case(CASES)
 async def headers_go_out_as_they_are(transport: AsyncTransport) -> None:
-    """Header values are on the wire as they are, once each."""
+    """Each header is sent once, with its value unchanged."""
     headers = {
         "x-api-key": "sk-ant-test",
         "anthropic-version": "2023-06-01",
@@ -85,7 +85,7 @@ async def no_header_is_made_up(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def bytes_go_out_with_their_length(transport: AsyncTransport) -> None:
-    """A body of bytes, of any size, arrives as it is, with its content-length."""
+    """A body of bytes, of any size, arrives unchanged, with its content-length."""
     with LoopbackServer(replying(reply())) as server:
         for body in (b'{"text":"\xc3\xa9 \x00\r\n\r\n"}', bytes(range(256)) * 8192):
             got = await exchange(transport, post(server, body), server)
@@ -96,7 +96,7 @@ async def bytes_go_out_with_their_length(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def an_empty_body_is_empty(transport: AsyncTransport) -> None:
-    """A request without a body announces none."""
+    """A request without a body announces no body."""
     with LoopbackServer(replying(reply())) as server:
         for method in ("GET", "DELETE", "POST"):
             request = Request(method, server.url(), {})
@@ -107,7 +107,7 @@ async def an_empty_body_is_empty(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_body_source_goes_out_with_its_length(transport: AsyncTransport) -> None:
-    """A body source arrives whole, under its exact content-length, as often as it is sent."""
+    """A body source arrives whole, with its exact content-length, each time it is sent."""
     source = Pieces(40, 50_000)
     with LoopbackServer(replying(reply())) as server:
         request = post(server, source)
@@ -120,7 +120,7 @@ async def a_body_source_goes_out_with_its_length(transport: AsyncTransport) -> N
 
 @case(CASES)
 async def an_early_answer_is_delivered(transport: AsyncTransport) -> None:
-    """A server that refuses a large body before it has read it gets its answer through."""
+    """The answer of a server that refuses a large body before reading it is delivered."""
 
     def refuse(peer: Peer) -> None:
         if peer.head():
@@ -136,7 +136,7 @@ async def an_early_answer_is_delivered(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def status_headers_and_body_come_back(transport: AsyncTransport) -> None:
-    """Names of headers come in lower case, repeated ones joined, values without outer spaces."""
+    """Headers have lower-case names and trimmed values; repeated headers are joined."""
     head = ("Request-Id: req_1", "X-Twice: a", "x-twice:  b ", "X-Empty:", "X-Colon: a:b")
     with LoopbackServer(replying(reply(b'{"a": 1}', *head))) as server:
         for call in both_ways(transport):
@@ -150,7 +150,7 @@ async def status_headers_and_body_come_back(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def error_statuses_are_responses(transport: AsyncTransport) -> None:
-    """No status is an error to a transport, and none is tried again."""
+    """A transport raises no error for a status, and does not retry."""
     for status in (400, 401, 404, 408, 409, 413, 429, 500, 503, 529):
         answer = reply(b"no", "Retry-After: 1", "X-Should-Retry: true", status=f"{status} No")
         with LoopbackServer(replying(answer)) as server:
@@ -162,7 +162,7 @@ async def error_statuses_are_responses(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def redirects_are_responses(transport: AsyncTransport) -> None:
-    """A redirect is not followed: the key is not for whoever is named there."""
+    """A redirect is not followed, so that the key does not go to another server."""
     for status in (301, 302, 303, 307, 308):
         with LoopbackServer(
             replying(reply(b"away", "Location: /elsewhere", status=f"{status} Away"))
@@ -176,7 +176,7 @@ async def redirects_are_responses(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def compressed_bodies_stay_compressed(transport: AsyncTransport) -> None:
-    """The core undoes content-encoding; a transport hands over the bytes as they came."""
+    """A transport returns compressed bytes unchanged; the core decompresses them."""
     packed = gzip.compress(b"hello " * 100)
     with LoopbackServer(replying(reply(packed, "Content-Encoding: gzip"))) as server:
         for call in both_ways(transport):
@@ -187,7 +187,7 @@ async def compressed_bodies_stay_compressed(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def chunked_bodies_are_whole(transport: AsyncTransport) -> None:
-    """Transfer-encoding is undone, wherever the bytes are cut, with extensions and trailers."""
+    """Chunked bodies are decoded, wherever the bytes are cut, with extensions and trailers."""
     body = b"one\r\n0\r\n\r\n" + bytes(range(256)) * 300
     plain = chunked(body[:4], body[4:5], body[5:])
     extended = chunked(b"on", end=b'1;ext="v"\r\ne\r\n0;last\r\nX-Trailer: t\r\n\r\n')
@@ -204,7 +204,7 @@ async def chunked_bodies_are_whole(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_body_may_end_with_the_connection(transport: AsyncTransport) -> None:
-    """Without a content-length the body ends where the connection does, as in HTTP/1.0."""
+    """A body without a content-length ends when the connection ends, as in HTTP/1.0."""
 
     def script(peer: Peer) -> None:
         if peer.request():
@@ -218,7 +218,7 @@ async def a_body_may_end_with_the_connection(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def some_responses_have_no_body(transport: AsyncTransport) -> None:
-    """After 204, 304 and any answer to HEAD no body is awaited, whatever is announced."""
+    """Responses with status 204 or 304, or to HEAD, have no body, whatever they announce."""
     with LoopbackServer(
         replying(
             b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -233,7 +233,7 @@ async def some_responses_have_no_body(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def interim_responses_are_passed_over(transport: AsyncTransport) -> None:
-    """100 and 103 are not the answer."""
+    """Responses with status 100 and 103 are skipped."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n"
     with LoopbackServer(replying(interim + reply(b"final"))) as server:
         for call in both_ways(transport):
@@ -244,7 +244,7 @@ async def interim_responses_are_passed_over(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def no_cookie_is_kept(transport: AsyncTransport) -> None:
-    """What `set-cookie` says is a header of the response, and goes nowhere else."""
+    """A cookie in `set-cookie` is not sent with the next request."""
     with LoopbackServer(replying(reply(b"", "Set-Cookie: a=1; Path=/"))) as server:
         response = await transport.send(get(server))
         same(response.headers.get("set-cookie"), "a=1; Path=/", "header set-cookie")

@@ -1,4 +1,4 @@
-"""Conformance: what goes wrong, each with its own error, in time, and without secrets."""
+"""Conformance: each failure raises its own error, in time."""
 
 import socket
 from contextlib import closing
@@ -38,7 +38,7 @@ from claude_lite.wire import AsyncTransport, Limits, Request
 
 CASES: Final[list[Case]] = []
 
-BRIEF: Final = 0.1
+BRIEF: Final = 0.1  # seconds
 
 CUT_SHORT: Final = (
     reply(b"half", length=8),
@@ -65,7 +65,7 @@ MALFORMED: Final = (
 
 
 def saying(data: bytes, end: str = "close") -> Script:
-    """Make a script: answer every request with these bytes, then close, reset, or wait."""
+    """Make a script: answer each request with *data*, then close, reset, or wait."""
 
     def script(peer: Peer) -> None:
         if peer.request():
@@ -73,14 +73,14 @@ def saying(data: bytes, end: str = "close") -> Script:
             if end == "wait":
                 peer.gone()
             elif end == "reset":
-                sleep(0.05)  # what was sent before a reset may be lost with it
+                sleep(0.05)  # a reset can discard bytes that were sent just before it
                 peer.reset()
 
     return script
 
 
 def trickling(start: bytes, drop: bytes) -> Script:
-    """Make a script: begin a reply, and go on with one drop at a time without an end."""
+    """Make a script: begin a reply with *start*, then send *drop* again and again."""
 
     def script(peer: Peer) -> None:
         if peer.request():
@@ -93,19 +93,19 @@ def trickling(start: bytes, drop: bytes) -> Script:
 
 
 def silent(peer: Peer) -> None:
-    """Accept a connection, and never say a word."""
+    """Accept a connection, and send nothing."""
     peer.gone()
 
 
 def closed_port() -> str:
-    """Return the URL of a port on which nobody listens."""
+    """Return the URL of a port on which no server listens."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/v1/messages"
 
 
 @case(CASES)
 async def refused_is_connection_failed(transport: AsyncTransport) -> None:
-    """Nobody listens: nothing was sent."""
+    """A port without a server: `ConnectionFailed`, as nothing was sent."""
     for call in both_ways(transport):
         error = await fails(
             ConnectionFailed, call(Request("GET", closed_port(), {}, limits=LIMITS))
@@ -115,7 +115,7 @@ async def refused_is_connection_failed(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def no_tls_is_connection_failed(transport: AsyncTransport) -> None:
-    """A server that does not speak TLS: nothing was sent."""
+    """A server that does not speak TLS: `ConnectionFailed`, as nothing was sent."""
 
     def script(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -129,7 +129,7 @@ async def no_tls_is_connection_failed(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_silent_handshake_is_connect_timed_out(transport: AsyncTransport) -> None:
-    """The connect limit spans TLS: a server that accepts and says nothing is not waited for."""
+    """The connect limit includes TLS: it ends the wait for a server that sends nothing."""
     with LoopbackServer(silent) as server:
         url = server.url().replace("http:", "https:")
         request = Request("GET", url, {}, limits=Limits(connect=BRIEF))
@@ -150,7 +150,7 @@ async def closed_before_the_head_is_connection_lost(transport: AsyncTransport) -
 
 @case(CASES)
 async def a_cut_head_is_no_reply(transport: AsyncTransport) -> None:
-    """A connection that ends within the head is lost or interrupted."""
+    """A connection that ends within the head: `ConnectionLost` or `StreamInterrupted`."""
     with LoopbackServer(saying(b"HTTP/1.1 200 OK\r\nContent-Le")) as server:
         for call in both_ways(transport):
             error = await fails(ClaudeError, call(post(server)))
@@ -159,7 +159,7 @@ async def a_cut_head_is_no_reply(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_short_body_is_interrupted(transport: AsyncTransport) -> None:
-    """Fewer bytes than announced, or no last chunk: an error, sent or streamed, FIN or RST."""
+    """A body with fewer bytes than announced, or without a last chunk: `StreamInterrupted`."""
     for data in CUT_SHORT:
         for end in ("close", "reset"):
             with LoopbackServer(saying(data, end)) as server:
@@ -169,7 +169,7 @@ async def a_short_body_is_interrupted(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def what_came_before_an_interruption_is_delivered(transport: AsyncTransport) -> None:
-    """The chunks of a stream that breaks off are handed over before the error."""
+    """The chunks of a stream that breaks off are handed over before the error is raised."""
     for data in (reply(b"half", length=8), chunked(b"ha", b"lf", end=b"")):
         with LoopbackServer(saying(data)) as server:
             got = b""
@@ -186,13 +186,13 @@ async def what_came_before_an_interruption_is_delivered(transport: AsyncTranspor
 
 @case(CASES)
 async def broken_chunks_are_interrupted(transport: AsyncTransport) -> None:
-    """A chunk that does not follow the grammar is an error, and the connection is closed."""
+    """A malformed chunk raises `StreamInterrupted`, and the connection is closed."""
     for broken in BROKEN_CHUNKS:
 
         def script(peer: Peer, broken: bytes = broken) -> None:
             if peer.request():
                 peer.send(chunked(b"one", end=b""))
-                sleep(0.03)  # or else a parser may refuse head and chunks together
+                sleep(0.03)  # so that no parser refuses head and chunk together
                 peer.send(broken)
                 peer.gone()
 
@@ -203,7 +203,7 @@ async def broken_chunks_are_interrupted(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def silence_is_a_read_timeout(transport: AsyncTransport) -> None:
-    """The read limit ends a call that gets no head, part of a head, or no more of the body."""
+    """The read limit ends a call that waits for a head, the rest of a head, or more of a body."""
     limits = Limits(read=BRIEF)
     for data in (
         b"",
@@ -219,7 +219,7 @@ async def silence_is_a_read_timeout(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_trickle_is_a_total_timeout(transport: AsyncTransport) -> None:
-    """The total limit ends a call in which bytes keep coming, one at a time, in head or body."""
+    """The total limit ends a call whose head or body keeps coming, a byte at a time."""
     limits = Limits(read=2.0, total=BRIEF)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     for start, drop in (
@@ -235,7 +235,7 @@ async def a_trickle_is_a_total_timeout(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def too_large_is_too_large(transport: AsyncTransport) -> None:
-    """`max_response` ends a `send`, as soon as the announced or the received size is past it."""
+    """`max_response` ends a `send` when the announced or the received size is larger."""
     limits = Limits(read=2.0, max_response=1000)
     with LoopbackServer(replying(reply(bytes(1000)))) as server:
         same(len((await transport.send(post(server, limits=limits))).body), 1000, "size")
@@ -247,7 +247,7 @@ async def too_large_is_too_large(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def streams_may_be_large(transport: AsyncTransport) -> None:
-    """`max_response` is for bodies that are held whole; a stream is not bound by it."""
+    """`max_response` limits bodies that are kept whole, and does not limit streams."""
     with LoopbackServer(replying(chunked(bytes(600), bytes(600)))) as server:
         response = await read_whole(transport, post(server, limits=Limits(max_response=1000)))
         same(len(response.body), 1200, "size")
@@ -255,7 +255,7 @@ async def streams_may_be_large(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_malformed_head_is_unexpected(transport: AsyncTransport) -> None:
-    """What is not HTTP, or contradicts itself, or does not end, is no response of the API."""
+    """A head that is not HTTP, is contradictory, or is too long: `UnexpectedResponse`."""
     for data in MALFORMED:
         with LoopbackServer(saying(data, "wait")) as server:
             for call in both_ways(transport):
@@ -264,7 +264,7 @@ async def a_malformed_head_is_unexpected(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def no_line_gets_into_the_head(transport: AsyncTransport) -> None:
-    """A line break in a header is refused before anything is sent."""
+    """A header with a line break or a NUL is refused before anything is sent."""
     with LoopbackServer(replying(reply())) as server:
         for value in ("a\r\nx-smuggled: 1", "a\nx-smuggled: 1", "a\rb", "a\0b"):
             for headers in ({"x-a": value}, {value: "a"}):
@@ -275,7 +275,7 @@ async def no_line_gets_into_the_head(transport: AsyncTransport) -> None:
 
 @case(CASES)
 async def a_failure_does_not_last(transport: AsyncTransport) -> None:
-    """After a call that failed in the middle of a reply, the next one gets its own."""
+    """After a call that failed in the middle of a reply, the next call gets its own reply."""
 
     def script(peer: Peer) -> None:
         while peer.request():

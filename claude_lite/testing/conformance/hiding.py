@@ -1,4 +1,4 @@
-"""Conformance: no error shows a secret, however it is looked at."""
+"""Conformance: no error shows a secret, in its text, causes, or traceback variables."""
 
 import traceback
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ CANARY: Final = "sk-ant-canary-Zx81"
 
 
 def echo(peer: Peer) -> None:
-    """Send the headers of a request back: within a head that is malformed, or as what is none."""
+    """Send the headers of a request back, within a malformed head or in place of a head."""
     if got := peer.request():
         lines = "".join(f"{name}: {value}\r\n" for name, value in sorted(got.headers))
         start = "HTTP/1.1 200 " if peer.number % 2 else ""
@@ -32,7 +32,7 @@ def echo(peer: Peer) -> None:
 
 
 def exposed(error: BaseException | None) -> Iterator[str]:
-    """Yield all that an error shows, with the variables of its frames, and so do its causes."""
+    """Yield every text that an error and its causes show, with the variables of their frames."""
     while error is not None:
         yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -51,7 +51,7 @@ def keeps_secrets(error: ClaudeError) -> None:
 
 @case(CASES)
 async def no_error_shows_a_secret(transport: AsyncTransport) -> None:
-    """Neither an error, nor its causes, nor the variables in its traceback show the key."""
+    """The key is not in an error, its causes, or the variables of its traceback."""
     headers = {"x-api-key": MaskedStr(CANARY), "authorization": MaskedStr(f"Bearer {CANARY}")}
     limits = Limits(connect=BRIEF, read=BRIEF, max_response=10)
     split = Request("GET", closed_port(), {"x-api-key": MaskedStr(f"{CANARY}\r\n")}, limits=limits)

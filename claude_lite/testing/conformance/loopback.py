@@ -1,8 +1,9 @@
-"""A raw server on loopback that does to its clients what a script says.
+"""A raw server on loopback that does what a script says.
 
-It knows of HTTP only where a request ends. What is sent back, when, and how it breaks off, is
-up to the script, so that a case of the conformance suite shows every byte that it depends on.
-A connection lives for seconds at most: a client without clocks of its own gets to an end, too.
+The server only finds where a request ends. The script decides which bytes are sent, when, and
+how the connection breaks, so that a case of the conformance suite shows every byte on which it
+depends. A connection lives for some seconds at most, so that a client without time limits ends
+as well.
 """
 
 import socket
@@ -16,14 +17,14 @@ from typing import Final, Self
 
 from attrs import frozen
 
-SOCKET_TIMEOUT: Final = 3.0
+SOCKET_TIMEOUT: Final = 3.0  # seconds
 
 Script = Callable[["Peer"], None]
 
 
 @frozen
 class Received:
-    """One request as it was on the wire; the names of `headers` are as the client wrote them."""
+    """One request as it was on the wire; the names in `headers` keep the case of the client."""
 
     method: str
     target: str
@@ -31,12 +32,12 @@ class Received:
     body: bytes
 
     def values(self, name: str) -> list[str]:
-        """Return the values of every header with this name, in any case."""
+        """Return the values of all headers with this name, which is in lower case."""
         return [value for key, value in self.headers if key.lower() == name]
 
 
 class Peer:
-    """The server's end of one connection; `number` counts them from 0."""
+    """The server's end of one connection; `number` is that of the connection, from 0."""
 
     def __init__(self, sock: socket.socket, number: int, received: list[Received]) -> None:
         self.number = number
@@ -47,11 +48,11 @@ class Peer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Begin to speak TLS, as a server does."""
+        """Start TLS, as a server does."""
         self._sock = context.wrap_socket(self._sock, server_side=True)
 
     def request(self) -> Received | None:
-        """Read a request to its end; None if the client closes, or sends none in time."""
+        """Read a whole request; None if the client closes, or sends no request in time."""
         try:
             head = self.head()
             return head and self.body(head)
@@ -59,7 +60,7 @@ class Peer:
             return None
 
     def head(self) -> Received | None:
-        """Read the head of a request, and leave its body unread."""
+        """Read the head of a request, but not its body."""
         while b"\r\n\r\n" not in self._buffer:
             if not self._read():
                 return None
@@ -72,7 +73,7 @@ class Peer:
         return Received(method, target, headers, b"")
 
     def body(self, head: Received) -> Received | None:
-        """Read the body that belongs to a head. A chunked one is kept as it was sent."""
+        """Read the body that belongs to *head*. A chunked body is kept as it was sent."""
         chunked = head.values("transfer-encoding")
         size = int((head.values("content-length") or ["0"])[0])
         while (not self._buffer.endswith(b"0\r\n\r\n")) if chunked else len(self._buffer) < size:
@@ -85,12 +86,12 @@ class Peer:
         return whole
 
     def send(self, *pieces: bytes) -> None:
-        """Send bytes; each piece in a packet of its own, as far as that can be had."""
+        """Send bytes, if possible each piece in a packet of its own."""
         for piece in pieces:
             self._sock.sendall(piece)
 
     def gone(self, within: float = 1.0) -> bool:
-        """Wait until the client has closed the connection; False if it has not in time."""
+        """Wait until the client has closed the connection; False if it does not in time."""
         self._sock.settimeout(within)
         try:
             while self._sock.recv(65536):
@@ -102,16 +103,16 @@ class Peer:
         return True
 
     def finish(self) -> None:
-        """Send no more (FIN), but go on reading."""
+        """Send no more bytes (FIN), but go on reading."""
         self._sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Break the connection off (RST), so that the client's next read fails."""
+        """Reset the connection (RST), so that the next read of the client fails."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
     def close(self) -> None:
-        """Close the connection, cutting short what another thread does with it."""
+        """Close the connection, also while another thread uses it."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
@@ -123,11 +124,12 @@ class Peer:
 
 
 class LoopbackServer:
-    """Runs `script(peer)` in a thread for each connection, and closes it when that returns.
+    """Runs `script(peer)` in a thread per connection; closes the connection when it returns.
 
-    With `tls` it speaks that. A context manager; leaving it ends every connection. `received`
-    are the whole requests so far, `connections` counts. An error of a script, unless it comes
-    from the client's closing first, is raised on leaving.
+    The server speaks TLS if `tls` is given. It is a context manager: leaving the block ends all
+    connections, and raises an error of a script, except for an `OSError`, which a script gets
+    when the client closes first. `received` has the whole requests so far, `connections` the
+    number of connections.
     """
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
@@ -142,7 +144,7 @@ class LoopbackServer:
         self._closing = False
 
     def url(self, target: str = "/v1/messages") -> str:
-        """Return the URL of something on this server."""
+        """Return the URL of a path on this server."""
         scheme = "https" if self._tls else "http"
         return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}{target}"
 
@@ -157,7 +159,7 @@ class LoopbackServer:
         traceback: TracebackType | None,
     ) -> None:
         self._closing = True
-        with suppress(OSError):  # wakes the thread that accepts
+        with suppress(OSError):  # this connection wakes the thread that accepts
             socket.create_connection(self._listener.getsockname(), SOCKET_TIMEOUT).close()
         self._threads[0].join()
         self._listener.close()
@@ -190,15 +192,15 @@ class LoopbackServer:
                 peer.secure(self._tls)
             self._script(peer)
         except OSError:
-            pass  # the client was faster
-        except Exception as error:  # noqa: BLE001  # kept for the thread that runs the case
+            pass  # the client closed first
+        except Exception as error:  # noqa: BLE001  # `__exit__` raises it
             self._errors.append(error)
         finally:
             peer.close()
 
 
 def replying(*replies: bytes) -> Script:
-    """Make a script: every request gets the next of these replies, at last always the last."""
+    """Make a script: each request gets the next reply; the last reply is repeated."""
     left = list(replies)
     lock = threading.Lock()
 
@@ -214,13 +216,13 @@ def replying(*replies: bytes) -> Script:
 def reply(
     body: bytes = b"", *headers: str, status: str = "200 OK", length: int | None = None
 ) -> bytes:
-    """Write a reply with a content-length, that of the body or a wrong one."""
+    """Write a reply; *length* is a wrong content-length, None the right one."""
     size = len(body) if length is None else length
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {size}", *headers])
     return head.encode() + b"\r\n\r\n" + body
 
 
 def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
-    """Write a reply in chunks, with an end or (b"") without."""
+    """Write a reply in chunks, with *end*, which is empty for a reply without an end."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + end

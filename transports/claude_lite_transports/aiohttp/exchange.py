@@ -28,9 +28,9 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.aiohttp.connection import let_go, use
-from claude_lite_transports.aiohttp.pool import Pool, because
-from claude_lite_transports.aiohttp.reply import UNLIMITED, Reply, too_large
-from claude_lite_transports.aiohttp.upload import PIECE, Upload
+from claude_lite_transports.aiohttp.pool import AiohttpPool, Origin, because
+from claude_lite_transports.aiohttp.reply import LARGEST_LIMIT, OpenReply, limit_passed
+from claude_lite_transports.aiohttp.upload import UPLOAD_PIECE, Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Wait
 from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 
@@ -44,8 +44,8 @@ _COUNTS: Final = "max_headers" in signature(ResponseHandler.set_response_params)
 
 
 async def ask(
-    pool: Pool, request: Request, end: float, *, whole: bool = False
-) -> "Reply | Exception":
+    pool: AiohttpPool, request: Request, end: float, *, whole: bool = False
+) -> "OpenReply | Exception":
     """Send a request and wait for the head of the reply; what went wrong is returned.
 
     The loop's clock says when the *end* of the attempt is. What is wanted *whole* is read as it
@@ -53,7 +53,7 @@ async def ask(
     """
     watch, limits, body = pool.watch, request.limits, request.body
     size = len(body) if isinstance(body, bytes) else body.size
-    to, target = pool.route(request.url)
+    to, target = pool.way_to(request.url)
     connection = await pool.connect(to, limits.connect, end)
     if isinstance(connection, ClaudeError):
         return connection
@@ -66,8 +66,8 @@ async def ask(
     is_short = isinstance(body, bytes) and size <= _ONE_WRITE
     wait = Wait(watch, protocol, transport, silence if is_short and silence else inf, end)
     try:
-        at_once = max(PIECE, limits.max_response or UNLIMITED) if whole else PIECE
-        counted: Any = {"max_headers": limits.max_headers or UNLIMITED} if _COUNTS else {}
+        at_once = max(UPLOAD_PIECE, limits.max_response or LARGEST_LIMIT) if whole else UPLOAD_PIECE
+        counted: Any = {"max_headers": limits.max_headers or LARGEST_LIMIT} if _COUNTS else {}
         use(protocol)
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
@@ -75,8 +75,8 @@ async def ask(
             auto_decompress=False,
             read_timeout=None if is_short else silence,  # from the end of the upload on
             read_bufsize=at_once,
-            max_line_size=limits.max_head or UNLIMITED,
-            max_field_size=limits.max_head or UNLIMITED,
+            max_line_size=limits.max_head or LARGEST_LIMIT,
+            max_field_size=limits.max_head or LARGEST_LIMIT,
             **counted,
         )
         if is_short:
@@ -93,14 +93,14 @@ async def ask(
                 break
         if upload is not None:
             upload.stop()  # if the server answers without the rest
-        return Reply(connection, protocol, message, content, limits, watch, end)
+        return OpenReply(connection, protocol, message, content, limits, watch, end)
     except BaseException as error:
         if upload is not None:
             upload.stop()
         let_go(connection)
         if not isinstance(error, Exception):
             raise
-        return too_large(error, limits) or _unanswered(error)
+        return limit_passed(error, limits) or _unanswered(error)
     finally:
         wait.over()
 
@@ -116,15 +116,15 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
     return size
 
 
-def _head(request: Request, to: aiohttp.ClientRequest, target: str, size: int) -> bytes:
+def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in request.headers:
         lines.append(f"host: {to.headers['host']}")
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     if size or request.method not in _BODILESS:
         lines.append(f"content-length: {size}")
-    if to.proxy is not None and not to.is_ssl() and "proxy-authorization" in to.headers:
-        lines.append(f"proxy-authorization: {to.headers['proxy-authorization']}")
+    if to.credential is not None and not to.is_ssl():
+        lines.append(f"proxy-authorization: {to.credential}")
     head = "\r\n".join(lines)
     if head.count("\r") + head.count("\n") != 2 * len(lines) - 2 or "\0" in head:
         raise ValueError("a header cannot contain line ends")

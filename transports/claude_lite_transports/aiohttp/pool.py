@@ -13,14 +13,12 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from errno import ECONNRESET
 from functools import lru_cache, partial
 from math import inf
 from os import getpid
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -35,7 +33,11 @@ from claude_lite.errors import (
 )
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.per_loop import close_without_loop
+from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.read_buffer import ReadBuffer
+from claude_lite_transports.shared.tcp import tcp_socket
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
@@ -43,23 +45,9 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
-_PROXY: Final = re.compile(r"(?i:https?)://([^/?#@\s]+@)?[^/?#@:\s]\S*")
-
-_TCP_OPTIONS: Final = [
-    (getattr(socket, level), getattr(socket, name), value)
-    for level, name, value in (
-        ("IPPROTO_TCP", "TCP_NODELAY", 1),
-        ("SOL_SOCKET", "SO_KEEPALIVE", 1),
-        ("IPPROTO_TCP", "TCP_KEEPIDLE", 60),  # Linux
-        ("IPPROTO_TCP", "TCP_KEEPALIVE", 60),  # the same on macOS
-        ("IPPROTO_TCP", "TCP_KEEPINTVL", 60),
-        ("IPPROTO_TCP", "TCP_KEEPCNT", 5),
-    )
-    if hasattr(socket, name)
-]
 
 
-class Pool:
+class AiohttpPool:
     """The connections of one loop, and how each origin is reached.
 
     Takes the options of `AiohttpTransport`, and a connector unless it is to make its own.
@@ -68,35 +56,31 @@ class Pool:
     def __init__(
         self,
         connector: aiohttp.BaseConnector | None,
-        *,
-        ssl: SSLContext | None,
-        proxy: str | None,
-        trust_env: bool,
-        keepalive_timeout: float,
+        options: Options,
     ) -> None:
-        self._connector = connector or _Connector(keepalive_timeout)
-        self._ssl = ssl
-        self._proxy = proxy
-        self._proxies = getproxies() if trust_env and proxy is None else {}
-        self._origins: dict[str, aiohttp.ClientRequest] = {}
+        self._connector = connector or _Connector(options.keepalive_timeout)
+        self._options = options
+        self._origins: dict[str, Origin] = {}
         self.watch = Watch()
 
-    def route(self, url: str) -> tuple[aiohttp.ClientRequest, str]:
-        """Find out where to connect to, and how the path is written there.
+    def way_to(self, url: str) -> "tuple[Origin, str]":
+        """Find out where to connect to, and how the target of the request is written there.
 
-        Raises `UsageError` if the URL, or the proxy's, is none that can be used.
+        Raises `UsageError` if the URL, or that of a proxy, cannot be used.
         """
         try:
             origin, target = _split(url)
             to = self._origins.get(origin) or self._add(origin)
+        except UsageError:
+            raise
         except ValueError:
             to, origin, target = None, "", ""
-        if to is None:  # raised here, where no foreign error with a password in it is near
-            raise UsageError("a URL (a proxy's, too) starts with http(s)://host, and is encoded")
+        if to is None:  # raised here, so that the error is chained to none that shows the URL
+            raise UsageError("the URL has to begin with http(s)://host, and to be encoded")
         return to, f"{origin}{target}" if to.proxy is not None and not to.is_ssl() else target
 
     async def connect(
-        self, to: aiohttp.ClientRequest, seconds: float | None, end: float
+        self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
         """Take a connection from the pool or open one; what went wrong is returned.
 
@@ -134,33 +118,39 @@ class Pool:
         if isinstance(self._connector, _Connector):
             self._connector.bury()
 
-    def _add(self, origin: str) -> aiohttp.ClientRequest:
-        url, proxy = URL(f"{origin}/", encoded=True), self._proxy
-        if proxy is None and not proxy_bypass(url.authority):
-            proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
-        via = None
-        if proxy is not None:
-            via = URL(proxy if "://" in proxy else f"http://{proxy}")
-            if not _PROXY.fullmatch(str(via)):
-                raise ValueError
-        self._origins[origin] = to = _Origin(
-            "GET",
-            url,
-            loop=asyncio.get_running_loop(),
-            ssl=self._ssl or True,
-            proxy=via,
-            server_hostname=(url.raw_host or "").rstrip("."),
-        )
+    def _add(self, origin: str) -> "Origin":
+        url = URL(f"{origin}/", encoded=True)
+        proxy = self._options.proxy_for(url.scheme, f"{url.host_subcomponent}:{url.port}")
+        self._origins[origin] = to = Origin(url, self._options.ssl_context, proxy)
         return to
 
 
-class _Origin(aiohttp.ClientRequest):
+class Origin(aiohttp.ClientRequest):
     """Where to connect to, in the form that connectors take; the key is made but once."""
 
     _key: "ConnectionKey | None" = None
 
+    def __init__(self, url: URL, context: SSLContext | None, proxy: Proxy | None) -> None:
+        via: URL | None = None
+        headers: dict[str, str] = {}
+        if proxy is not None:
+            via = URL.build(scheme=proxy.scheme, host=proxy.host.strip("[]"), port=proxy.port)
+            if proxy.credential is not None:
+                headers["proxy-authorization"] = proxy.credential
+        self.credential = proxy and proxy.credential
+        super().__init__(
+            "GET",
+            url,
+            loop=asyncio.get_running_loop(),
+            ssl=context or True,
+            proxy=via,
+            proxy_headers=headers or None,
+            server_hostname=(url.raw_host or "").rstrip("."),
+        )
+
     @property
     def connection_key(self) -> "ConnectionKey":
+        """What connectors find a connection by."""
         if self._key is None:
             self._key = super().connection_key
         return self._key
@@ -169,9 +159,12 @@ class _Origin(aiohttp.ClientRequest):
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, keepalive_timeout: float) -> None:
         self._pid = getpid()
+        kept: Any = {"keepalive_timeout": keepalive_timeout}
+        if not keepalive_timeout:  # aiohttp would keep such a connection until its next use
+            kept = {"force_close": True}
         super().__init__(
             limit=0,
-            keepalive_timeout=keepalive_timeout,
+            **kept,
             timeout_ceil_threshold=inf,
             resolver=aiohttp.ThreadedResolver(),  # the system's answers, aiodns or not
             ttl_dns_cache=10,
@@ -236,14 +229,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def bury(self) -> None:
         for transport in self._transports():
-            with suppress(RuntimeError):  # "Event loop is closed", after what matters
-                transport.abort()
-            # asyncio has no public way to close a transport without its loop.
-            tls = getattr(transport, "_ssl_protocol", None)
-            lost = getattr(getattr(tls, "_transport", transport), "_call_connection_lost", None)
-            if lost is not None:
-                with suppress(RuntimeError):
-                    lost(None)
+            close_without_loop(transport)
         self._close()
 
     def __del__(self, *args: Any) -> None:
@@ -252,14 +238,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _socket(address: "AddrInfoType") -> socket.socket:
-    made = socket.socket(*address[:3])
-    try:
-        for level, name, value in _TCP_OPTIONS:
-            made.setsockopt(level, name, value)
-    except BaseException:
-        made.close()
-        raise
-    return made
+    return tcp_socket(*address[:3])
 
 
 @lru_cache(512)

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
-UNLIMITED: Final = 1 << 30
+LARGEST_LIMIT: Final = 1 << 30
 _NONE: Final[deque[bytes]] = deque()
 
 
-class Reply:
+class OpenReply:
     """A reply whose head has arrived; it holds the connection until its body has, too."""
 
     __slots__ = (
@@ -163,7 +163,7 @@ class Reply:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):
             return self._of(TimedOut("read"))
-        large = too_large(self._protocol.exception(), self._limits)  # trailers, say
+        large = limit_passed(self._protocol.exception(), self._limits)  # trailers, say
         return self._of(large or because(error, StreamInterrupted, "the reply broke off"))
 
     def _of(self, failure: ClaudeError) -> ClaudeError:
@@ -194,13 +194,13 @@ def _seen(closed: "asyncio.Future[None]") -> None:
     closed.exception()  # else asyncio logs that nobody has asked
 
 
-def too_large(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
+def limit_passed(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
     """What aiohttp's parser means by `error`, if that is a limit of ours."""
     if isinstance(error, ResponseTooLarge):
         return error
     words = str(error.message) if isinstance(error, HttpProcessingError) else ""
     if words.startswith("Got more than"):  # of an error after a head, only its words are left
-        return head_too_long(limits.max_head or UNLIMITED)
+        return head_too_long(limits.max_head or LARGEST_LIMIT)
     if words.startswith("Too many headers"):
-        return too_many_headers(limits.max_headers or UNLIMITED)
+        return too_many_headers(limits.max_headers or LARGEST_LIMIT)
     return None

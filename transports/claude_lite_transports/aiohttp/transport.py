@@ -22,10 +22,11 @@ from typing import Any, Final
 import aiohttp
 
 from claude_lite.errors import UsageError
-from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
+from claude_lite.wire import AsyncHead, Request, Response
 from claude_lite_transports.aiohttp.exchange import ask
-from claude_lite_transports.aiohttp.pool import Pool
-from claude_lite_transports.aiohttp.reply import Reply
+from claude_lite_transports.aiohttp.pool import AiohttpPool
+from claude_lite_transports.aiohttp.reply import OpenReply
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
 
 __all__ = ["AiohttpTransport"]
@@ -35,44 +36,57 @@ _LINGER: Final = 0.1
 
 
 class AiohttpTransport:
-    """Sends requests from any number of processes, threads and event loops.
+    """A `claude_lite.wire.AsyncTransport` on aiohttp's connections.
 
-    `session`, a session of the caller's, is used for its connector (pool, DNS, TLS, limits)
-    and never closed here; its cookies, headers, redirects and middlewares have no part. By
-    default each loop gets a connector without limits, which is closed with it. `ssl` is for
-    other certificates than the system's. `proxy` is the URL of an HTTP proxy; without it,
-    `trust_env` obeys HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY as they are at a loop's
-    first request. An idle connection is kept for `keepalive_timeout` seconds.
-
-    Raises what `claude_lite.wire.Transport` says, `UsageError` for a request that HTTP has no
-    form for, and whatever the request's body source raises when it is read.
+    One transport serves any number of processes, threads and event loops. It can be pickled if
+    it has no `session`, no `ssl_context` and no proxy with a password.
     """
 
     def __init__(
         self,
         *,
         session: aiohttp.ClientSession | None = None,
-        ssl: SSLContext | None = None,
+        ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = True,
-        keepalive_timeout: float = 30.0,
+        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
     ) -> None:
+        """Make a transport; its connections are opened at the first request of each loop.
+
+        Args:
+            session: A session whose connector is used (its pool, DNS, TLS and limits), and
+                never closed here. The session's cookies, headers, redirects and middlewares
+                are not used. By default each loop gets a connector without limits, which is
+                closed with the loop.
+            ssl_context: What verifies the certificates of servers. By default they are
+                verified with the certificates of the system.
+            proxy: The URL of a proxy for every request, `http://[user:password@]host[:port]`
+                or the same with https. NO_PROXY does not apply to it.
+            trust_env: Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide where
+                there is no `proxy`. They are read at a loop's first request to each server.
+            keepalive_timeout: Seconds for which an idle connection is kept, 0 for none. The
+                connector of a `session` has its own.
+
+        Raises:
+            UsageError: An option has a wrong type or value.
+
+        """
+        proxy = mask_proxy(proxy)
+        if session is not None and not isinstance(session, aiohttp.ClientSession):
+            raise UsageError(
+                f"`session` has to be an aiohttp.ClientSession, not {type(session).__name__}"
+            )
         self._session = session
-        self._options: dict[str, Any] = {
-            "ssl": ssl,
-            "proxy": MaskedStr(proxy) if proxy and "@" in proxy else proxy,
-            "trust_env": trust_env,
-            "keepalive_timeout": keepalive_timeout,
-        }
+        self._options = check_options(
+            ssl_context, proxy, trust_env, keepalive_timeout, encrypts_to_proxy=True
+        )
         self._pid = getpid()
-        self._pools: PerLoop[Pool] = PerLoop()
+        self._pools: PerLoop[AiohttpPool] = PerLoop()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._session is not None or self._options["ssl"] is not None:
-            raise TypeError("a transport with its caller's session or SSLContext cannot be pickled")
-        if "@" in (self._options["proxy"] or ""):
-            raise TypeError("a proxy's password is not pickled; set HTTPS_PROXY instead")
-        return partial(AiohttpTransport, **self._options), ()
+        if self._session is not None:
+            raise TypeError("a transport with a `session` cannot be pickled")
+        return partial(type(self), **self._options.for_pickle()), ()
 
     async def send(self, request: Request, /) -> Response:
         """Send one request and read the whole response, of whatever status."""
@@ -93,7 +107,7 @@ class AiohttpTransport:
         """Close the running loop's connections, busy ones too; the next use opens new ones."""
         await self._pools.close()
 
-    async def begin(self, request: Request, *, whole: bool = False) -> Reply | Exception:
+    async def begin(self, request: Request, *, whole: bool = False) -> OpenReply | Exception:
         """Send one request and wait for the head of the reply; what went wrong is returned."""
         now, total = asyncio.get_running_loop().time(), request.limits.total
         end = inf if total is None else now + total
@@ -107,23 +121,23 @@ class AiohttpTransport:
         body = await reply.read(request.limits.max_response)
         return reply.response(body) if isinstance(body, bytes) else body
 
-    async def pool(self) -> Pool:
+    async def pool(self) -> AiohttpPool:
         """Find or open the running loop's connections."""
         return self._pools.here() or await self._pools.open(self._make)
 
-    def _make(self) -> Pool:
+    def _make(self) -> AiohttpPool:
         connector = None
         if self._session is not None:
             connector = self._session.connector
             if connector is None or self._pid != getpid():
                 raise UsageError("the session is closed, or it belongs to another process")
-        return Pool(connector, **self._options)
+        return AiohttpPool(connector, self._options)
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHead]):
     """A context around a reply, and an iterator of its chunks."""
 
-    _reply: Reply
+    _reply: OpenReply
 
     def __init__(self, transport: AiohttpTransport, request: Request) -> None:
         self._transport = transport

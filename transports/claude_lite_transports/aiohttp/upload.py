@@ -19,7 +19,7 @@ from claude_lite_transports.aiohttp.watch import Interrupted
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
 
-PIECE: Final = 256 * 1024
+UPLOAD_PIECE: Final = 256 * 1024
 
 
 class Upload:
@@ -99,7 +99,7 @@ _Following = Callable[[], Awaitable[bytes | memoryview | None]]
 
 def _slices(body: bytes) -> _Following:
     view = memoryview(body)
-    pieces = (view[at : at + PIECE] for at in range(0, len(view), PIECE))
+    pieces = (view[at : at + UPLOAD_PIECE] for at in range(0, len(view), UPLOAD_PIECE))
 
     async def following() -> memoryview | None:
         return next(pieces, None)

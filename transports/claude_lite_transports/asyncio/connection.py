@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol, cast
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageError
 from claude_lite.wire import BodySource
 from claude_lite_transports.asyncio.incoming import Incoming
-from claude_lite_transports.shared.dial import Route, bare, ready
+from claude_lite_transports.shared.dial import Way, bare, ready
+from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that nobody reads
@@ -60,16 +61,16 @@ class Connection(asyncio.BufferedProtocol):
         "deadline",
         "idle_since",
         "quiet_since",
-        "route",
         "silence",
+        "way",
     )
 
     _incoming: Incoming
     _transport: asyncio.Transport
     _tcp: asyncio.Transport  # under TLS: what that has not decrypted when it is paused can be lost
 
-    def __init__(self, keeper: Keeper, route: Route) -> None:
-        self.route = route
+    def __init__(self, keeper: Keeper, way: Way) -> None:
+        self.way = way
         self.busy = False
         self.idle_since = 0.0
         self.deadline = self.silence = inf
@@ -146,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
             if incoming.begun or self._transport.is_closing():
                 return
             self._transport.write(data[start : start + _PIECE])
-            if self._transport.is_closing() and self.route.scheme == "http":
+            if self._transport.is_closing() and self.way.scheme == "http":
                 self._hear_out()
 
     def _hear_out(self) -> None:
@@ -201,14 +202,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def bury(self) -> None:
         """Close it after its loop, none of whose callbacks will run any more."""
-        with suppress(RuntimeError):  # "Event loop is closed", after all that matters is done
-            self._transport.abort()
-        # asyncio has no public way to do the rest; uvloop closes its sockets with the loop.
-        tls = getattr(self._transport, "_ssl_protocol", None)
-        lost = getattr(getattr(tls, "_transport", self._transport), "_call_connection_lost", None)
-        if lost is not None:
-            with suppress(RuntimeError):
-                lost(None)
+        close_without_loop(self._transport)
 
     def _fail(self, error: ClaudeError) -> None:
         self._incoming.fail(error)

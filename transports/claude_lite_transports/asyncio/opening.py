@@ -11,27 +11,27 @@ from typing import Final, NoReturn
 from attrs import evolve
 
 from claude_lite.wire import Request
-from claude_lite_transports.shared.dial import Route
+from claude_lite_transports.shared.dial import Way
 from claude_lite_transports.shared.http1 import opening
 
 _NO_BODY: Final = b"\r\ncontent-length: 0\r\n\r\n"
 
 
 class Opening:
-    """What requests to `route` begin with, up to the size of their bodies.
+    """What requests to `way` begin with, up to the size of their bodies.
 
     Raises `UsageError` for what cannot stand in a head.
     """
 
-    __slots__ = ("_empty", "_head", "_headers", "route")
+    __slots__ = ("_empty", "_head", "_headers", "way")
 
-    def __init__(self, request: Request, route: Route, url: tuple[str, str, str]) -> None:
+    def __init__(self, request: Request, way: Way, url: tuple[str, str, str]) -> None:
         scheme, authority, target = url
         credential = None
-        if route.proxy is not None and not route.tunnel:
-            target, credential = f"{scheme}://{authority}{target}", route.proxy.credential
+        if way.proxy is not None and not way.tunnel:
+            target, credential = f"{scheme}://{authority}{target}", way.proxy.credential
         bare = evolve(request, body=b"")
-        self.route = route
+        self.way = way
         self._headers = dict(request.headers)
         self._empty = bytes(opening(bare, target, authority, credential))
         self._head = self._empty.removesuffix(_NO_BODY).removesuffix(b"\r\n\r\n")

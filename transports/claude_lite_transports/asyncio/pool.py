@@ -6,11 +6,9 @@ it. While no request is under way, the only timer is that of the oldest idle con
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from ssl import SSLContext
 from typing import Final
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
@@ -19,8 +17,9 @@ from claude_lite_transports.asyncio.connection import Connection
 from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import reach
-from claude_lite_transports.shared.dial import Route, find_route, split_url
+from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import SMALL
+from claude_lite_transports.shared.options import Options
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
@@ -29,25 +28,22 @@ _UNSEEN: Final = 0.1  # seconds for which the loop may not have seen that a serv
 _MAX_OPENINGS: Final = 256
 
 
-class Pool:
-    """Connections by route, idle and busy. The one that was idle for the shortest time is next."""
+class AsyncioPool:
+    """Connections by way, idle and busy. The one that was idle for the shortest time is next."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        context: SSLContext | None,
-        proxies: Mapping[str, str] | None,
-        keepalive: float,
+        options: Options,
     ) -> None:
         self.buffer = ReadBuffer()
         self._loop = loop
-        self._context = context
-        self._proxies = proxies
-        self._keepalive = keepalive
+        self._options = options
+        self._keepalive = options.keepalive_timeout
         self._closed = False
         self._busy: set[Connection] = set()
-        self._idle: dict[Route, list[Connection]] = {}
-        self._routes: dict[tuple[str, str], Route] = {}
+        self._idle: dict[Way, list[Connection]] = {}
+        self._ways: dict[tuple[str, str], Way] = {}
         self._openings: dict[tuple[str, str, int], Opening] = {}
         self._ticking: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -72,11 +68,11 @@ class Pool:
         size = len(body) if isinstance(body, bytes) else body.size
         small = body if isinstance(body, bytes) and size <= SMALL else b""
         at_once = len(small) == size
-        while connection := self._reuse(opening.route, now):
+        while connection := self._reuse(opening.way, now):
             if connection.start(incoming, opening.with_body(small, size), whole=at_once):
                 break
         else:
-            connection = await self._open(opening.route, limits.connect, deadline)
+            connection = await self._open(opening.way, limits.connect, deadline)
             now = self._loop.time()
             if not connection.start(incoming, opening.with_body(small, size), whole=at_once):
                 raise ConnectionFailed("the connection was closed before its use")
@@ -101,14 +97,14 @@ class Pool:
             connection.close()
             return
         connection.idle_since = self._loop.time()
-        self._idle.setdefault(connection.route, []).append(connection)
+        self._idle.setdefault(connection.way, []).append(connection)
         if self._expiring is None:
             self._expiring = self._loop.call_later(self._keepalive, self._expire)
 
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that is closed, or about to be."""
         self._busy.discard(connection)
-        idle = self._idle.get(connection.route)
+        idle = self._idle.get(connection.way)
         if idle and not connection.busy:
             with suppress(ValueError):
                 idle.remove(connection)
@@ -141,17 +137,17 @@ class Pool:
         if known is not None and known.fits(request.headers):
             return known
         url = split_url(request.url)
-        route = self._routes.get(url[:2])
-        if route is None:
-            route = self._routes[url[:2]] = find_route(*url[:2], self._proxies)
-        made = Opening(request, route, url)
+        way = self._ways.get(url[:2])
+        if way is None:
+            way = self._ways[url[:2]] = find_way(*url[:2], self._options)
+        made = Opening(request, way, url)
         if len(self._openings) >= _MAX_OPENINGS:
             self._openings.clear()
         self._openings[key] = made
         return made
 
-    def _reuse(self, route: Route, now: float) -> Connection | None:
-        idle = self._idle.get(route)
+    def _reuse(self, way: Way, now: float) -> Connection | None:
+        idle = self._idle.get(way)
         while idle:
             connection = idle.pop()
             age = now - connection.idle_since
@@ -160,8 +156,10 @@ class Pool:
             connection.close()
         return None
 
-    async def _open(self, route: Route, limit: float | None, deadline: float) -> Connection:
-        return await reach(route, partial(Connection, self, route), self._context, limit, deadline)
+    async def _open(self, way: Way, limit: float | None, deadline: float) -> Connection:
+        return await reach(
+            way, partial(Connection, self, way), self._options.ssl_context, limit, deadline
+        )
 
     def _tick_at(self, due: float) -> None:
         self._due = due

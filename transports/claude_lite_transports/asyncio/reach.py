@@ -15,7 +15,7 @@ from contextlib import suppress
 from errno import ECONNRESET
 from itertools import chain, zip_longest
 from math import inf
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -26,22 +26,22 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Request
 from claude_lite_transports.shared.dial import (
-    KEEP_ALIVE,
-    Route,
+    Address,
+    Way,
     bare,
     default_context,
     is_timeout,
 )
-from claude_lite_transports.shared.http1 import Reply, opening
+from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.tcp import tcp_socket
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-Address = tuple[Any, ...]  # as `getaddrinfo` has them
 
 _HEAD_START: Final = 0.25  # seconds before the next address is tried beside the last (RFC 8305)
 
 
 async def reach(
-    route: Route,
+    way: Way,
     make: Callable[[], P],
     context: ssl.SSLContext | None,
     limit: float | None,
@@ -57,9 +57,9 @@ async def reach(
     by = min(by, deadline)
     try:
         async with asyncio.timeout_at(None if by == inf else by):
-            return await _connect(route, make, context)
+            return await _connect(way, make, context)
     except (OSError, UnicodeError) as error:
-        failure = _failure(error, f"{route.host}:{route.port}", phase)
+        failure = _failure(error, f"{way.host}:{way.port}", phase)
     raise failure
 
 
@@ -78,24 +78,24 @@ def _failure(error: OSError | UnicodeError, where: str, phase: str) -> Connectio
     return failure
 
 
-async def _connect(route: Route, make: Callable[[], P], context: ssl.SSLContext | None) -> P:
+async def _connect(way: Way, make: Callable[[], P], context: ssl.SSLContext | None) -> P:
     loop = asyncio.get_running_loop()
-    at = route.proxy or route
-    if route.scheme != "https":
+    at = way.proxy or way
+    if way.scheme != "https":
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
     tls = context
     if tls is None:  # loading the certificates takes 50 ms the first time
         tls = await loop.run_in_executor(None, default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
-        if route.proxy is not None:
-            to = f"{route.host}:{route.port}"
-            transport.write(opening(Request("CONNECT", "", {}), to, to, route.proxy.credential))
+        if way.proxy is not None:
+            to = f"{way.host}:{way.port}"
+            transport.write(opening(Request("CONNECT", "", {}), to, to, way.proxy.credential))
             await tunnel.opened()
         _check_open(transport)
         protocol = make()
         protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
-        secure = await loop.start_tls(transport, protocol, tls, server_hostname=route.server_name)
+        secure = await loop.start_tls(transport, protocol, tls, server_hostname=way.server_name)
         protocol.connection_made(secure or transport)
     except BaseException:
         transport.abort()
@@ -148,16 +148,10 @@ def _alternating(addresses: list[Address]) -> list[Address]:
 
 
 async def _try(address: Address) -> socket.socket:
-    family, kind, protocol, _, where = address
-    sock = socket.socket(family, kind, protocol)
+    sock = tcp_socket(*address[:3])
     try:
         sock.settimeout(0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEP_ALIVE:
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        await asyncio.get_running_loop().sock_connect(sock, where)
+        await asyncio.get_running_loop().sock_connect(sock, address[4])
     except BaseException:
         sock.close()
         raise
@@ -176,7 +170,7 @@ class _Tunnel(asyncio.Protocol):
     """What a proxy says to CONNECT (RFC 9110, section 9.3.6)."""
 
     def __init__(self) -> None:
-        self._reply = Reply("CONNECT")
+        self._reply = ReplyParser("CONNECT")
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def opened(self) -> None:

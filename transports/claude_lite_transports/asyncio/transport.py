@@ -10,32 +10,28 @@ shared across `fork`. It runs on uvloop as well as on asyncio's loops.
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field
-
 from claude_lite.errors import UsageError
-from claude_lite.wire import AsyncHead, MaskedStr, Request, Response
+from claude_lite.wire import AsyncHead, Request, Response
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
+from claude_lite_transports.shared.private_names import require_asyncio
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
-    from claude_lite_transports.asyncio.pool import Pool
+    from claude_lite_transports.asyncio.pool import AsyncioPool
 
 __all__ = ["AsyncioTransport"]
 
 _LAST_WORD: Final = 0.1  # seconds that the end of a body is waited for, to keep the connection
 
 _Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
-
-
-def _mask(proxies: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    return proxies and {scheme: MaskedStr(url) for scheme, url in proxies.items()}
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHead]):
@@ -108,46 +104,53 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
             timer.cancel()
 
 
-@define(eq=False, kw_only=True)
 class AsyncioTransport:
     """A `claude_lite.wire.AsyncTransport` on plain asyncio.
 
-    `context` verifies TLS; by default one context, made on first use, is shared by all.
-    `proxies` maps "http", "https" or "all" to `http://[user:password@]host:port`; by default
-    they are looked up in the environment (or the system) once for each origin, and `{}` is
-    none. Idle connections are kept for `keepalive` seconds: fewer than the minute after which
-    common load balancers close theirs.
+    One transport serves any number of processes, threads and event loops. It can be pickled if
+    it has neither an `ssl_context` nor a proxy with a password.
 
-    One that the server closes while it is idle is not used again. If the server closes it just
-    as a request is under way, nobody can tell whether that was read: `ConnectionLost`.
-
-    It can be pickled if it has neither a `context` nor a proxy with a password. Raises
-    `UsageError` if httptools is not installed.
+    A connection that the server closes while it is idle is not used again. If the server closes
+    it just as a request is under way, nobody can tell whether the request was read: the error
+    is `ConnectionLost`.
     """
 
-    context: ssl.SSLContext | None = None
-    proxies: Mapping[str, str] | None = field(default=None, converter=_mask)
-    keepalive: float = 50.0
-    _pools: "PerLoop[Pool]" = field(factory=PerLoop, init=False, repr=False)
+    def __init__(
+        self,
+        *,
+        ssl_context: SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+    ) -> None:
+        """Make a transport; its connections are opened at the first request of each loop.
 
-    def __attrs_post_init__(self) -> None:
+        Args:
+            ssl_context: What verifies the certificates of servers. By default one context,
+                made at the first use, is shared by all transports.
+            proxy: The URL of a proxy for every request, `http://[user:password@]host[:port]`.
+                NO_PROXY does not apply to it.
+            trust_env: Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide where
+                there is no `proxy`. They are read at a loop's first request to each server.
+            keepalive_timeout: Seconds for which an idle connection is kept, 0 for none.
+
+        Raises:
+            UsageError: An option has a wrong type or value, or httptools is not installed.
+
+        """
+        proxy = mask_proxy(proxy)
+        self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
+        self._pools: PerLoop[AsyncioPool] = PerLoop()
         try:
             import httptools  # noqa: F401  # it is an extra: here is where it is missed
         except ImportError:
             raise UsageError(
                 "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
             ) from None
+        require_asyncio()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if any("@" in url for url in (self.proxies or {}).values()):
-            raise UsageError("a proxy's password is not pickled; leave it to the environment")
-        make = partial(
-            type(self),
-            context=self.context,
-            proxies=self.proxies and {scheme: str(url) for scheme, url in self.proxies.items()},
-            keepalive=self.keepalive,
-        )
-        return make, ()
+        return partial(type(self), **self._options.for_pickle()), ()
 
     async def send(self, request: Request, /) -> Response:
         """Send a request and return the whole response, whatever its status.
@@ -189,7 +192,7 @@ class AsyncioTransport:
         pool = self._pools.here() or await self._pools.open(self._make)
         return await pool.begin(request, start, whole=whole)
 
-    def _make(self) -> "Pool":
-        from claude_lite_transports.asyncio.pool import Pool  # it imports httptools
+    def _make(self) -> "AsyncioPool":
+        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
 
-        return Pool(asyncio.get_running_loop(), self.context, self.proxies, self.keepalive)
+        return AsyncioPool(asyncio.get_running_loop(), self._options)

@@ -35,7 +35,7 @@ from attrs import field, frozen
 from claude_lite.errors import ClaudeError, TransportError, UnexpectedResponse, UsageError
 from claude_lite.wire import Response
 
-VERSION: Final = 1
+CASSETTE_VERSION: Final = 1
 _DEEPEST: Final = 100
 _AROUND: Final = 8  # levels of a file around a body
 
@@ -142,7 +142,7 @@ def encode_body(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        value = parse_json(body)
+        value = strict_json(body)
         if _compact(value) == body:
             return {"json": value}
     except ValueError:
@@ -192,7 +192,7 @@ def _compact(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def parse_json(body: bytes) -> Any:
+def strict_json(body: bytes) -> Any:
     """Parse JSON; raises `ValueError` for anything else, NaN and bottomless nesting included."""
     try:
         value = json.loads(body.decode(), parse_constant=_refuse)
@@ -217,32 +217,36 @@ def _check(value: Any, room: int) -> None:
             _check(item, room - 1)
 
 
-def dump(interactions: Sequence[Interaction]) -> str:
+def cassette_text(interactions: Sequence[Interaction]) -> str:
     """Give the text of a file: indented, one chunk a line."""
-    raw = {"version": VERSION, "interactions": [item.raw() for item in interactions]}
+    raw = {"version": CASSETTE_VERSION, "interactions": [item.raw() for item in interactions]}
     # A raw line end occurs between the tokens of JSON only, so that no string is changed.
     text = _ONE_LINE.sub(r"{\1}", json.dumps(raw, ensure_ascii=False, indent=2))
     text = _DELAYS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
-def load(path: Path) -> list[Interaction]:
+def load_cassette(path: Path) -> list[Interaction]:
     """Read a file; one that does not exist is empty. Raises `UsageError` if it is broken."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         _check(raw, _DEEPEST + _AROUND)
         version = raw["version"]
-        items = [Interaction.from_raw(item) for item in raw["interactions"] if version == VERSION]
+        items = [
+            Interaction.from_raw(item)
+            for item in raw["interactions"]
+            if version == CASSETTE_VERSION
+        ]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a recording: {error!r}") from error
-    if version != VERSION:
-        raise UsageError(f"{path} is of version {version}, and this reads {VERSION}")
+    if version != CASSETTE_VERSION:
+        raise UsageError(f"{path} is of version {version}, and this reads {CASSETTE_VERSION}")
     return items
 
 
-def write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace the file in one step, so that no reader ever sees half of it."""
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)

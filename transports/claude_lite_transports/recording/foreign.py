@@ -19,6 +19,8 @@ from claude_lite_transports.recording.cassette import Interaction, encode_body, 
 from claude_lite_transports.recording.matching import describe
 from claude_lite_transports.recording.redaction import Redactor
 
+JsonObject = dict[str, Any]
+
 BASE_URL: Final = "https://api.anthropic.com"
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")

@@ -22,6 +22,7 @@ from claude_lite.wire import Request
 from claude_lite_transports.recording.cassette import Interaction
 from claude_lite_transports.recording.foreign import (
     BASE_URL,
+    JsonObject,
     decoded_response,
     imported,
     joined,
@@ -31,23 +32,21 @@ from claude_lite_transports.recording.foreign import (
 from claude_lite_transports.recording.matching import describe
 from claude_lite_transports.recording.redaction import Redactor
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-UNKNOWN: Final = -1
-
-Json = dict[str, Any]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNKNOWN: Final = -1
 
 
-def to_har(items: Iterable[Interaction], base_url: str = BASE_URL) -> Json:
+def to_har(items: Iterable[Interaction], base_url: str = BASE_URL) -> JsonObject:
     """Give interactions as a HAR; *base_url* goes in front of their paths."""
     creator = {"name": "claude-lite", "version": __version__}
     entries = [_entry(item, base_url.rstrip("/")) for item in items]
     return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
 
 
-def _entry(item: Interaction, base_url: str) -> Json:
+def _entry(item: Interaction, base_url: str) -> JsonObject:
     wait, receive = item.delays[:1], item.delays[1:]
     timings = {"send": 0, "wait": sum(wait), "receive": sum(receive)}
-    entry: Json = {
+    entry: JsonObject = {
         "startedDateTime": _started(item).isoformat().replace("+00:00", "Z"),
         "time": sum(item.delays),
         "request": _request(item.request, base_url),
@@ -68,16 +67,16 @@ def _started(item: Interaction) -> datetime:
     try:
         date = parsedate_to_datetime((item.head.headers if item.head else {})["date"])
     except (KeyError, ValueError):
-        return EPOCH
+        return _EPOCH
     if date.tzinfo is None:
-        return EPOCH
+        return _EPOCH
     return date.astimezone(UTC) - timedelta(milliseconds=sum(item.delays[:1]))
 
 
-def _request(request: Json, base_url: str) -> Json:
+def _request(request: JsonObject, base_url: str) -> JsonObject:
     headers = request.get("headers", {})
     text = request_text(request)
-    written: Json = {
+    written: JsonObject = {
         "method": request["method"],
         "url": base_url + request["url"],
         "httpVersion": "HTTP/1.1",
@@ -87,28 +86,28 @@ def _request(request: Json, base_url: str) -> Json:
             {"name": name, "value": value}
             for name, value in parse_qsl(request["url"].partition("?")[2], keep_blank_values=True)
         ],
-        "headersSize": UNKNOWN,
+        "headersSize": _UNKNOWN,
         "bodySize": len(text.encode("utf-8", "surrogatepass")),
     }
     for name in ("multipart", "sha256", "size"):
         if name in request:
             written[f"_{name}"] = request[name]
-            written["bodySize"] = request.get("size", UNKNOWN)
+            written["bodySize"] = request.get("size", _UNKNOWN)
     if text:
         written["postData"] = {"mimeType": headers.get("content-type", ""), "text": text}
     return written
 
 
-def _response(item: Interaction) -> Json:
+def _response(item: Interaction) -> JsonObject:
     headers, body, as_it_came = decoded_response(item)
     kind = headers.get("content-type", "")
-    content: Json = {"size": len(body), "mimeType": kind or "application/octet-stream"}
+    content: JsonObject = {"size": len(body), "mimeType": kind or "application/octet-stream"}
     try:
         content["text"] = body.decode()
     except UnicodeDecodeError:
         content |= {"text": base64.b64encode(body).decode(), "encoding": "base64"}
     status = item.head.status if item.head else 0
-    written: Json = {
+    written: JsonObject = {
         "status": status,
         "statusText": reason(status),
         "httpVersion": "HTTP/1.1",
@@ -116,7 +115,7 @@ def _response(item: Interaction) -> Json:
         "headers": _pairs(headers),
         "content": content,
         "redirectURL": headers.get("location", ""),
-        "headersSize": UNKNOWN,
+        "headersSize": _UNKNOWN,
         "bodySize": len(b"".join(item.chunks)),
     }
     if as_it_came and "chunks" in (item.response or {}):
@@ -139,13 +138,13 @@ def from_har(har: Any, redactor: Redactor) -> list[Interaction]:
         raise UsageError(f"this is no HAR: {error!r}") from error
 
 
-def _asked(given: Json) -> Request:
+def _asked(given: JsonObject) -> Request:
     headers = joined([(pair["name"], pair["value"]) for pair in given["headers"]])
     text = given.get("postData", {}).get("text") or ""
     return Request(given["method"], given["url"], headers, text.encode("utf-8", "surrogatepass"))
 
 
-def _interaction(entry: Json, request: Request, redactor: Redactor) -> Interaction:
+def _interaction(entry: JsonObject, request: Request, redactor: Redactor) -> Interaction:
     given, answer = entry["request"], entry["response"]
     if not answer["status"]:
         described = describe(request, redactor) | _kept(given, redactor)
@@ -168,14 +167,14 @@ def _interaction(entry: Json, request: Request, redactor: Redactor) -> Interacti
     return Interaction.from_raw(raw)
 
 
-def _kept(given: Json, redactor: Redactor) -> Json:
+def _kept(given: JsonObject, redactor: Redactor) -> JsonObject:
     """Give what stands for a request body that was not kept."""
     names = ("multipart", "sha256", "size")
-    kept: Json = redactor.json({n: given[f"_{n}"] for n in names if f"_{n}" in given})
+    kept: JsonObject = redactor.json({n: given[f"_{n}"] for n in names if f"_{n}" in given})
     return kept
 
 
-def _content(content: Json) -> bytes:
+def _content(content: JsonObject) -> bytes:
     text = content.get("text") or ""
     if content.get("encoding") == "base64":
         return base64.b64decode(text)

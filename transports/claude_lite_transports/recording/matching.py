@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from claude_lite.wire import Request
-from claude_lite_transports.recording.cassette import CassetteMiss, Interaction, parse_json
+from claude_lite_transports.recording.cassette import CassetteMiss, Interaction, strict_json
 from claude_lite_transports.recording.multipart import split_parts
 from claude_lite_transports.recording.redaction import Redactor
 
@@ -62,7 +62,7 @@ def _other(request: Request, redactor: Redactor) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        value = parse_json(body)
+        value = strict_json(body)
     except ValueError:
         body = redactor.data(body)
         return {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body)}

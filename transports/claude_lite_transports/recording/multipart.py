@@ -13,7 +13,7 @@ _PARAMETER: Final = re.compile(r';\s*(name|filename)="((?:\\.|[^"\\])*)"')
 _LONGEST_VALUE: Final = 1024
 
 
-class Part:
+class RecordedPart:
     """A part of a multipart body, of which only a short field's value is kept."""
 
     def __init__(self, head: bytes) -> None:
@@ -50,11 +50,11 @@ def _header(line: str) -> tuple[str, str]:
     return name.strip().lower(), value.strip()
 
 
-def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[Part]:
+def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[RecordedPart]:
     """Split a multipart body that comes in pieces; empty if it is not one."""
     mark = b"\r\n--" + boundary
-    found: list[Part] = []
-    preamble = part = Part(b"")
+    found: list[RecordedPart] = []
+    preamble = part = RecordedPart(b"")
     rest = b"\r\n"
     for piece in pieces:
         rest += piece
@@ -72,7 +72,7 @@ def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[Part]:
                 part = preamble
                 rest = mark + after
                 break
-            part = Part(head)
+            part = RecordedPart(head)
             found.append(part)
             rest = body
     if not rest.startswith(mark):

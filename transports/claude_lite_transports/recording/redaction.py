@@ -21,8 +21,8 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_to_bytes
 from claude_lite.errors import UsageError
 from claude_lite.wire import MaskedStr, Request, is_secret_header
 
-MASK: Final = "REDACTED"
-_MASK: Final = MASK.encode()
+REPLACEMENT: Final = "REDACTED"
+_REPLACEMENT: Final = REPLACEMENT.encode()
 
 REQUEST_HEADERS: Final = ("content-type", "accept", "anthropic-version", "anthropic-beta")
 RESPONSE_HEADERS: Final = (
@@ -82,8 +82,8 @@ class Redactor:
         A name may end in "*". Raises `UsageError` for a literal that cannot be replaced.
         """
         self._secrets = frozenset(str(literal) for literal in literals)
-        if any(secret in MASK for secret in self._secrets):
-            raise UsageError(f"a secret to redact must not be empty, nor a part of {MASK!r}")
+        if any(secret in REPLACEMENT for secret in self._secrets):
+            raise UsageError(f"a secret to redact must not be empty, nor a part of {REPLACEMENT!r}")
         self._pattern = _pattern(self._secrets)
         self._lock = threading.Lock()
         self._request_headers = (*REQUEST_HEADERS, *request_headers)
@@ -125,7 +125,7 @@ class Redactor:
     def data(self, data: bytes) -> bytes:
         """Replace known secrets, as they are or escaped for JSON or a URL."""
         pattern = self._pattern
-        return pattern.sub(_MASK, data) if pattern else data
+        return pattern.sub(_REPLACEMENT, data) if pattern else data
 
     def text(self, text: str) -> str:
         """Replace known secrets in a text."""
@@ -145,7 +145,7 @@ class Redactor:
         """Reduce a URL to path and query, with the values of secret parameters masked."""
         _, path, query = _split(url)
         masked = "&".join(
-            f"{name}={MASK}" if value and _SECRET_QUERY.search(unquote(name)) else pair
+            f"{name}={REPLACEMENT}" if value and _SECRET_QUERY.search(unquote(name)) else pair
             for pair in query.split("&")
             for name, _, value in [pair.partition("=")]
         )
@@ -161,7 +161,7 @@ class Redactor:
 
     def _kept(self, headers: Mapping[str, str], allowed: Collection[str]) -> dict[str, str]:
         return {
-            name: MASK if is_secret_header(name) else self.text(str(value))
+            name: REPLACEMENT if is_secret_header(name) else self.text(str(value))
             for name, value in sorted((name.lower(), value) for name, value in headers.items())
             if any(fnmatchcase(name, pattern) for pattern in allowed)
         }
@@ -179,7 +179,7 @@ class Redactor:
             return list(chunks), list(delays)
         spans = [match.span() for match in pattern.finditer(whole)]
         cuts = _moved(itertools.accumulate(map(len, chunks)), spans)
-        clean = pattern.sub(_MASK, whole)
+        clean = pattern.sub(_REPLACEMENT, whole)
         kept: tuple[list[bytes], list[int]] = ([], [])
         start = owed = 0
         for chunk, delay, cut in zip(chunks, delays, cuts, strict=True):
@@ -242,10 +242,10 @@ def _moved(cuts: Iterable[int], spans: Sequence[tuple[int, int]]) -> Iterator[in
     shift, index = 0, 0
     for cut in cuts:
         while index < len(spans) and spans[index][1] <= cut:
-            shift += len(_MASK) - (spans[index][1] - spans[index][0])
+            shift += len(_REPLACEMENT) - (spans[index][1] - spans[index][0])
             index += 1
         inside = index < len(spans) and spans[index][0] < cut
-        at = min(cut, spans[index][0] + len(_MASK)) if inside else cut
+        at = min(cut, spans[index][0] + len(_REPLACEMENT)) if inside else cut
         yield at + shift
 
 

@@ -12,7 +12,7 @@ from claude_lite_transports.recording.cassette import (
     encode_stream,
 )
 from claude_lite_transports.recording.matching import match_key
-from claude_lite_transports.recording.redaction import MASK, Redactor
+from claude_lite_transports.recording.redaction import REPLACEMENT, Redactor
 
 
 def secrets_in(items: Sequence[Interaction], redactor: Redactor) -> Iterator[tuple[int, str]]:
@@ -39,7 +39,7 @@ def cleaned(item: Interaction, redactor: Redactor, dropped: Collection[str] = ()
 
     def headers(given: dict[str, str]) -> dict[str, str]:
         return {
-            redactor.text(name): MASK if is_secret_header(name) else redactor.text(value)
+            redactor.text(name): REPLACEMENT if is_secret_header(name) else redactor.text(value)
             for name, value in given.items()
             if name not in dropped
         }

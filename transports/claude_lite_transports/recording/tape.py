@@ -23,12 +23,12 @@ from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
     InteractionsUnused,
-    dump,
+    cassette_text,
     encode_body,
     encode_stream,
-    load,
-    parse_json,
-    write,
+    load_cassette,
+    replace_file,
+    strict_json,
 )
 from claude_lite_transports.recording.matching import explain_miss, match_key
 from claude_lite_transports.recording.redaction import Redactor
@@ -148,7 +148,7 @@ class Tape:
         self._redactor = redactor
         self._allow_repeats = allow_repeats
         self._keeps_others = mode == "all"
-        self._recorded = [] if mode in ("rewrite", "off") else load(path)
+        self._recorded = [] if mode in ("rewrite", "off") else load_cassette(path)
         self._waiting = _queues(self._recorded)
         self._last: dict[str, int] = {}
         self._used: set[int] = set()
@@ -228,14 +228,14 @@ class Tape:
                 self._learn(take)
             items = self._merged([take.interaction(self._redactor) for take in takes])
             refuse_secrets(items, self._redactor, self._path)
-            write(self._path, dump(items))
+            replace_file(self._path, cassette_text(items))
             for take in takes:
                 take.saved = True
 
     def _learn(self, take: Take) -> None:
         """Look for tokens in a response: what one request fetched is the credential of the next."""
         with suppress(ValueError):
-            self._redactor.learn_fields(parse_json(take.head.body if take.head else b""))
+            self._redactor.learn_fields(strict_json(take.head.body if take.head else b""))
 
     def _merged(self, fresh: list[Interaction]) -> list[Interaction]:
         if not self._keeps_others:

@@ -15,6 +15,7 @@ from claude_lite.wire import Request
 from claude_lite_transports.recording.cassette import Interaction
 from claude_lite_transports.recording.foreign import (
     BASE_URL,
+    JsonObject,
     decoded_response,
     imported,
     joined,
@@ -23,10 +24,8 @@ from claude_lite_transports.recording.foreign import (
 )
 from claude_lite_transports.recording.redaction import Redactor
 
-Json = dict[str, Any]
 
-
-def to_vcr(items: Iterable[Interaction], base_url: str = BASE_URL) -> Json:
+def to_vcr(items: Iterable[Interaction], base_url: str = BASE_URL) -> JsonObject:
     """Give the interactions that have a whole response; *base_url* goes before their paths."""
     whole = [item for item in items if item.head is not None and item.error is None]
     return {
@@ -35,7 +34,7 @@ def to_vcr(items: Iterable[Interaction], base_url: str = BASE_URL) -> Json:
     }
 
 
-def _interaction(item: Interaction, base_url: str) -> Json:
+def _interaction(item: Interaction, base_url: str) -> JsonObject:
     headers, body, _ = decoded_response(item)
     status = item.head.status if item.head else 0
     try:
@@ -57,7 +56,7 @@ def _interaction(item: Interaction, base_url: str) -> Json:
     }
 
 
-def dump_json(data: Json) -> str:
+def dump_json(data: JsonObject) -> str:
     """Write it as JSON; raises `UsageError` for a body that is no text."""
     try:
         return json.dumps(data, indent=4, ensure_ascii=False) + "\n"
@@ -67,7 +66,7 @@ def dump_json(data: Json) -> str:
         ) from None
 
 
-def dump_yaml(data: Json) -> str:
+def dump_yaml(data: JsonObject) -> str:
     """Write it as YAML; raises `UsageError` where PyYAML is not installed."""
     return str(_yaml().safe_dump(data, allow_unicode=True, sort_keys=False))
 
@@ -99,17 +98,17 @@ def from_vcr(data: Any, redactor: Redactor) -> list[Interaction]:
         raise UsageError(f"this is no recording of vcrpy: {error!r}") from error
 
 
-def _asked(given: Json) -> Request:
+def _asked(given: JsonObject) -> Request:
     return Request(given["method"], given["uri"], _headers(given), _bytes(given.get("body")))
 
 
-def _imported(request: Request, answer: Json, redactor: Redactor) -> Interaction:
+def _imported(request: Request, answer: JsonObject, redactor: Redactor) -> Interaction:
     body = answer["body"]
     content = _bytes(body.get("string") if isinstance(body, dict) else body)
     return imported(request, answer["status"]["code"], _headers(answer), content, redactor)
 
 
-def _headers(part: Json) -> dict[str, str]:
+def _headers(part: JsonObject) -> dict[str, str]:
     pairs = []
     for name, values in (part.get("headers") or {}).items():
         pairs += [(name, value) for value in ([values] if isinstance(values, str) else values)]

@@ -10,12 +10,9 @@ import re
 import select
 import socket
 import ssl
-from base64 import b64encode
-from collections.abc import Mapping
 from functools import cache
 from time import monotonic
-from typing import Final
-from urllib.parse import unquote
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -30,7 +27,13 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Limits, MaskedStr, Request
-from claude_lite_transports.shared.http1 import Reply, opening
+from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.proxies import Proxy
+from claude_lite_transports.shared.tcp import tcp_socket
+
+Address = tuple[Any, ...]
+"""An address as `socket.getaddrinfo` has it."""
 
 RECEIVE: Final = 64 * 1024
 
@@ -40,12 +43,6 @@ _AUTHORITY: Final = re.compile(
 )
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65535
-KEEP_ALIVE: Final = (
-    ("TCP_KEEPIDLE", 60),
-    ("TCP_KEEPALIVE", 60),  # the same on macOS
-    ("TCP_KEEPINTVL", 60),
-    ("TCP_KEEPCNT", 5),
-)
 
 
 class Clocks:
@@ -117,17 +114,8 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
-@frozen
-class Proxy:
-    """An HTTP proxy, and the value of the header that opens it."""
-
-    host: str
-    port: int
-    credential: MaskedStr | None
-
-
 @frozen(eq=False)
-class Route:
+class Way:
     """The way to one origin: straight, or through a proxy. `host` as it is in the URL."""
 
     scheme: str
@@ -186,45 +174,23 @@ def split_url(url: str) -> tuple[str, str, str]:
     return parts[1], parts[2], target if target.startswith("/") else "/" + target
 
 
-def find_route(scheme: str, authority: str, proxies: Mapping[str, str] | None) -> Route:
-    """Find the way to an origin; without `proxies`, as the environment or the system has it.
+def find_way(scheme: str, authority: str, options: Options) -> Way:
+    """Find the way to a server.
 
-    Raises `UsageError` for an origin or a proxy that cannot be used.
+    Args:
+        scheme: "http" or "https".
+        authority: Host and perhaps port, as the URL has them.
+        options: Of the transport; they say which proxy to use.
+
+    Raises:
+        UsageError: The server or its proxy cannot be used.
+
     """
     parts = _AUTHORITY.fullmatch(authority)
     port = int(parts[2] or _PORTS[scheme]) if parts else 0
     if parts is None or not 0 < port <= _MAX_PORT:
         raise UsageError("the URL has no host and port that can be used, or it has credentials")
-    url = _choose_proxy(scheme, f"{parts[1]}:{port}", proxies)
-    proxy = _parse_proxy(url) if url else None
-    if url and not proxy:
-        raise UsageError(f"the {scheme} proxy is not of the form http://[user:password@]host:port")
-    return Route(scheme, parts[1], port, proxy)
-
-
-def _choose_proxy(
-    scheme: str, authority: str, proxies: Mapping[str, str] | None
-) -> MaskedStr | None:
-    if proxies is None:
-        # Imported here: it takes as long as all of the rest together.
-        from urllib.request import getproxies, proxy_bypass  # see above
-
-        proxies = {} if proxy_bypass(authority) else getproxies()
-    url = proxies.get(scheme) or proxies.get("all")
-    return MaskedStr(url) if url else None
-
-
-def _parse_proxy(url: MaskedStr) -> Proxy | None:
-    """Read the URL of a proxy; None if it is not one. Raises nothing: its variables tell all."""
-    scheme, slashes, rest = url.rpartition("://")
-    userinfo, at, authority = rest.rstrip("/").rpartition("@")
-    parts = _AUTHORITY.fullmatch(authority)
-    port = int(parts[2] or _PORTS["http"]) if parts else 0
-    if parts is None or not 0 < port <= _MAX_PORT or (slashes and scheme.lower() != "http"):
-        return None
-    user, _, password = userinfo.partition(":")
-    pair = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
-    return Proxy(parts[1], port, MaskedStr(f"Basic {b64encode(pair).decode()}") if at else None)
+    return Way(scheme, parts[1], port, options.proxy_for(scheme, f"{parts[1]}:{port}"))
 
 
 def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
@@ -236,33 +202,31 @@ def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
     except UnicodeError:  # what the codec for host names says of empty and overlong labels
         addresses = []
     failure = OSError(f"no address for {host}")
-    for waiting, (family, kind, protocol, _, address) in enumerate(addresses):
+    for waiting, address in enumerate(addresses):
         left = clocks.left()
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(left and left / (len(addresses) - waiting))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in KEEP_ALIVE:
-                if hasattr(socket, name):
-                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-            sock.connect(address)
+            return _try(address, left and left / (len(addresses) - waiting))
         except OSError as error:
-            sock.close()
             failure = bare(error)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
     raise _failure(failure, f"{host}:{port}", clocks) from failure
+
+
+def _try(address: Address, timeout: float | None) -> socket.socket:
+    sock = tcp_socket(*address[:3])
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address[4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _ask_for_tunnel(
     sock: socket.socket, to: str, credential: MaskedStr | None, clocks: Clocks
 ) -> None:
     """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
-    reply = Reply("CONNECT")
+    reply = ReplyParser("CONNECT")
     sock.settimeout(clocks.left())
     sock.sendall(opening(Request("CONNECT", "", {}), to, to, credential))
     failure = ""

@@ -81,7 +81,7 @@ def too_many_headers(limit: float) -> ResponseTooLarge:
     return ResponseTooLarge.past("max_headers", int(limit), f"over {limit} headers")
 
 
-class Reply:
+class ReplyParser:
     """One reply, fed with what arrives and cut anywhere.
 
     `receive` the bytes, b"" for their end; ask `has_head`, then `take` the body until it is

@@ -20,8 +20,8 @@ from claude_lite.errors import (
     UsageError,
 )
 from claude_lite.wire import Head, Limits, Request, Response
-from claude_lite_transports.shared.dial import RECEIVE, Clocks, Route, bare, is_timeout, ready
-from claude_lite_transports.shared.http1 import SMALL, Reply
+from claude_lite_transports.shared.dial import RECEIVE, Clocks, Way, bare, is_timeout, ready
+from claude_lite_transports.shared.http1 import SMALL, ReplyParser
 from claude_lite_transports.urllib.idle import Idle
 
 # What is written at once. Over TLS a write returns only when all of it is out, and while it
@@ -44,27 +44,27 @@ class Attempt:
         self,
         request: Request,
         start: memoryview,
-        route: Route,
+        way: Way,
         idle: Idle,
         context: ssl.SSLContext | None,
         max_size: int | None,
     ) -> None:
         self._request = request
         self._start = start
-        self._route = route
+        self._way = way
         self._idle = idle
         self._context = context
         self._max_size = max_size
-        self._reply = Reply(request.method, request.limits)
+        self._reply = ReplyParser(request.method, request.limits)
         self._size = 0
         self._sent = 0
         self._whole = False
         self._open = False
 
     def __enter__(self) -> Head:
-        reply, route = self._reply, self._route
+        reply, way = self._reply, self._way
         self._clocks = Clocks(self._request.limits)
-        self._sock = self._idle.take(route) or route.connect(self._clocks, self._context)
+        self._sock = self._idle.take(way) or way.connect(self._clocks, self._context)
         self._open = True
         self._clocks.connecting = False
         try:
@@ -192,7 +192,7 @@ class Attempt:
         """Let go of the connection: to be used again, if nothing speaks against it."""
         self._open = False
         if self._whole and self._reply.keep:
-            self._idle.keep(self._route, self._sock)
+            self._idle.keep(self._way, self._sock)
         else:
             self._sock.close()
 

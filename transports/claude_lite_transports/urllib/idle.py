@@ -1,4 +1,4 @@
-"""Idle blocking connections, kept for the next request of the same process on the same route.
+"""Idle blocking connections, kept for the next request of the same process on the same way.
 
 There is no lock: a fork while another thread held it would leave it locked for good in the
 child. The operations of `dict` and `deque` that are used here are atomic.
@@ -10,11 +10,11 @@ from contextlib import suppress
 from socket import socket
 from time import monotonic
 
-from claude_lite_transports.shared.dial import Route, ready
+from claude_lite_transports.shared.dial import Way, ready
 
 
 class Idle:
-    """A stack for each route, of at most `size` connections idle for up to `keepalive` seconds.
+    """A stack for each way, of at most `size` connections idle for up to `keepalive` seconds.
 
     A forked child never takes, nor looks at, a connection of its parent's.
     """
@@ -22,14 +22,14 @@ class Idle:
     def __init__(self, size: int, keepalive: float) -> None:
         self._size = size
         self._keepalive = keepalive
-        self._stacks: dict[tuple[int, Route], deque[tuple[socket, float]]] = {}
+        self._stacks: dict[tuple[int, Way], deque[tuple[socket, float]]] = {}
 
-    def take(self, route: Route) -> socket | None:
+    def take(self, way: Way) -> socket | None:
         """Take the connection that was idle for the shortest time, if there is a good one.
 
         One with something to read is not: the server has closed it, or said what nobody asked.
         """
-        stack = self._stacks.get((os.getpid(), route))
+        stack = self._stacks.get((os.getpid(), way))
         while stack:
             with suppress(IndexError):  # another thread was faster
                 sock, until = stack.pop()
@@ -38,13 +38,13 @@ class Idle:
                 sock.close()
         return None
 
-    def keep(self, route: Route, sock: socket) -> None:
+    def keep(self, way: Way, sock: socket) -> None:
         """Keep a connection; close those that are too old or too many."""
         now = monotonic()
-        stack = self._stacks.setdefault((os.getpid(), route), deque())
+        stack = self._stacks.setdefault((os.getpid(), way), deque())
         stack.append((sock, now + self._keepalive))
         with suppress(IndexError):
-            while len(stack) > self._size or stack[0][1] < now:
+            while len(stack) > self._size or stack[0][1] <= now:
                 stack.popleft()[0].close()
 
     def close(self) -> None:

@@ -8,67 +8,68 @@ retries, follows a redirect, decompresses, keeps a cookie, or starts a thread.
 import ssl
 import time
 import weakref
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from attrs import Factory, field, frozen
-
-from claude_lite.wire import Head, MaskedStr, Request, Response
-from claude_lite_transports.shared.dial import Route, find_route, split_url
+from claude_lite.errors import UsageError
+from claude_lite.wire import Head, Request, Response
+from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import opening
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.urllib.attempt import Attempt
 from claude_lite_transports.urllib.idle import Idle
 
 
-def _mask(proxies: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    return proxies and {scheme: MaskedStr(url) for scheme, url in proxies.items()}
-
-
-@frozen(eq=False, kw_only=True)
 class UrllibTransport:
     """A `claude_lite.wire.Transport` over blocking sockets.
 
-    `context` verifies TLS; by default one context, made on first use, is shared by all.
-    `proxies` maps "http", "https" or "all" to `http://[user:password@]host:port`; by default
-    they are looked up in the environment (or the system) once for each origin, and `{}` is
-    none. Up to `pool_size` idle connections to an origin are kept, for `keepalive` seconds.
+    One transport serves any number of threads (and of gevent's greenlets); a forked process
+    makes connections of its own. It can be pickled if it has neither an `ssl_context` nor a
+    proxy with a password.
 
     An idle connection is looked at before it is used again, and one that the server has closed
     is passed over. If the server closes it just as a request is under way, nobody can tell
-    whether that was read: the error is `ConnectionLost`, unless not a byte had gone out.
-
-    One instance serves any number of threads (and of gevent's greenlets); a forked process
-    makes connections of its own. It can be pickled, unless it has a `context` or the password
-    of a proxy.
+    whether the request was read: the error is `ConnectionLost`, unless no byte had gone out.
     """
 
-    context: ssl.SSLContext | None = None
-    proxies: Mapping[str, str] | None = field(default=None, converter=_mask)
-    pool_size: int = 64
-    keepalive: float = 30.0
-    _idle: Idle = field(
-        default=Factory(lambda self: Idle(self.pool_size, self.keepalive), takes_self=True),
-        init=False,
-        repr=False,
-    )
-    _routes: dict[tuple[str, str], Route] = field(factory=dict, init=False, repr=False)
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = True,
+        keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+        pool_size: int = 64,
+    ) -> None:
+        """Make a transport; its connections are opened by requests.
 
-    def __attrs_post_init__(self) -> None:
+        Args:
+            ssl_context: What verifies the certificates of servers. By default one context,
+                made at the first use, is shared by all transports.
+            proxy: The URL of a proxy for every request, `http://[user:password@]host[:port]`.
+                NO_PROXY does not apply to it.
+            trust_env: Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide where
+                there is no `proxy`. They are read at the first request to each server.
+            keepalive_timeout: Seconds for which an idle connection is kept, 0 for none.
+            pool_size: How many idle connections to one server are kept.
+
+        Raises:
+            UsageError: An option has a wrong type or value.
+
+        """
+        proxy = mask_proxy(proxy)
+        self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
+        if type(pool_size) is not int or pool_size < 0:
+            raise UsageError(f"`pool_size` has to be an int, 0 or more, not {pool_size!r}")
+        self._pool_size = pool_size
+        self._idle = Idle(pool_size, keepalive_timeout)
+        self._ways: dict[tuple[str, str], Way] = {}
         weakref.finalize(self, self._idle.end)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if any("@" in url for url in (self.proxies or {}).values()):
-            raise TypeError("a proxy's password is not pickled; leave it to the environment")
-        make = partial(
-            type(self),
-            context=self.context,
-            proxies=self.proxies and {scheme: str(url) for scheme, url in self.proxies.items()},
-            pool_size=self.pool_size,
-            keepalive=self.keepalive,
-        )
-        return make, ()
+        options = self._options.for_pickle()
+        return partial(type(self), pool_size=self._pool_size, **options), ()
 
     def send(self, request: Request, /) -> Response:
         """Send a request and return the whole response, whatever its status.
@@ -99,13 +100,13 @@ class UrllibTransport:
 
     def _attempt(self, request: Request, max_size: int | None) -> Attempt:
         scheme, authority, target = split_url(request.url)
-        route = self._routes.get((scheme, authority))
-        if route is None:
-            route = find_route(scheme, authority, self.proxies)
-            route = self._routes.setdefault((scheme, authority), route)
-        if route.proxy is None or route.tunnel:
+        way = self._ways.get((scheme, authority))
+        if way is None:
+            way = find_way(scheme, authority, self._options)
+            way = self._ways.setdefault((scheme, authority), way)
+        if way.proxy is None or way.tunnel:
             start = opening(request, target, authority)
         else:
             url = f"{scheme}://{authority}{target}"
-            start = opening(request, url, authority, route.proxy.credential)
-        return Attempt(request, start, route, self._idle, self.context, max_size)
+            start = opening(request, url, authority, way.proxy.credential)
+        return Attempt(request, start, way, self._idle, self._options.ssl_context, max_size)

@@ -1,0 +1,12 @@
+"""Where things are, for tests in any folder."""
+
+from pathlib import Path
+from typing import Final
+
+TESTS: Final = Path(__file__).parent
+ROOT: Final = TESTS.parent
+
+API: Final = TESTS / "data" / "api"  # the tables and samples of the API
+SAMPLES: Final = API / "samples"
+TLS: Final = TESTS / "data" / "tls"
+PEM: Final = TLS / "localhost.pem"  # a key and its certificate, valid until 2120
