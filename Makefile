@@ -2,6 +2,7 @@
 #
 #   make demo    run examples/requests.jsonl against the emulator, with faults; no key, no network
 #   make test    run the tests
+#   make test-aiohttp   run those of the aiohttp transport on the oldest and the newest aiohttp
 #   make check   lint, formatting, types
 #   make bench   measure what a call costs, beside other clients; some minutes
 #   make soak    a million calls with faults; most of an hour, Linux only
@@ -12,7 +13,7 @@ PYTHON ?= python3
 SECONDS ?= 60
 BIN := .venv/bin
 
-.PHONY: demo test check bench soak fuzz clean
+.PHONY: demo test test-aiohttp check bench soak fuzz clean
 .DEFAULT_GOAL := test
 
 $(BIN)/pip:
@@ -35,6 +36,9 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/pytest $(ARGS)
+
+test-aiohttp: $(BIN)/pip
+	$(BIN)/python tests/transports/aiohttp_versions.py
 
 check: .venv/installed-dev
 	$(BIN)/ruff check
