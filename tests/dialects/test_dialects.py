@@ -241,7 +241,7 @@ def test_other_urls_are_refused():
 def test_a_model_has_to_be_an_id(model):
     """It becomes a part of the path, and leads nowhere else."""
     for dialect in (Bedrock(region="r"), Vertex(project="p", region="r", credentials=Google())):
-        with pytest.raises(UsageError, match="model has to be an id"):
+        with pytest.raises(UsageError, match="model has to be the id"):
             sent(dialect, CREATE.replace(model=model))
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 
+_PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
+
 
 class Handler(ResponseHandler, asyncio.BufferedProtocol):
     """A connection's protocol, which is read into a buffer that all of a loop share.
@@ -78,9 +80,23 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
             self._parse()
         return await super().read()
 
+    def pause_reading(self) -> None:
+        """Pause the socket: aiohttp calls this where nobody reads what has come."""
+        transport = self.transport
+        if _PAUSES_BY_HOOK or self.tcp is None:
+            super().pause_reading()
+        elif transport is not None:
+            self.transport = self.tcp  # which is what aiohttp then pauses
+            try:
+                super().pause_reading()
+            finally:
+                self.transport = transport
+
     def resume_reading(self, *args: Any, **options: Any) -> None:
         """Resume reading, where reading was paused: aiohttp calls this after each read."""
         if self._reading_paused:
+            if not _PAUSES_BY_HOOK and self.tcp is not None:
+                self._resume_transport_reading()
             super().resume_reading(*args, **options)
 
     def _pause_transport_reading(self) -> None:

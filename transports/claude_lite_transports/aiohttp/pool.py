@@ -13,7 +13,6 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from errno import ECONNRESET
 from functools import lru_cache, partial
 from math import inf
@@ -35,6 +34,7 @@ from claude_lite.errors import (
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
 from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 from claude_lite_transports.shared.tcp import tcp_socket
@@ -229,14 +229,7 @@ class _Connector(aiohttp.TCPConnector):
 
     def bury(self) -> None:
         for transport in self._transports():
-            with suppress(RuntimeError):  # "Event loop is closed", after what matters
-                transport.abort()
-            # asyncio has no public way to close a transport without its loop.
-            tls = getattr(transport, "_ssl_protocol", None)
-            lost = getattr(getattr(tls, "_transport", transport), "_call_connection_lost", None)
-            if lost is not None:
-                with suppress(RuntimeError):
-                    lost(None)
+            close_without_loop(transport)
         self._close()
 
     def __del__(self, *args: Any) -> None:

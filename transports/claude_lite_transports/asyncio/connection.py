@@ -15,6 +15,7 @@ from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageEr
 from claude_lite.wire import BodySource
 from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.shared.dial import Way, bare, ready
+from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that nobody reads
@@ -201,14 +202,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def bury(self) -> None:
         """Close it after its loop, none of whose callbacks will run any more."""
-        with suppress(RuntimeError):  # "Event loop is closed", after all that matters is done
-            self._transport.abort()
-        # asyncio has no public way to do the rest; uvloop closes its sockets with the loop.
-        tls = getattr(self._transport, "_ssl_protocol", None)
-        lost = getattr(getattr(tls, "_transport", self._transport), "_call_connection_lost", None)
-        if lost is not None:
-            with suppress(RuntimeError):
-                lost(None)
+        close_without_loop(self._transport)
 
     def _fail(self, error: ClaudeError) -> None:
         self._incoming.fail(error)

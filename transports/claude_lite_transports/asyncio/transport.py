@@ -20,6 +20,7 @@ from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHead, Request, Response
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
+from claude_lite_transports.shared.private_names import require_asyncio
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
@@ -146,6 +147,7 @@ class AsyncioTransport:
             raise UsageError(
                 "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
             ) from None
+        require_asyncio()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()

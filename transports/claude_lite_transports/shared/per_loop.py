@@ -7,8 +7,9 @@ is shared across `fork`, so that closing "our" copy would deafen the parent's.
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from os import getpid
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 _Key = tuple[int, asyncio.AbstractEventLoop]
 
@@ -84,3 +85,17 @@ def _forget(held: _Held[P]) -> None:
     """Drop the pools of a transport that is gone: their loops close them, one by one."""
     prune(held)
     held.clear()
+
+
+def close_without_loop(transport: asyncio.BaseTransport) -> None:
+    """Close the socket of a transport whose loop is closed: none of its callbacks will run.
+
+    asyncio has no public way to do this; uvloop closes its sockets with the loop.
+    """
+    with suppress(RuntimeError):  # "Event loop is closed", after all that matters is done
+        cast("asyncio.WriteTransport", transport).abort()
+    tls = getattr(transport, "_ssl_protocol", None)
+    lost = getattr(getattr(tls, "_transport", transport), "_call_connection_lost", None)
+    if lost is not None:
+        with suppress(RuntimeError):
+            lost(None)
