@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overl
 
 from claude_lite.api.messages.operations import StreamMessage
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, nothing, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -137,7 +137,7 @@ class AsyncStream(BaseStream[E, R]):
 
     async def final(self) -> R:
         """Read to the end and return the whole result."""
-        await anext(self._each(nothing), None)
+        await anext(self._each(discard), None)
         return self._opened().result()
 
     async def _each(self, convert: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
@@ -300,9 +300,9 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             UsageError: The file exists (and *overwrite* is not set), or cannot be written.
 
         """
-        from claude_lite.client.arrival import Arrival  # only for downloads
+        from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with Arrival(path, overwrite=overwrite) as arrival:
+        with AtomicFile(path, overwrite=overwrite) as arrival:
             async with self.stream(operation) as stream:
                 async for piece in stream:
                     arrival.write(piece)
@@ -313,7 +313,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
 
     async def close(self) -> None:
         """Close the connections of the running loop. A later call opens new ones."""
-        if (transport := self._link.made) is not None:
+        if (transport := self._link.transport) is not None:
             await transport.close()
 
     async def __aenter__(self) -> Self:

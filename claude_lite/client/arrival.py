@@ -9,7 +9,7 @@ from typing import Self
 from claude_lite.errors import UsageError
 
 
-class Arrival:
+class AtomicFile:
     """The file *path* while it is being downloaded: a context manager.
 
     If the context ends with an exception, no file appears. A file that exists is replaced only

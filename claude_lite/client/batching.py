@@ -31,11 +31,11 @@ from claude_lite.api.batches import (
 from claude_lite.client.aio import AsyncioClient
 from claude_lite.client.endpoints import (
     C_co,
-    EitherWay,
     Endpoint,
     ItemsEndpoint,
     Namespace,
     StreamEndpoint,
+    SyncOrAsync,
 )
 from claude_lite.client.sync import SyncClient
 from claude_lite.core.retry import is_passing
@@ -328,6 +328,6 @@ class Batches(Namespace[C_co]):
     cancel = Endpoint(CancelBatch)
     delete = Endpoint(DeleteBatch)
     results = StreamEndpoint(BatchResults)
-    wait = EitherWay(wait, wait_async)
-    matched = EitherWay(matched, matched_async)
-    run = EitherWay(run_job, run_job_async)
+    wait = SyncOrAsync(wait, wait_async)
+    matched = SyncOrAsync(matched, matched_async)
+    run = SyncOrAsync(run_job, run_job_async)

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 from claude_lite.client.link import Link
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config, Options
-from claude_lite.core.credentials import conceal
+from claude_lite.core.credentials import hide_credentials
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
@@ -45,7 +45,7 @@ class BaseClient(Generic[T]):
             UsageError: An option is unknown, or its value cannot be used.
 
         """
-        conceal(cast("dict[str, Any]", options))
+        hide_credentials(cast("dict[str, Any]", options))
         derived = object.__new__(type(self))
         derived.__dict__.update(config=self.config.with_options(**options), _link=self._link)
         return derived
@@ -184,5 +184,5 @@ def text_of(raw: dict[str, Any]) -> str | None:
     return None
 
 
-def nothing(_: object) -> None:
+def discard(_: object) -> None:
     """Discard the item."""

@@ -23,7 +23,7 @@ GROUPS: Final = {
 }
 
 
-class Grouped:
+class WithGroups:
     """The API's groups of methods. All but `messages` are loaded when one of them is first used."""
 
     messages: "Messages[Self]"
@@ -54,7 +54,7 @@ class Grouped:
         return [*super().__dir__(), *GROUPS]
 
 
-class Client(Grouped, SyncClient):
+class Client(WithGroups, SyncClient):
     """The Claude API, blocking; safe to share between threads.
 
     Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then
@@ -70,7 +70,7 @@ class Client(Grouped, SyncClient):
     """
 
 
-class AsyncClient(Grouped, AsyncioClient):
+class AsyncClient(WithGroups, AsyncioClient):
     """The Claude API, awaited; safe to share between tasks, threads and event loops.
 
     Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then

@@ -154,7 +154,7 @@ class ItemsEndpoint(_Bound[P], Generic[P, E]):
         return self if owner is None else self.bind(owner)
 
 
-class EitherWay(Generic[P, R, A]):
+class SyncOrAsync(Generic[P, R, A]):
     """A method that makes several calls: a function per client, which takes the client first."""
 
     def __init__(

@@ -24,9 +24,9 @@ T = TypeVar("T")
 K = TypeVar("K", Tokens, AsyncTokens)
 
 GROUP = "claude_lite.transports"
-MOST_PROVIDERS: Final = 256
+MAX_PROVIDERS: Final = 256
 
-LATE: Final = (
+LAZY_MODULES: Final = (
     *("email.utils", "encodings.idna", "tenacity", "urllib.parse", "urllib.request", "zipfile"),
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
@@ -44,7 +44,7 @@ def _before_fork() -> None:
     """
     _loading.acquire()
     if Link.in_use:
-        for name in LATE:
+        for name in LAZY_MODULES:
             import_module(name)
 
 
@@ -67,7 +67,7 @@ def _watch_forks() -> None:
 class Link(Generic[T]):
     """A transport, made at the first call if a name was given; derived clients share the link."""
 
-    made: T | None = None
+    transport: T | None = None
     """The transport; None before the first call, if a name was given."""
 
     in_use: ClassVar[bool] = False
@@ -79,17 +79,17 @@ class Link(Generic[T]):
         self._asynchronous = asynchronous
         self._tokens: dict[Any, Any] = {}
         if not isinstance(given, str):
-            self.made = self._checked(given)
+            self.transport = self._checked(given)
 
     def get(self) -> T:
         """Return the transport. Raises `UsageError` for a name that no package registers."""
-        if self.made is None:
+        if self.transport is None:
             with _loading:
                 made = self._checked(self._load(cast("str", self.given)))
             return cast(
-                "T", self.__dict__.setdefault("made", made)
+                "T", self.__dict__.setdefault("transport", made)
             )  # if two threads made one, the first is kept
-        return self.made
+        return self.transport
 
     @property
     def clock(self) -> Clock:
@@ -120,7 +120,7 @@ class Link(Generic[T]):
         A forked process has its own tokens: their lock may have been held in its parent.
         """
         provider = cast("Callable[[], Any]", config.token_provider)
-        if len(self._tokens) > MOST_PROVIDERS:  # programs that make a provider per call
+        if len(self._tokens) > MAX_PROVIDERS:  # programs that make a provider per call
             self._tokens.clear()
         return cast("K", self._tokens.setdefault((os.getpid(), provider), kind(provider)))
 

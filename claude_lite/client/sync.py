@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from claude_lite.api.messages.operations import StreamMessage
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, nothing, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -113,7 +113,7 @@ class Stream(BaseStream[E, R]):
 
     def final(self) -> R:
         """Read to the end and return the whole result."""
-        next(self._each(nothing), None)
+        next(self._each(discard), None)
         return self._opened().result()
 
     def _each(self, convert: Callable[[Any], T | None]) -> Iterator[T]:
@@ -266,9 +266,9 @@ class SyncClient(BaseClient[Transport]):
             UsageError: The file exists (and *overwrite* is not set), or cannot be written.
 
         """
-        from claude_lite.client.arrival import Arrival  # only for downloads
+        from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with Arrival(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
+        with AtomicFile(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
             for piece in stream:
                 arrival.write(piece)
         return arrival.size
@@ -278,7 +278,7 @@ class SyncClient(BaseClient[Transport]):
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
-        if (transport := self._link.made) is not None:
+        if (transport := self._link.transport) is not None:
             transport.close()
 
     def __enter__(self) -> Self:

@@ -58,21 +58,21 @@ def _unpickle() -> None:
 Credential = str | Secret | Callable[[], Any] | None
 
 
-def concealed(value: Credential) -> "Secret | Callable[[], Any] | None":
+def to_secret(value: Credential) -> "Secret | Callable[[], Any] | None":
     """Give the form in which a credential is kept: text becomes a `Secret`."""
     return Secret(value) if isinstance(value, str) else value
 
 
-def conceal(options: dict[str, Any]) -> None:
+def hide_credentials(options: dict[str, Any]) -> None:
     """Hide the credentials in *options*, in place: tracebacks may show local variables."""
     for name in ("api_key", "auth_token"):
         if name in options:
-            options[name] = concealed(options[name])
+            options[name] = to_secret(options[name])
     if options.get("headers"):
-        options["headers"] = masked(options["headers"])
+        options["headers"] = mask_headers(options["headers"])
 
 
-def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
+def mask_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Copy headers, with lower-case names, and with each secret value as a `MaskedStr`."""
     return {
         name.lower(): MaskedStr(value) if is_secret_header(name) and value else value
@@ -103,10 +103,10 @@ def header_value(name: str, value: object) -> str:
 
 def bearer(token: MaskedStr) -> dict[str, str]:
     """Give the header that holds *token*."""
-    return {"authorization": MaskedStr(f"Bearer {clean('auth_token', token)}")}
+    return {"authorization": MaskedStr(f"Bearer {checked_credential('auth_token', token)}")}
 
 
-def secret_words(value: str) -> list[MaskedStr]:
+def words_to_mask(value: str) -> list[MaskedStr]:
     """Give the words of a credential that must be masked.
 
     Words of fewer than 8 characters are not among them: masking them would hide ordinary text.
@@ -119,7 +119,7 @@ def from_environment(name: str) -> MaskedStr | None:
     return MaskedStr(os.environ[name]) if os.environ.get(name) else None
 
 
-def clean(name: str, value: object) -> MaskedStr:
+def checked_credential(name: str, value: object) -> MaskedStr:
     """Strip the spaces around a credential.
 
     Raises:
@@ -132,7 +132,7 @@ def clean(name: str, value: object) -> MaskedStr:
     return value
 
 
-def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
+def mask_error(error: ClaudeError, secrets: Iterable[str]) -> None:
     """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
     error.__context__ = None  # the error of a parser would hold the whole reply
     fields = {name: getattr(error, name) for name in error.FIELDS}

@@ -50,13 +50,13 @@ class CallLog:
         self._operation = operation
         self._clock = clock
         self._ttft: float | None = None
-        self.start()
+        self.start_call()
 
-    def start(self) -> None:
+    def start_call(self) -> None:
         """Count the time of the call from now on."""
         self._started = self._attempt_started = self._clock()
 
-    def begin(self) -> None:
+    def start_attempt(self) -> None:
         """Count the time of an attempt from now on."""
         self._attempt_started = self._clock()
         self._ttft = None
@@ -66,7 +66,7 @@ class CallLog:
         if self._ttft is None:
             self._ttft = self._clock() - self._started
 
-    def attempt(
+    def log_attempt(
         self,
         number: int,
         head: Response | None,
@@ -89,7 +89,7 @@ class CallLog:
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
 
-    def end(
+    def log_call(
         self,
         attempts: int,
         head: Response | None,
@@ -126,11 +126,11 @@ class CallLog:
 
 def call_log(operation: str, observe: Observer | None, clock: Clock) -> CallLog | None:
     """Make the log of a call of *operation*, which is a name; None if nobody listens."""
-    report = listener(observe)
+    report = reporter(observe)
     return None if report is None else CallLog(report, operation, clock)
 
 
-def listener(observe: Observer | None) -> Report | None:
+def reporter(observe: Observer | None) -> Report | None:
     """Find the function that takes reports; None if nobody listens."""
     report = _structlog_report() or _standard_report()
     if observe is None:

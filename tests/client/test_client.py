@@ -191,7 +191,7 @@ def test_misspelt_fields():
 def test_transports_by_name():
     """The registered names give the shipped transports, made at first use and shared."""
     one = Client(api_key=KEY)
-    assert one._link.made is None
+    assert one._link.transport is None
     assert isinstance(one.transport, UrllibTransport)
     assert one.with_options(timeout=1).transport is one.transport
     assert isinstance(AsyncClient(api_key=KEY).transport, AiohttpTransport)
