@@ -2,7 +2,8 @@
 
 `create = Endpoint(CreateMessage)` in a namespace makes `client.messages.create(...)` take the
 fields of `CreateMessage`. With a `Client` the method returns the result; with an `AsyncClient` the
-method returns a coroutine. The overloads of `__get__` tell type checkers which; no code is generated.
+method returns a coroutine. Type checkers read both types from the overloads of `__get__`; no code
+is generated.
 """
 
 import functools
@@ -47,7 +48,7 @@ class Namespace(Generic[C_co]):
 
 
 class _OperationMethod(Generic[P]):
-    """A descriptor: `namespace.name(**fields)` calls the client's method with `operation(**fields)`.
+    """A descriptor: `group.method(**fields)` passes `operation(**fields)` to a client's method.
 
     The class attribute `client_method` is the name of the client's method, such as "send".
     """
@@ -182,5 +183,6 @@ class SyncOrAsync(Generic[P, R, A]):
         if owner is None:
             return self
         synchronous, asynchronous = self.functions
+        # Decided as in `_OperationMethod.bind`: any object with a method `send` can be the client.
         is_async = inspect.iscoroutinefunction(owner.client.send)
         return functools.partial(asynchronous if is_async else synchronous, owner.client)

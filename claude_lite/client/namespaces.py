@@ -1,7 +1,7 @@
 """The API's groups of methods: `client.files.upload`, `client.skills.list`, ...
 
-`list` gets one page; `items` iterates the items of all pages. `client.beta` has groups of the same
-names as in the official SDK. Every method of every group takes `betas=[...]`.
+`list` gets one page; `items` iterates the items of all pages. `client.beta` repeats some groups, as
+the official SDK does. All operations take `betas=[...]`, inside and outside of `client.beta`.
 """
 
 from claude_lite.api.completions import (
