@@ -315,11 +315,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         """
         from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as arrival:
+        with AtomicFile(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
-                    arrival.write(piece)
-        return arrival.size
+                    file.write(piece)
+        return file.size
 
     async def _get_token(self, stale: str | None, within: float | None) -> str:
         return await self._link.tokens(AsyncTokens, self.config).get(stale, within)

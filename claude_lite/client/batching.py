@@ -66,7 +66,7 @@ __all__ = [
 
 C = TypeVar("C", SyncClient, AsyncioClient)
 
-READ_ATTEMPTS: Final = 3  # largest number of times that the results of one batch are read
+READ_ATTEMPTS: Final = 3  # how often the results of one batch are read at most
 FIRST_PAUSE: Final = 1.0  # seconds between two requests for the state of a batch
 GROWTH: Final = 1.5  # of the pause, from request to request
 MIN_TIMEOUT: Final = 1.0  # seconds that the last request has, also right before the deadline
@@ -240,7 +240,7 @@ def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
     """Iterate the results of a batch that has ended: pairs of a request and the result.
 
     The pairs have any order. Requests that the job will send again are left out. If the connection
-    breaks, the results are read again, at most three times in all. No pair comes twice.
+    breaks, the results are read again, at most twice. No pair comes twice.
 
     Args:
         client: The client that reads the results.

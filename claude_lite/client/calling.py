@@ -31,7 +31,7 @@ class BaseClient(Generic[T]):
 
     def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
         self.config = Config.of(options)
-        self._link: Link[T] = Link(transport, asynchronous=self._ASYNC)
+        self._link: Link[T] = Link(transport, is_async=self._ASYNC)
 
     def with_options(self, **options: Unpack[Options]) -> Self:
         """Return a client with some options changed. Both clients share their connections.
@@ -56,7 +56,7 @@ class BaseClient(Generic[T]):
 
     @property
     def clock(self) -> Clock:
-        """The clock for all times of calls: the transport's clock, or else `time.monotonic`."""
+        """The clock that measures calls: the transport's clock, or else `time.monotonic`."""
         return self._link.clock
 
     def _stream_exchange(
@@ -87,7 +87,7 @@ def _not_streamed(operation: object) -> UsageError:
 
 
 class BaseStream(Generic[E, R]):
-    """An open stream without I/O: how far it has been read, and how it ended."""
+    """The state of a stream, without I/O: whether the stream is open, finished or closed."""
 
     def __init__(self, exchange: StreamExchange[E, R]) -> None:
         self._exchange = exchange
@@ -107,7 +107,7 @@ class BaseStream(Generic[E, R]):
         """
         head = self._exchange.head
         if head is None:
-            raise UsageError("the stream is not open: use it as a context manager")
+            raise UsageError("the stream is not open: open the stream with `with` or `async with`")
         return head
 
     @property
@@ -127,7 +127,7 @@ class BaseStream(Generic[E, R]):
 
     def _require_open(self) -> Decoder[E, R]:
         if self._decoder is None:
-            raise UsageError("the stream is not open: use it as a context manager")
+            raise UsageError("the stream is not open: open the stream with `with` or `async with`")
         return self._decoder
 
     def _require_new(self) -> StreamExchange[E, R]:
@@ -177,7 +177,7 @@ class BaseStream(Generic[E, R]):
 
 
 def text_of(raw: dict[str, Any]) -> str | None:
-    """Return the text of a raw event; None if the event is no text delta."""
+    """Return the text of a raw event; None if the event has no text."""
     if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
         return cast("str", raw["delta"]["text"]) or None
     return None

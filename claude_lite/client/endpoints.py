@@ -168,10 +168,10 @@ class SyncOrAsync(Generic[P, R, A]):
 
     def __init__(
         self,
-        synchronous: Callable[Concatenate[SyncClient, P], R],
-        asynchronous: Callable[Concatenate[AsyncioClient, P], A],
+        sync_function: Callable[Concatenate[SyncClient, P], R],
+        async_function: Callable[Concatenate[AsyncioClient, P], A],
     ) -> None:
-        self.functions: tuple[Any, Any] = (synchronous, asynchronous)
+        self.functions: tuple[Any, Any] = (sync_function, async_function)
 
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
@@ -182,7 +182,7 @@ class SyncOrAsync(Generic[P, R, A]):
     def __get__(self, owner: Any, cls: type, /) -> Any:
         if owner is None:
             return self
-        synchronous, asynchronous = self.functions
+        sync_function, async_function = self.functions
         # Decided as in `_OperationMethod.bind`: any object with a method `send` can be the client.
         is_async = inspect.iscoroutinefunction(owner.client.send)
-        return functools.partial(asynchronous if is_async else synchronous, owner.client)
+        return functools.partial(async_function if is_async else sync_function, owner.client)

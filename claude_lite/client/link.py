@@ -56,8 +56,8 @@ def _watch_forks() -> None:
     `os.register_at_fork` runs the handler first that was registered last, so `logging` and
     `concurrent.futures.thread` are imported first. In the other order, `logging` would lock itself,
     `_before_fork` would wait for an import in another thread, and that import could wait for
-    `logging`: a deadlock. If `concurrent.futures.thread` were first imported by `_before_fork`,
-    the handler after the fork would release a lock that was never acquired: an error.
+    `logging`: a deadlock. If `concurrent.futures.thread` were first imported during a fork, its
+    handler after the fork would release a lock that was never acquired: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 
@@ -75,10 +75,10 @@ class Link(Generic[T]):
     in_use: ClassVar[bool] = False
     """Whether this process has a transport. If so, a fork imports `LAZY_MODULES` first."""
 
-    def __init__(self, given: "str | T", *, asynchronous: bool) -> None:
+    def __init__(self, given: "str | T", *, is_async: bool) -> None:
         _watch_forks()
-        self.given = given
-        self._asynchronous = asynchronous
+        self.given = given  # a name or an instance
+        self._is_async = is_async
         self._tokens: dict[Any, Any] = {}
         if not isinstance(given, str):
             self.transport = self._check(given)
@@ -101,7 +101,7 @@ class Link(Generic[T]):
         from importlib.metadata import entry_points  # slow to import
 
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
-        entry = (self._asynchronous and found.get(f"{name}-async")) or found.get(name)
+        entry = (self._is_async and found.get(f"{name}-async")) or found.get(name)
         if entry is None:
             names = ", ".join(found) or "none (install claude-lite with pip)"
             raise UsageError(f"no transport is named {name!r}; installed: {names}")
@@ -109,10 +109,10 @@ class Link(Generic[T]):
 
     def _check(self, transport: T) -> T:
         methods = [getattr(transport, name, None) for name in ("send", "sleep", "close")]
-        asynchronous = any(inspect.iscoroutinefunction(method) for method in methods)
-        Link.in_use = True
-        if None in methods or asynchronous is not self._asynchronous:
-            wanted = "an AsyncTransport" if self._asynchronous else "a Transport"
+        is_async = any(inspect.iscoroutinefunction(method) for method in methods)
+        Link.in_use = True  # also if the transport is refused: its imports are done
+        if None in methods or is_async is not self._is_async:
+            wanted = "an AsyncTransport" if self._is_async else "a Transport"
             raise UsageError(f"this client needs {wanted}, not {type(transport).__name__}")
         return transport
 
@@ -127,7 +127,7 @@ class Link(Generic[T]):
         return cast("K", self._tokens.setdefault((os.getpid(), provider), kind(provider)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"given": self.given, "asynchronous": self._asynchronous}
+        return {"given": self.given, "is_async": self._is_async}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["given"], asynchronous=state["asynchronous"])  # type: ignore[misc]  # sets all attributes, as for a new link
+        self.__init__(state["given"], is_async=state["is_async"])  # type: ignore[misc]  # sets all attributes, as for a new link

@@ -278,10 +278,10 @@ class SyncClient(BaseClient[Transport]):
         """
         from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
+        with AtomicFile(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
-                arrival.write(piece)
-        return arrival.size
+                file.write(piece)
+        return file.size
 
     def _get_token(self, stale: str | None) -> str:
         return self._link.tokens(Tokens, self.config).get(stale)

@@ -71,7 +71,7 @@ class Decoder(Protocol[E_co, R_co]):
         """
 
     def item(self, raw: Any, /) -> E_co:
-        """Turn a raw item into the value for the caller. Called once per raw item, in order.
+        """Convert a raw item to the item for the caller. Called once per raw item, in order.
 
         Args:
             raw: A raw item, as `receive` or `close` returned it.
