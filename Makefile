@@ -1,41 +1,56 @@
-# Everything happens in .venv, which each target sets up as far as it needs it.
+# Everything happens in .venv, which each target sets up as far as it needs it. `make help` prints
+# this list. Times are those of 2 cores; the first run of a target adds up to a minute of set-up.
 #
-#   make demo    run examples/requests.jsonl against the emulator, with faults; no key, no network
-#   make test    run the tests
-#   make test-aiohttp   run those of the aiohttp transport on the oldest and the newest aiohttp
-#   make check   lint, formatting, types
-#   make bench   measure what a call costs, beside other clients; some minutes
-#   make soak    a million calls with faults; most of an hour, Linux only
-#   make fuzz    feed the parsers what no server sends, for SECONDS=60; Linux only
-#   make clean   remove .venv and what was built
+#   make demo          run examples/requests.jsonl against the emulator, with faults; no key, no network; 10 s
+#   make test          run the tests but those marked `slow`, in parallel; 2 min
+#   make test-all      run all tests, in parallel; 5 min
+#   make test-aiohttp  run the aiohttp transport's tests on the oldest and the newest aiohttp; 2 min
+#   make check         lint, formatting, types, and the size of the core; 1 min
+#   make bench         measure what a call costs, beside other clients; some minutes
+#   make soak          a million calls with faults; most of an hour, Linux only
+#   make fuzz          feed the parsers what no server sends, for SECONDS=60; Linux only
+#   make clean         remove .venv and what was built
+#   make help          print this list
+#
+# ARGS goes to pytest, the benchmarks, the soak or the fuzzer: make test ARGS="-n 0 -x tests/core"
 
 PYTHON ?= python3
 SECONDS ?= 60
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-aiohttp check bench soak fuzz clean
+.PHONY: demo test test-all test-aiohttp check bench soak fuzz clean help
 .DEFAULT_GOAL := test
+
+help:
+	@sed -n 's/^#   make/make/p' Makefile
 
 $(BIN)/pip:
 	$(PYTHON) -m venv .venv
+
+# Dependency groups need pip 25.1, and venv brings the pip that Python was shipped with.
+.venv/pip: | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
 
 .venv/installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
-# Dependency groups need pip 25.1, and venv brings the pip that Python was shipped with.
-.venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --group dev
-	touch $@
+.venv/installed-%: pyproject.toml | .venv/pip
+	$(BIN)/pip install --quiet --editable . --group $*
+	touch $@ .venv/installed
 
 demo: .venv/installed
 	$(BIN)/claude-lite run examples/requests.jsonl --output demo-results.jsonl --force \
 		--emulator --faults examples/faults.json
 	$(BIN)/python examples/check_results.py examples/requests.jsonl demo-results.jsonl
 
-test: .venv/installed-dev
-	$(BIN)/pytest $(ARGS)
+test: .venv/installed-test
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: .venv/installed-dev
+	$(PYTEST) $(ARGS)
 
 test-aiohttp: $(BIN)/pip
 	$(BIN)/python tests/transports/aiohttp_versions.py
@@ -45,11 +60,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
-
-.venv/installed-bench: .venv/installed
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --group bench
-	touch $@
+	$(BIN)/python tests/house.py
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
@@ -57,11 +68,7 @@ bench: .venv/installed-bench
 soak: .venv/installed-bench
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-.venv/installed-fuzz: .venv/installed-dev
-	$(BIN)/pip install --quiet --group fuzz
-	touch $@
-
-fuzz: .venv/installed-fuzz
+fuzz: .venv/installed-dev .venv/installed-fuzz
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
 
 clean:

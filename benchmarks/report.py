@@ -17,7 +17,7 @@ PACKAGES: Final = (
     *("anthropic", "openai", "litellm"),
 )
 CHARTED: Final = ("unary 32", "large 32", "stream burst", "stream whole", "storm")
-COLOURS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
+FILLS: Final = {"claude_lite": "#d97757", "anthropic": "#5b6b7b", "bare": "#7aa874"}
 LONGEST_BAR: Final = 20.0
 
 Report = dict[str, Any]
@@ -154,10 +154,10 @@ def chart(made: Report) -> str:
             value = peer["ratio"]["median"]
             width = max(1.0, min(value, LONGEST_BAR) / LONGEST_BAR * 480)
             cut = " »" if value > LONGEST_BAR else ""
-            colour = next((c for n, c in COLOURS.items() if peer["peer"].startswith(n)), "#a9a9a9")
+            fill = next((c for n, c in FILLS.items() if peer["peer"].startswith(n)), "#a9a9a9")
             out += [
                 f'<text x="170" y="{y + 11}" text-anchor="end">{escape(peer["peer"])}</text>',
-                f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{colour}"/>',
+                f'<rect x="178" y="{y + 2}" width="{width:.1f}" height="11" fill="{fill}"/>',
                 f'<text x="{182 + width:.0f}" y="{y + 11}">{value:.2f}{cut}</text>',
             ]
             y += 16

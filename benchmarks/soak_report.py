@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from benchmarks.report import COLOURS
+from benchmarks.report import FILLS
 
 FEWEST: Final = 10  # samples that are needed to judge
 TALL: Final = 90  # pixels of a panel, as are the next two
@@ -169,7 +169,7 @@ def _panel(made: Report, measure: Measure, y: int) -> list[str]:
         f"{LEFT + done / last * WIDE:.1f},{y + TALL - value / most * TALL:.1f}"
         for done, value in points
     )
-    colour = COLOURS["anthropic" if measure.key.startswith("server") else "claude_lite"]
+    fill = FILLS["anthropic" if measure.key.startswith("server") else "claude_lite"]
     bottom = y + TALL
     return [
         f'<text x="{LEFT}" y="{y - 8}" font-weight="bold">{escape(measure.title)}</text>',
@@ -179,5 +179,5 @@ def _panel(made: Report, measure: Measure, y: int) -> list[str]:
         f'<text x="{LEFT - 6}" y="{bottom + 4}" text-anchor="end">0</text>',
         f'<text x="{LEFT}" y="{bottom + 14}">0</text>',
         f'<text x="{LEFT + WIDE}" y="{bottom + 14}" text-anchor="end">{last:,} calls</text>',
-        f'<polyline points="{line_}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
+        f'<polyline points="{line_}" fill="none" stroke="{fill}" stroke-width="1.5"/>',
     ]

@@ -158,7 +158,7 @@ class ClaudeError(Exception):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the error as a JSON object: the class's name as `error`, and the fields set."""
+        """Give the error as a JSON object: its class's name as `error`, and each field set."""
         fields = {name: getattr(self, name) for name in self.FIELDS}
         return {
             "error": type(self).__name__,
@@ -246,7 +246,7 @@ class CredentialMissing(UsageError):
 
 
 class TransportError(ClaudeError):
-    """No response arrived, or not all of it. Transports raise its leaf classes only."""
+    """No response arrived, or not all of it. Transports raise only leaf classes of this class."""
 
 
 class ConnectionFailed(TransportError):
@@ -289,7 +289,7 @@ class StreamInterrupted(TransportError):
 
 
 class StreamTruncated(StreamInterrupted):
-    """The connection ended in good order, but before the reply was complete (`message_stop`)."""
+    """The connection ended in good order, but too early: no `message_stop` had come."""
 
 
 class APIError(ClaudeError):
@@ -375,7 +375,7 @@ class ResponseTooLarge(UnexpectedResponse):
 
     @classmethod
     def whole(cls, limit: float) -> Self:
-        """Make the error for a whole body of more than `max_response`, which is *limit*, bytes."""
+        """Make the error for a body of more bytes than *limit*, the value of `max_response`."""
         limit = int(limit)
         return cls.past("max_response", limit, f"a response of over {limit} bytes")
 
@@ -391,7 +391,7 @@ class ResponseTooLarge(UnexpectedResponse):
 
 
 class RetryLater(ClaudeError):
-    """Run the call again later: raised in place of a wait, with `retry=defer()`.
+    """The call has to be run again later: `retry=defer()` raises this error in place of a wait.
 
     Attributes:
         delay: The seconds to wait before the call is made again.

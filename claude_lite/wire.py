@@ -41,9 +41,9 @@ _SECRET_NAME: Final = re.compile(
 def is_secret_header(name: str) -> bool:
     """Tell whether the header *name* has a secret value, by the last word of the name.
 
-    This is the only rule for secret headers in the code base. Their values are masked when they are
-    shown, left out of pickles and recordings, and refused in an operation. The rule covers cookies,
-    the API's own credentials, and those of gateways (`x-portkey-api-key`,
+    This is the only rule for secret headers in the code base. Secret values are masked when they
+    are shown, left out of pickles and recordings, and refused in an operation. The rule covers the
+    API's credentials, cookies, and the credentials of gateways (`x-portkey-api-key`,
     `cf-access-client-secret`, `helicone-auth`, ...).
     """
     return _SECRET_NAME.search(name.lower()) is not None
@@ -107,12 +107,13 @@ class Limits:
 
     Attributes:
         connect: Seconds for DNS, TCP and TLS together.
-        read: The longest silence, in seconds, before a reply and within it.
+        read: The longest silence, in seconds: while the request is written, before the reply, and
+            within it.
         total: Seconds for the attempt, to the end of the body, streamed or not.
         max_response: The most bytes of a body that is read whole. It does not bound a streamed
             body: the core bounds each event of a stream.
-        max_head: The most bytes of a reply's heads and trailers together, interim heads (1xx) and
-            all else included that is neither the body nor the size of a chunk.
+        max_head: The most bytes of a reply outside its body: all heads, interim heads (1xx)
+            included, and the trailers. Sizes of chunks do not count.
         max_headers: The most headers in one head.
         max_depth: The most levels of one JSON text.
         max_values: The most values in one JSON text.
@@ -321,6 +322,9 @@ class Transport(Protocol):
     def send(self, request: Request, /) -> Response:
         """Send *request* and return the whole response.
 
+        Many threads call it at once, and so may a forked child, which must not use a connection of
+        its parent.
+
         Args:
             request: The request, with the limits of this attempt.
 
@@ -341,8 +345,8 @@ class Transport(Protocol):
 
         If the context ends before the body does, the transport closes the connection. The iterable
         of chunks may have a method `finish()`. The client calls it when the message is complete,
-        though the end of the body may still be on its way: `finish()` waits for it for a moment
-        (0.1 s), so that the connection can be used again.
+        though the end of the body may still be on its way: `finish()` waits a moment (0.1 s) for
+        the end of the body, so that the connection can be used again.
 
         Args:
             request: The request, with the limits of this attempt.
@@ -385,10 +389,11 @@ class AsyncTransport(Protocol):
 
 
 class Dialect(Protocol):
-    """The form that another platform gives to the API's requests and streams, without I/O.
+    """The translation between the API and another platform, for requests and for streams.
 
-    A dialect is a frozen value. A client with a dialect never sends the API credential that is in
-    the environment. `claude_lite.dialects` has the dialects of Bedrock, Vertex AI and Foundry.
+    A dialect is a frozen value. `adapt` and `decode` do no I/O; `sign` may do I/O to get a
+    credential. A client with a dialect never sends the API credential that is in the environment.
+    `claude_lite.dialects` has the dialects of Bedrock, Vertex AI, Foundry and others.
     """
 
     @property

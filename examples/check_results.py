@@ -1,9 +1,9 @@
-"""Check that each request was answered once, and with its own answer.
+"""Check that each request has one result, and that the result is its own answer.
 
     python examples/check_results.py REQUESTS.jsonl RESULTS.jsonl
 
-For results of the emulator: its answers carry a hash of the question. Exits with 1 and says
-which requests are at fault if any is.
+The results have to come from the emulator, whose answers contain a hash of the question. If a
+request is wrong, this prints which, and exits with 1.
 """
 
 import json
@@ -22,11 +22,11 @@ def lines(path: str) -> list[Any]:
 
 
 def faults(requests: list[Any], results: list[Any]) -> list[str]:
-    """List what is wrong, by request."""
+    """List what is wrong, one line per request."""
     questions = {r["custom_id"]: message_hash(r["params"]["messages"]) for r in requests}
     answers = {r["custom_id"]: r["result"] for r in results}
     counts = Counter(r["custom_id"] for r in results)
-    found = [f"{name}: nobody asked" for name in counts if name not in questions]
+    found = [f"{name}: there is no such request" for name in counts if name not in questions]
     for name, question in questions.items():
         if counts[name] != 1:
             found.append(f"{name}: {counts[name]} answers")

@@ -1,4 +1,7 @@
-"""A transport of your own, on httpx: `AsyncClient(HttpxTransport())`. It conforms."""
+"""A transport of your own, on httpx: `AsyncClient(HttpxTransport())`.
+
+It passes the conformance tests of `claude_lite.testing`.
+"""
 # ruff: noqa: ANN001, ANN201, ANN202, ANN204, D102  # types and docstrings are in AsyncTransport
 
 import asyncio
@@ -10,7 +13,7 @@ from claude_lite import Response, errors
 
 
 class HttpxTransport:
-    """An `AsyncTransport` for one event loop, without the client of httpx, which redirects."""
+    """An `AsyncTransport` for one event loop. The client of httpx is not used: it redirects."""
 
     sleep = staticmethod(asyncio.sleep)
 
@@ -36,8 +39,8 @@ class HttpxTransport:
             yield Response(reply.status_code, headers), _chunks(reply, end)
         finally:
             await reply.aclose()
-            connection = reply.stream._httpcore_stream._stream._connection  # noqa: SLF001  # alas
-            if connection._h11_state.trailing_data[0]:  # noqa: SLF001  # bytes of no reply
+            connection = reply.stream._httpcore_stream._stream._connection  # noqa: SLF001  # no public way
+            if connection._h11_state.trailing_data[0]:  # noqa: SLF001  # bytes after the reply
                 await connection.aclose()
 
     async def close(self):
@@ -77,7 +80,7 @@ async def _ours(end, call, *, begun=False):
     except (httpx.NetworkError, httpx.RemoteProtocolError) as lost:
         malformed = isinstance(lost, httpx.RemoteProtocolError) and "disconnected" not in str(lost)
         unread = errors.UnexpectedResponse if malformed else errors.ConnectionLost
-        error = (errors.StreamInterrupted if begun else unread)("there is no whole reply")
+        error = (errors.StreamInterrupted if begun else unread)("the reply is not complete")
     except (httpx.LocalProtocolError, ValueError):
-        error = errors.UsageError("this cannot be sent")
-    raise error  # outside of `except`: what httpx raises may quote the key
+        error = errors.UsageError("httpx cannot send this request")
+    raise error  # outside of `except`: an error of httpx in the traceback may show the key

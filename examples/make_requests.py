@@ -1,10 +1,10 @@
-"""Write requests.jsonl: a day's work of some imagined services, for `claude-lite run`.
+"""Write requests.jsonl: the requests of some invented services, for `claude-lite run`.
 
     python examples/make_requests.py > examples/requests.jsonl
 
-The same 1,200 requests each time. They are of a dozen kinds, so that whatever a request may
-hold is in there somewhere: tools and their results, images, documents, thinking, structured
-output, cached system prompts, streams, several languages.
+It writes the same 1,200 requests each time. They are of thirteen kinds, and use most of what a
+request can have: tools and their results, images, documents, thinking, structured output, cached
+system prompts, streams, several languages.
 """
 
 import json
@@ -184,14 +184,14 @@ REVIEW_SCHEMA: JSON = {
 
 
 def filled(template: str) -> str:
-    """Fill a sentence in."""
+    """Fill in a sentence."""
     return template.format(
         n=random_.randint(2, 980), city=pick(CITIES), person=pick(PEOPLE), product=pick(PRODUCTS)
     )
 
 
 def complaint() -> str:
-    """Write what a customer writes."""
+    """Write a complaint of a customer."""
     return (
         f"Hello, the {pick(PRODUCTS)} that I bought in {pick(CITIES)} "
         f"(order {random_.randint(100_000, 999_999)}) {filled(pick(FAULTS))}. {pick(WISHES)} "
@@ -200,30 +200,30 @@ def complaint() -> str:
 
 
 def report(sentences: int) -> str:
-    """Write a report of so many sentences."""
+    """Write a report of a number of sentences."""
     return " ".join(filled(pick(FACTS)) for _ in range(sentences))
 
 
 def ask(prompt: Any, max_tokens: int, **more: Any) -> JSON:
-    """Make the params of one question."""
+    """Make the params of one request."""
     messages = [{"role": "user", "content": prompt}]
     return {"model": pick(MODELS), "max_tokens": max_tokens, "messages": messages, **more}
 
 
 def classification() -> JSON:
-    """Sort a complaint into one of some drawers."""
+    """Sort a complaint into one of five classes."""
     system = "Answer with one word: delivery, defect, billing, praise or other."
     return ask(complaint(), 16, system=system)
 
 
 def extraction() -> JSON:
-    """Take a complaint apart with a tool that has to be called."""
+    """Extract data from a complaint with a tool that the model has to call."""
     choice = {"type": "tool", "name": "record_complaint"}
     return ask(complaint(), 512, tools=[ORDER_TOOL, WEATHER_TOOL], tool_choice=choice)
 
 
 def summary() -> JSON:
-    """Sum a report up, under a system prompt that is worth caching."""
+    """Summarise a report, with a system prompt that is long enough to cache."""
     style = {"type": "text", "text": HOUSE_STYLE, "cache_control": {"type": "ephemeral"}}
     words = pick([40, 60, 80])
     prompt = f"Sum this up in {words} words:\n\n{report(random_.randint(6, 14))}"
@@ -231,7 +231,7 @@ def summary() -> JSON:
 
 
 def thinking() -> JSON:
-    """Ask for something to be worked out."""
+    """Ask for a calculation."""
     a, b, c = (random_.randint(11, 96) for _ in range(3))
     prompt = (
         f"A depot in {pick(CITIES)} packs {a} parcels an hour, one in {pick(CITIES)} packs {b}. "
@@ -243,7 +243,7 @@ def thinking() -> JSON:
 
 
 def conversation() -> JSON:
-    """Go on with a conversation."""
+    """Continue a conversation."""
     topic = pick(TOPICS)
     messages = [
         {"role": "user", "content": f"What should a beginner know about {topic}?"},
@@ -273,7 +273,7 @@ def essay() -> JSON:
 
 
 def translation() -> JSON:
-    """Have a sentence translated, from and into any writing system."""
+    """Ask for a translation, between any two writing systems."""
     source, target = random_.sample(sorted(SENTENCES), 2)
     prompt = f"Translate from {source} to {target}: {filled(SENTENCES[source])}"
     return ask(prompt, 200, system="Give the translation only. Keep names, numbers and emoji.")
@@ -310,14 +310,14 @@ def document() -> JSON:
 
 
 def stopped() -> JSON:
-    """Ask for a list that is cut off at a sign."""
+    """Ask for a list that ends at a stop sequence."""
     count = random_.randint(3, 9)
     prompt = f"List {count} rules for {pick(TOPICS)}, numbered. Then write ###."
     return ask(prompt, 500, stop_sequences=["###", f"{count + 1}."], stream=pick([True, False]))
 
 
 def tool_result() -> JSON:
-    """Hand in what a tool returned."""
+    """Send back the result of a tool."""
     city, call = pick(CITIES), f"toolu_{random_.randint(10**9, 10**10)}"
     found = f"{random_.randint(-9, 34)} °C, wind {random_.randint(1, 60)} km/h"
     result: JSON = {"type": "tool_result", "tool_use_id": call, "content": found}
@@ -364,7 +364,7 @@ KINDS: list[tuple[int, Callable[[], JSON]]] = [
 
 
 def requests() -> Iterator[JSON]:
-    """Make the requests: all different, so that each answer belongs to one of them only."""
+    """Make the requests. All differ, so that each answer belongs to one request."""
     weights, makers = zip(*KINDS, strict=True)
     seen: set[str] = set()
     while len(seen) < COUNT:

@@ -1,8 +1,8 @@
 """Calls driven without I/O and without time: scripted answers, and a clock that is told.
 
 `drive` runs an `Exchange` or `StreamExchange` by itself; `ScriptTransport` and its
-asynchronous twin put the same script under a client; `both` makes a client of either colour
-look asynchronous, so that what holds for both is written once. An answer is a `Response`, an
+asynchronous twin put the same script under a client; `both` makes a sync or async client
+look async, so that what holds for both is written once. An answer is a `Response`, an
 error to be raised, or a list: a head, then chunks, seconds to let pass, and perhaps an error.
 """
 
@@ -41,7 +41,7 @@ TEXT = "Hello, wörld 🌍!"
 JSON_TYPE = {"content-type": "application/json", "request-id": "req_1"}
 SSE_TYPE = {"content-type": "text/event-stream; charset=utf-8", "request-id": "req_1"}
 
-both_colours = pytest.mark.parametrize("colour", ["sync", "async"])
+both_modes = pytest.mark.parametrize("mode", ["sync", "async"])
 
 _hosts = itertools.count(1)
 
@@ -203,7 +203,7 @@ def drive(
     else:
         exchange = Exchange(operation, made, clock)
     logger.setLevel(level)
-    queue, minted = list(answers), list(tokens)
+    queue, created = list(answers), list(tokens)
     requests, waits, stale = [], [], []
     result = error = None
     try:
@@ -213,7 +213,7 @@ def drive(
                 clock.now += action.seconds
             elif isinstance(action, Authenticate):
                 stale.append(action.stale)
-                exchange.receive_token(minted.pop(0))
+                exchange.receive_token(created.pop(0))
             else:
                 requests.append(action)
                 given = queue.pop(0) if len(queue) > 1 else queue[0]
@@ -363,24 +363,24 @@ class AsyncScriptTransport(ScriptTransport):
         super().close()
 
 
-def client(colour, *answers, **options):
-    """Make a client of one colour on a script; its `transport` is the script."""
+def client(mode, *answers, **options):
+    """Make a client (sync or async) on a script; its `transport` is the script."""
     if "auth_token" not in options:
         options.setdefault("api_key", KEY)
     options.setdefault("base_url", own_host())
-    if colour == "sync":
+    if mode == "sync":
         return Client(ScriptTransport(*answers), **options)
     return AsyncClient(AsyncScriptTransport(*answers), **options)
 
 
 async def do(call, *args, **kwargs):
-    """Call a method of either colour, and wait for its result if it is to be waited for."""
+    """Call a method (sync or async), and wait for its result if it is to be waited for."""
     result = call(*args, **kwargs)
     return await result if asyncio.iscoroutine(result) else result
 
 
 class both:  # noqa: N801  # it reads as a function
-    """A stream of either colour as an asynchronous one."""
+    """A sync or async stream as an async one."""
 
     def __init__(self, stream):
         """Wrap *stream*."""

@@ -1,4 +1,4 @@
-"""A transport that follows a script, and the same steps for both colours of transport."""
+"""A transport that follows a script, and the same steps for sync and async transports."""
 
 import asyncio
 import json
@@ -173,11 +173,11 @@ def answer(what):
     return Response(200, {"request-id": f"req_{what}"}, json.dumps({"told": what}).encode())
 
 
-def record(colour, path, *steps, mode="rewrite", **options):
+def record(driver, path, *steps, mode="rewrite", **options):
     """Record `(answer, request, how, most)` steps; give what the caller saw."""
-    script = colour.script(*[step[0] for step in steps])
-    transport = colour.transport(path, script, mode, **options)
-    return colour.block(transport, *[step[1:] for step in steps])
+    script = driver.script(*[step[0] for step in steps])
+    transport = driver.transport(path, script, mode, **options)
+    return driver.block(transport, *[step[1:] for step in steps])
 
 
 def told(result):

@@ -20,9 +20,12 @@ KEYS = [
 ]
 OPTIONAL = ("claude_lite asyncio", "asyncio uvloop", "uvloop", "anthropic", "openai", "litellm")
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "benchmarks").is_dir(), reason="benchmarks are not part of what is installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (ROOT / "benchmarks").is_dir(), reason="benchmarks are not part of what is installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,12 @@ PARAMS = {**HELLO, "model": "claude-sonnet-5-5"}
 
 
 def provided():
-    """Mint the canary, as a token provider."""
+    """Give the canary, as a token provider."""
     return CANARY
 
 
 async def provided_later():
-    """Mint the canary, as an asynchronous token provider."""
+    """Give the canary, as an async token provider."""
     return CANARY
 
 
@@ -80,9 +80,9 @@ def hides(error):
 def test_nothing_that_can_be_stored_or_shown_has_the_key(options):
     """Pickles and reprs of clients, configurations, requests, operations and results are clean."""
     operation = CreateMessage(**PARAMS)
-    for colour in ("sync", "async"):
-        made = client(colour, stream()[0], **options)
-        named = (Client if colour == "sync" else AsyncClient)(**options)
+    for mode in ("sync", "async"):
+        made = client(mode, stream()[0], **options)
+        named = (Client if mode == "sync" else AsyncClient)(**options)
         request = operation.build(made.config.target)
         for thing in (made, named, made.config, request, request.headers, operation):
             silent(repr(thing))
@@ -264,7 +264,7 @@ CLIENTS = {
 
 
 async def failures(made):
-    """Make a call, and read a stream, of either colour; give the errors that they end with."""
+    """Make a call, and read a stream, (sync or async); give the errors that they end with."""
     errors = []
     try:
         await do(made.messages.create, **PARAMS)
@@ -293,6 +293,7 @@ def all_failures(kind, options, base_url, **more):
     return errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CREDENTIALS.values(), ids=CREDENTIALS)
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_a_server_that_echoes(kind, options):
@@ -317,6 +318,7 @@ def test_failures_on_the_wire(kind, script):
             all_failures(kind, options, server.url(""), content_timeout=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_failures_to_connect(kind):
     """A refused connection, TLS to who speaks none, and a name that does not exist."""

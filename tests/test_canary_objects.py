@@ -173,7 +173,7 @@ def synchronous(held, folder, url):
 
 
 async def asynchronous(held, folder, url):
-    """Do the same in the other colour."""
+    """Do the same with the async transports."""
     transports = [
         AiohttpTransport(),
         AsyncioTransport(),

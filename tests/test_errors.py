@@ -191,8 +191,8 @@ def test_amending_keeps_the_args_in_step():
 
 def test_only_fields_can_be_amended():
     """A name that is no field is a `TypeError` that says so."""
-    with pytest.raises(TypeError, match="NotFound has no field 'colour'"):
-        NotFound("x").amend(colour="red")
+    with pytest.raises(TypeError, match="NotFound has no field 'shape'"):
+        NotFound("x").amend(shape="round")
 
 
 def test_the_dict_of_a_class_of_another_version():

@@ -9,13 +9,16 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from house import LIBRARY, MOST_OF_A_MODULE, MOST_OF_THE_LIBRARY, code_lines, size
 from places import ROOT
 
 import claude_lite
 import claude_lite_transports
+from claude_lite.client.link import LATE
 
 PACKAGES = {
     package.__name__: Path(package.__file__).parent
@@ -231,3 +234,178 @@ def test_nothing_imports_the_folder_of_the_transports():
     wrong = re.compile(r"^\s*(import|from) transports\b", re.MULTILINE)
     for folder in (*PACKAGES.values(), ROOT / "tests"):
         assert not [path for path in folder.rglob("*.py") if wrong.search(path.read_text())]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_no_module_is_long(name):
+    """No module has over 350 lines of code: neither blank, nor comment, nor docstring."""
+    assert size(modules()[name]) <= MOST_OF_A_MODULE
+
+
+def test_lines_of_code_are_counted():
+    """Blank lines, comments and docstrings are no code; each line of a text or a call is."""
+    source = '"""Title.\n\nMore."""\n\n# why\nX = f(\n    1,  # one\n)\n"""About X."""\n'
+    assert code_lines(source) == 3
+    assert code_lines('def f():\n    """Say."""\n    return """a\nb"""\n') == 3
+
+
+def test_the_library_is_small():
+    """Wire, errors, core and client together have at most 4,300 lines of code."""
+    folders = {name.removesuffix(".py") for name in LIBRARY}
+    found = [path for name, path in modules().items() if room(name).partition(".")[0] in folders]
+    assert sum(map(size, found)) <= MOST_OF_THE_LIBRARY
+
+
+# Late imports
+
+
+def late_imports():
+    """Give what the library imports within functions: pairs of a module and what it imports."""
+    return {
+        (room(name), module)
+        for name in GROUND
+        for module, late, typing in imports(modules()[name])
+        if late and not typing
+    }
+
+
+# Late imports that a child process may still have to make after a fork, and why this is safe.
+EXCUSED = {
+    ("client.tokens", "asyncio"),  # a coroutine that waits for a token has a loop already
+    ("client.link", "concurrent.futures.thread"),  # imported before the fork is waited for at all
+    ("client.link", "importlib.metadata"),  # imported under the lock that a fork waits for
+    ("core.logs", "logging"),  # used only if another module has loaded it
+    ("core.logs", "structlog"),  # used only if another module has loaded it
+    ("core.structure", "cattrs.preconf.orjson"),  # for callers' own hooks; no call imports it
+}
+# Entries of `LATE` that no import statement of the library names.
+NAMED_ONLY = {
+    "encodings.idna",  # Python imports this codec when a host name is encoded
+    "urllib.request",  # transports import it when they look for proxies in the environment
+}
+
+
+def test_what_is_imported_late():
+    """Before a fork, the library imports all that a call may import late, but for what is excused.
+
+    A child that imports a module while its parent had begun to would wait for ever.
+    """
+    # The loader of `claude_lite.api` runs for `Operation.from_dict` and the face, in no call.
+    found = {(name, module) for name, module in late_imports() if name != "api"}
+    assert found >= EXCUSED
+    assert {module for _, module in found - EXCUSED} | NAMED_ONLY == set(LATE)
+
+
+# The face of the package
+
+SLOW_TO_IMPORT = {
+    *("aiohttp", "asyncio", "cattrs", "concurrent.futures", "decimal", "http.client", "httptools"),
+    *("importlib.metadata", "logging", "orjson", "rich", "ssl", "structlog", "tenacity"),
+    *("email.utils", "urllib.parse", "urllib.request", "zipfile"),
+}
+SUCCESS = """
+import sys
+from claude_lite import Client, Response
+
+class Mine:
+    def send(self, request):
+        return Response(200, {}, b'{"input_tokens": 7}')
+    def stream(self, request): ...
+    def sleep(self, seconds): ...
+    def close(self): ...
+
+client = Client(Mine(), api_key="any")
+assert client.messages.count_tokens(model="m", messages=[]).input_tokens == 7
+print(*sys.modules)
+"""
+
+
+def test_importing_the_package_is_cheap():
+    """`import claude_lite` loads no transport, and no package that is slow to import."""
+    loaded = set(fresh("import sys, claude_lite; print(*sys.modules)"))
+    assert not SLOW_TO_IMPORT & loaded
+    assert not [name for name in loaded if name.startswith("claude_lite_transports")]
+    ours = {name for name in loaded if name.startswith("claude_lite")}
+    assert ours == {
+        *("claude_lite", "claude_lite.api"),
+        "claude_lite.core",
+        "claude_lite.core.registry",
+    }
+
+
+def test_a_call_that_succeeds_loads_no_more():
+    """A successful call loads no retry machinery, no logging packages and no other operations."""
+    loaded = set(fresh(SUCCESS))
+    unused = {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata", "email.utils"}
+    assert not unused & loaded
+    ours = {"client.namespaces", "client.batching", "client.arrival", "api.messages.events"}
+    ours |= {"api.messages.decoder", "api.batches", "api.files", "core.pages", "core.uploads"}
+    assert not {f"claude_lite.{name}" for name in ours} & loaded
+
+
+def test_a_name_is_loaded_when_asked_for():
+    """The events are not loaded with the package, and `from claude_lite import` loads them."""
+    code = """
+import sys, claude_lite
+import claude_lite.core.structure
+assert "claude_lite.api.messages.events" not in sys.modules
+from claude_lite import TextDelta
+from claude_lite.api.messages.events import TextDelta as same
+assert TextDelta is same
+assert "TextDelta" in vars(claude_lite)
+assert not hasattr(claude_lite, "Fine")
+print("done")
+"""
+    assert fresh(code) == ["done"]
+
+
+def public_modules():
+    """Give the modules whose `__all__` is public, as the face of the package lists them."""
+    return [import_module(f"claude_lite.{name}") for name in claude_lite._WHERE]
+
+
+def test_every_public_name_can_be_imported():
+    """`from claude_lite import NAME` gives what the module that declares the name has."""
+    for module in public_modules():
+        for name in module.__all__:
+            assert getattr(claude_lite, name) is getattr(module, name), name
+    assert claude_lite.__all__ == sorted({n for m in public_modules() for n in m.__all__})
+
+
+def test_names_are_listed():
+    """`dir(claude_lite)` has every public name once, and nothing that cannot be had."""
+    names = dir(claude_lite)
+    assert set(claude_lite.__all__) <= set(names)
+    assert len(set(names)) == len(names)
+    assert all(hasattr(claude_lite, name) for name in names)
+
+
+def test_a_public_name_means_one_thing():
+    """No name is in the `__all__` of two modules, unless both have the same object."""
+    found = {}
+    for module in public_modules():
+        for name in module.__all__:
+            assert found.setdefault(name, getattr(module, name)) is getattr(module, name), name
+
+
+def test_the_face_forgets_no_module():
+    """Each module of the library that has an `__all__` is among those that the face asks."""
+    declaring = {
+        room(name)
+        for name in GROUND
+        if any(
+            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            for node in tree(modules()[name]).body
+        )
+    }
+    folders = {room(name) for name, path in modules().items() if path.name == "__init__.py"}
+    waiting = {"client.batching"}  # a base class of the namespaces of batches
+    assert declaring - folders - waiting == set(claude_lite._WHERE)
+
+
+def test_type_checkers_see_the_same_names():
+    """The face imports for type checkers from the modules that it asks when a program runs."""
+    face = imports(modules()["claude_lite"])
+    assert {room(name) for name, _, typing in face if typing and name in modules()} == set(
+        claude_lite._WHERE
+    )

@@ -140,6 +140,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMS)
 def test_accumulating_a_message(name):
     """Twice the message is twice the calls, and twice the memory at most."""
@@ -159,7 +160,7 @@ def test_accumulating_a_message(name):
     assert peak_twice < 2.5 * peak_once + 10_000
 
 
-def test_weighing_a_message_is_seldom():
+def test_weighing_a_message_is_rarely():
     """A message of far more bytes than its text has is not weighed again at every chunk."""
     weighed = []
 
@@ -218,6 +219,7 @@ def test_building_a_form(tmp_path):
     assert peak < 1_000_000
 
 
+@pytest.mark.slow
 def test_millions_of_tiny_chunks_are_not_kept_apart():
     """A body of one-byte chunks takes its own size, not that of an object for each of them."""
     incoming = pytest.importorskip("claude_lite_transports.asyncio.incoming")

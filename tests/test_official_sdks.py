@@ -43,6 +43,7 @@ def called(emulator):
     return {(entry.method, entry.path) for entry in emulator.log if entry.status == 200}
 
 
+@pytest.mark.slow
 def test_the_anthropic_sdk_uses_every_core_operation_that_it_has():
     """Both namespaces, synchronous and not, with the SDK's own strict check of responses."""
     seen = called(take("anthropic"))

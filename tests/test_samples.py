@@ -1,4 +1,4 @@
-"""Every sample of the wire, over every way that it can come, in both colours."""
+"""Every sample of the wire, over every way that it can come, sync and async."""
 
 import asyncio
 import json
@@ -111,7 +111,7 @@ ALL = [*MESSAGES, *COUNTS, *ERRORS, *STREAMS]
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: p.name)
 def test_every_way_gives_the_same(path, emulator, url, tmp_path):
-    """A sample gives the same over urllib, aiohttp, the emulator and a replay, in both colours."""
+    """A sample gives the same over urllib, aiohttp, the emulator and a replay, sync and async."""
     expected = by_sync(EmulatorTransport(emulator), url, path)
     wire = UrllibTransport()
     ways = {

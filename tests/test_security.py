@@ -403,6 +403,7 @@ def test_a_pinned_certificate_is_the_only_one(tmp_path, monkeypatch):
     assert context.verify_mode is ssl.CERT_REQUIRED
 
 
+@pytest.mark.slow
 def test_the_environment_names_authorities():
     """With SSL_CERT_FILE all transports trust what is in that file."""
     program = """
@@ -614,6 +615,7 @@ def test_a_skill_is_unpacked_as_the_page_shows(tmp_path, monkeypatch):
         unpack(str(archive), "new")
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_too_large_is_not_unpacked(tmp_path, monkeypatch):
     """A bomb is noticed before, and one that lies about its size grows no further than that."""
     monkeypatch.chdir(tmp_path)

@@ -37,6 +37,7 @@ def soak(folder, *args):
     )
 
 
+@pytest.mark.slow
 def test_every_case_comes_out_right_and_nothing_is_left(tmp_path):
     """A round of all cases ends in what each of them has to, and the run is found to be flat."""
     calls = sum(case.share for case in soak_cases.CASES)
@@ -55,6 +56,7 @@ def test_every_case_comes_out_right_and_nothing_is_left(tmp_path):
     assert "| answer |" in (tmp_path / "soak.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_reports_what_it_has_seen(tmp_path):
     """After Ctrl-C the calls under way end, nothing is left over, and the report is written."""
     started = soak(tmp_path, "--transport", "urllib", "--requests", "20000")
@@ -160,6 +162,7 @@ def test_an_error_that_is_not_the_one_is_found_out(error, right):
     assert (soak_cases.wrong_error(CUT, 41, error) is None) == right
 
 
+@pytest.mark.slow
 def test_the_emulator_forgets_the_oldest_bodies_and_late_paths():
     """However many requests come, it remembers so many bodies and paths, and counts them all."""
     counts = ledger.Ledger()
@@ -174,6 +177,7 @@ def test_the_emulator_forgets_the_oldest_bodies_and_late_paths():
     assert (seen.of(b"1"), seen.of(b"2")) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_fault_script_forgets_the_oldest_bodies():
     """A script that strikes each body once remembers so many of them, and then starts over."""
     script = FaultScript([{"on": {"once_per_body": True}, "do": {"fault": "reset"}}])

@@ -10,6 +10,7 @@ from places import ROOT
 FILES = sorted((ROOT / "tests" / "typing").glob("*.py"))
 
 
+@pytest.mark.slow
 def test_mypy_agrees():
     """Strict mypy finds each deliberate mistake, nothing else, and the types that are asserted."""
     command = [

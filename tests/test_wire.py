@@ -161,7 +161,7 @@ def test_the_json_of_a_response():
             Response(200, {}, body).json()
 
 
-def test_the_protocols_differ_in_colour():
+def test_the_protocols_differ_in_kind():
     """Both have the same methods, those that wait being coroutines in one of them only."""
     names = {"send", "stream", "sleep", "close"}
     for protocol, waits in ((wire.Transport, False), (wire.AsyncTransport, True)):

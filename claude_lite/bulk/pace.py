@@ -1,10 +1,10 @@
-"""How fast to ask, when many ask at once: hold back together where the API says "too fast".
+"""Slow down many requests together when the API answers with a rate limit.
 
-One caller that meets a rate limit waits and tries again. Where dozens share a limit, they would
-all come back at the same moment, and all but a few would be refused again. So they share a
-`Pace`: a refusal stops everyone until the moment that the API named, and halves how many may
-be in flight; each success lets a little more in. Who was refused goes first, the others in
-the order in which they came.
+A single request that meets a rate limit waits and tries again. If dozens of requests that share
+a limit did that, all would come back at the same moment, and most would be refused again. So
+they share a `Pace`. A refusal stops all requests until the time that the API named, and halves
+the number that may be in flight; each success raises the number a little. Requests that were
+refused go first; the others go in the order in which they came.
 """
 
 import asyncio
@@ -16,14 +16,22 @@ from claude_lite.wire import Clock
 
 
 class Pace:
-    """Admit at most *most* requests at a time. For the tasks of one event loop.
+    """The number of requests that may be in flight, for the tasks of one event loop.
 
-    A turn is `enter`, ask, `leave`; before leaving, say `speed_up` of an answer or `slow_down`
-    of a refusal, and after that, having left, wait until it has `resumed`.
+    A task awaits `enter`, makes its request, and calls `leave`. Before `leave` it calls
+    `speed_up` after an answer, or `slow_down` after a refusal. After a refusal and `leave`, it
+    awaits `resumed` before it enters again.
     """
 
     def __init__(self, most: int, clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Start at full speed. *sleep* takes seconds, of which *clock* tells the time."""
+        """Start with the largest number.
+
+        Args:
+            most: The largest number of requests in flight.
+            clock: A function that returns the time, in seconds.
+            sleep: A coroutine function that sleeps for a number of seconds of *clock*.
+
+        """
         self.limit = float(most)
         self.in_flight = 0
         self._most = most
@@ -34,40 +42,40 @@ class Pace:
         self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
 
     async def enter(self, *, again: bool = False) -> None:
-        """Wait for a turn; *again*: after a refusal."""
+        """Wait until a request may be made; *again* says that the request was refused before."""
         turn = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (not again, next(self._numbers), turn))
         self._admit()
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given a turn in the same moment
+            if not turn.cancelled():  # the turn was given and the task cancelled at once
                 self.leave()
             raise
 
     def leave(self) -> None:
-        """End a turn."""
+        """Note that a request has ended."""
         self.in_flight -= 1
         self._admit()
 
     def speed_up(self) -> None:
-        """A request was answered: after as many as are let in now, let in one more."""
+        """Note an answer. After as many answers as `limit`, the limit has grown by one."""
         self.limit = min(float(self._most), self.limit + 1 / self.limit)
 
     def slow_down(self, seconds: float) -> None:
-        """A request was refused: nobody asks for so long, and then fewer at a time."""
+        """Note a refusal: stop all requests for *seconds*, then allow half as many in flight."""
         now = self._clock()
-        if now >= self._resume_at:  # else this refusal belongs to the burst before the stop
+        if now >= self._resume_at:  # else it is of the burst that was refused before
             self.limit = max(1.0, self.limit / 2)
         self._resume_at = max(self._resume_at, now + seconds)
 
     async def resumed(self) -> None:
-        """Wait until asking is allowed again. Whoever calls `slow_down` has to."""
+        """Wait until requests may be made again. Every task that calls `slow_down` has to wait."""
         while (wait := self._resume_at - self._clock()) > 0:
             await self._sleep(wait)
 
     def _admit(self) -> None:
-        """Let in whoever may enter. Called where that can change, so that nobody has to poll."""
+        """Wake the tasks that may enter. It is called when their number may change: no polling."""
         while (
             self._waiting and self.in_flight < int(self.limit) and self._clock() >= self._resume_at
         ):

@@ -1,11 +1,10 @@
-"""Read a file of requests: JSON Lines, as the Batches API has them.
+"""Read requests from JSON lines, in the form of the Batches API.
 
     {"custom_id": "ticket-17", "params": {"model": ..., "max_tokens": ..., "messages": [...]}}
 
-The params are the body of `POST /v1/messages`. A line is checked as far as a request could not
-be made of it; whether the API likes it, the API says. A bad line is an outcome of its own, and
-the others are read on. Lines are read as they are asked for; of those read, only the
-`custom_id`s are kept, because they have to differ.
+`params` is the body of `POST /v1/messages`. A line is bad if no request can be made from it; what
+else is wrong with a request, the API says. A bad line becomes an outcome, and reading goes on.
+Lines are read when they are needed. Only their `custom_id`s are kept, because they have to differ.
 """
 
 import re
@@ -27,16 +26,20 @@ CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KNOWN: Final = {
     attribute.name
     for attribute in fields(CreateMessage)  # type: ignore[arg-type]  # attrs, by our decorator
-    if not attribute.metadata  # it would say that it is no part of the body
+    if not attribute.metadata  # metadata marks fields that are not in the body
 } - LOCAL
-_SHOWN: Final = 80  # characters of a value in a complaint
+_SHOWN: Final = 80  # characters of a value in an error message
 
 
 def read_requests(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[Item | Outcome]:
-    """Turn lines into requests, and into outcomes (a `UsageError` each) where they are bad.
+    """Turn lines into requests, and bad lines into outcomes that have a `UsageError`.
 
-    Empty lines are passed over. *stream*: all answers are streamed, otherwise those whose
-    params say so. A stream is collected, and starts over where it breaks.
+    Args:
+        lines: Lines of JSON, such as a file that is open for reading bytes. Empty lines are
+            skipped.
+        stream: Stream all answers; by default, the answers whose params have `stream` true. A
+            streamed answer is still given out whole, and retried if the stream breaks.
+
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
@@ -50,7 +53,7 @@ def read_requests(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[I
             custom_id = _checked(name)
             first = seen.setdefault(custom_id, number)
             if first != number:
-                name = None  # an answer of that name is the other line's
+                name = None  # the result with this name belongs to the first line
             _check_first(custom_id, first, number)
             item = Item(number, custom_id, operation_from(data.get("params"), stream=stream))
         except UsageError as error:
@@ -61,12 +64,20 @@ def read_requests(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[I
 
 
 def operation_from(params: Any, *, stream: bool = False) -> Operation[Message]:
-    """Make the operation for the body of a request; raises `UsageError`.
+    """Make the operation for the body of a request.
 
     Fields that `CreateMessage` does not have, and nulls, are sent as they are.
+
+    Args:
+        params: The body of `POST /v1/messages`, as parsed JSON.
+        stream: Stream the answer, even if *params* do not say so.
+
+    Raises:
+        UsageError: A field is missing or has the wrong type.
+
     """
     if not isinstance(params, dict):
-        raise UsageError(f"params has to be an object, not {_shown(params)}")
+        raise UsageError(f"params has to be a JSON object, not {_shown(params)}")
     _check(params, "model", str, "a model's name")
     _check(params, "max_tokens", int, "a whole number")
     _check(params, "messages", list, "a list")
@@ -82,9 +93,9 @@ def _object(text: bytes) -> Mapping[str, Any]:
     try:
         data = loads(text)
     except ValueError as error:
-        raise UsageError(f"not JSON ({error})") from None
+        raise UsageError(f"the text is not JSON ({error})") from None
     if not isinstance(data, dict):
-        raise UsageError(f"a JSON object is wanted, not {_shown(data)}")
+        raise UsageError(f"a request has to be a JSON object, not {_shown(data)}")
     return data
 
 
@@ -101,18 +112,18 @@ def _checked(custom_id: Any) -> str:
 
 def _check_first(custom_id: str, first: int, number: int) -> None:
     if first != number:
-        raise UsageError(f"custom_id {custom_id!r} is that of line {first} already")
+        raise UsageError(f"custom_id {custom_id!r} is already used in line {first}")
 
 
 def _check(params: Mapping[str, Any], name: str, kind: type, wanted: str) -> None:
     if name not in params:
         raise UsageError(f"params.{name} is missing")
     value = params[name]
-    if type(value) is not kind:  # for a bool is an int, too
+    if type(value) is not kind:  # not isinstance: a bool is an int, too
         raise UsageError(f"params.{name} has to be {wanted}, not {_shown(value)}")
 
 
 def _shown(value: Any) -> str:
-    """A value as a complaint shows it: short, and with no character that moves a cursor."""
+    """A value for an error message: short, without characters that move a terminal's cursor."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

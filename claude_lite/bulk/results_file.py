@@ -1,9 +1,9 @@
-"""Keep the outcomes of a run in a file: JSON Lines, one a request, written as each ends.
+"""Keep the outcomes of a run in a file: JSON lines, one per request, written as requests end.
 
-A line is on disk (in the system's hands) before the next request is taken, so that whatever
-ends the run, no answer is lost. A file that is there is not touched, unless it is to be
-replaced or taken up again. Taken up, its answers stay; a failure in it stays until the same
-request has ended anew, so that in the end there is one line a request. It asks nothing itself.
+A line is handed to the operating system before the next request is taken, so no answer is lost,
+whatever ends the run. An existing file is changed only in the modes "replace" and "resume". In
+the mode "resume" answers stay, and a failure stays until the same request has ended again: in
+the end the file has one line per request.
 """
 
 import os
@@ -20,7 +20,7 @@ from claude_lite.core.json_text import dumps
 from claude_lite.errors import UsageError
 
 ResultsMode = Literal["new", "replace", "resume"]
-"""What to do with a file that is there: refuse it, empty it, or add what is missing in it."""
+"""What to do with an existing file: refuse it, empty it, or add the results that it lacks."""
 
 _FLAGS: Final = {"new": "xb", "replace": "wb", "resume": "ab"}
 
@@ -29,17 +29,25 @@ _BEGINNING: Final = b'{"custom_id":'
 
 
 class ResultsFile:
-    """An open file of results; `answered` are the `custom_id`s that it had answers for."""
+    """An open file of results."""
 
     def __init__(self, path: str | os.PathLike[str], mode: ResultsMode = "new") -> None:
-        """Open or make it.
+        """Open the file, or create it.
 
-        Raises `FileExistsError` for a file that is there with mode "new", other `OSError`s as
-        they come, and `UsageError` for a file to be resumed that is not one of results.
+        Args:
+            path: The path of the file.
+            mode: What to do if the file exists.
+
+        Raises:
+            FileExistsError: The file exists, and the mode is "new".
+            OSError: The file cannot be opened.
+            UsageError: The mode is "resume", and the file has a line that is no result.
+
         """
         self.path = Path(path)
         self.answered: set[str] = set()
-        self._failures: dict[str | int, Span] = {}  # by custom_id, or by line where there is none
+        """The `custom_id`s that the file had answers for when it was opened."""
+        self._failures: dict[str | int, Span] = {}  # by custom_id, or by line without one
         self._outdated: list[Span] = []
         found = b""
         if mode == "resume":
@@ -50,16 +58,18 @@ class ResultsFile:
             self._mend(found)
 
     def _read(self, file: BinaryIO) -> bytes:
-        """Take stock; return the last line."""
+        """Note the answers and failures in the file; return its last line."""
         start = 0
         line = b""
         for number, line in enumerate(file, 1):
-            end = start + len(line) + (not line.endswith(b"\n"))  # which `_mend` will add
+            end = start + len(line) + (not line.endswith(b"\n"))  # `_mend` adds a missing line end
             try:
                 self._take(orjson.loads(line), (start, end))
             except (ValueError, TypeError, KeyError):
                 if not _is_torn(line):
-                    raise UsageError(f"{self.path}, line {number}: not a line of results") from None
+                    raise UsageError(
+                        f"cannot resume {self.path}: line {number} is not a result of a run"
+                    ) from None
             start = end
         for custom_id in self.answered & self._failures.keys():
             self._outdated.append(self._failures.pop(custom_id))
@@ -76,7 +86,7 @@ class ResultsFile:
         self._failures[key] = span
 
     def _mend(self, last: bytes) -> None:
-        """End the last line, or remove it where a run was killed in the middle of writing it."""
+        """End the last line, or remove it if a run was killed while writing it."""
         if last.endswith(b"\n"):
             return
         try:
@@ -88,7 +98,7 @@ class ResultsFile:
             self._file.flush()
 
     def write(self, outcome: Outcome) -> None:
-        """Add an outcome; when this returns, it is written."""
+        """Add an outcome. When this returns, the operating system has the line."""
         self._file.write(dumps(outcome.to_dict()) + b"\n")
         self._file.flush()
         for key in (outcome.custom_id, outcome.line):
@@ -96,14 +106,14 @@ class ResultsFile:
                 self._outdated.append(self._failures.pop(key))
 
     def close(self) -> None:
-        """Close it, and leave out the failures of earlier runs that have ended anew."""
+        """Close the file, and remove earlier failures of requests that have ended again."""
         self._file.close()
         if self._outdated:
             self._leave_out(sorted(self._outdated))
             self._outdated.clear()
 
     def _leave_out(self, spans: list[Span]) -> None:
-        path = self.path.resolve()  # where it is a link, the file itself is replaced
+        path = self.path.resolve()  # of a link, replace the file that it points to
         new = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False)  # noqa: SIM115  # closed below
         try:
             with path.open("rb") as old, new:
@@ -126,5 +136,5 @@ class ResultsFile:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether it is the beginning of a line of ours."""
+    """Whether *line* is the beginning of a result whose writing was interrupted."""
     return not line.endswith(b"\n") and _BEGINNING.startswith(line[: len(_BEGINNING)])

@@ -1,13 +1,13 @@
-"""Run many requests through an `AsyncClient`, a number of them at a time.
+"""Run many requests through an `AsyncClient`, a limited number at a time.
 
     with open("requests.jsonl", "rb") as lines:
         tally = await run(client, read_requests(lines), finished, concurrency=32)
 
-Requests are taken from an iterable as there is room for them, and each outcome is handed over
-as it ends: at no time is more held than what is in flight. A failure is an outcome, too, and
-stops nothing. Rate limits are met together (`claude_lite.bulk.pace`); other retries are the
-client's. This opens no file and prints nothing: `claude_lite.bulk.requests_file` reads requests,
-`claude_lite.bulk.results_file` keeps outcomes, and `claude-lite run` does both.
+Requests are taken from an iterable when a new request may start, and each outcome is handed over
+when its request ends: only the requests in flight are in memory. A failure is an outcome, too,
+and does not stop the others. All requests slow down together after a rate limit (`pace.py`); the
+client does the other retries. This module opens no file and prints nothing: `requests_file.py`
+reads requests, `results_file.py` keeps outcomes, and the command `claude-lite run` uses both.
 """
 
 import asyncio
@@ -25,40 +25,41 @@ from claude_lite.core.operation import Operation
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
 from claude_lite.wire import MASK, Clock
 
-RATE_LIMITED: Final = 50  # times that one request is asked again after a rate limit
-LONGEST_GUESS: Final = 30.0  # seconds, where a rate limit does not say how long
+RATE_LIMITED: Final = 50  # attempts of one request that meets rate limits
+LONGEST_GUESS: Final = 30.0  # seconds to wait, if a rate limit does not say how long
 
 
 @frozen
 class Item:
-    """A request to make: the `line` it stands on, from 1, and the name to answer under."""
+    """A request to make."""
 
     line: int
+    """The line of the request in its file, from 1."""
     custom_id: str
+    """The name of the request, which its outcome has, too."""
     operation: Operation[Message]
 
 
 @frozen
 class Outcome:
-    """How a request ended: with a message or an error, after so many attempts.
-
-    `elapsed_ms` spans retries and waits. A line that is no request ends with a `UsageError`
-    and no attempt; its `custom_id` is None where it has none of its own.
-    """
+    """How a request ended: with a message or with an error."""
 
     line: int
     custom_id: str | None
+    """None if the line is bad and has no `custom_id` of its own."""
     result: Message | ClaudeError
+    """A bad line ends with a `UsageError` and no attempt."""
     attempts: int = 0
     elapsed_ms: float = 0.0
+    """Milliseconds, with retries and waits."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether there is a message."""
+        """Whether the request ended with a message."""
         return isinstance(self.result, Message)
 
     def to_dict(self) -> dict[str, Any]:
-        """The outcome as a JSON object: a line of results, as the Batches API has it, and more."""
+        """The outcome as a JSON object: a result as in the Batches API, with more fields."""
         result = self.result
         if isinstance(result, Message):
             ending: dict[str, Any] = {"type": "succeeded", "message": result.to_dict()}
@@ -79,30 +80,31 @@ class Outcome:
 
 @define
 class Tally:
-    """The count of a run, up to date at any time. Times are of `time.monotonic`, in seconds."""
+    """The figures of a run, up to date at any time."""
 
     succeeded: int = 0
     failed: Counter[str] = Factory(Counter)
-    """By the class of error."""
+    """Requests that failed, by the name of the error's class."""
     bad_lines: int = 0
     in_flight: int = 0
     retries: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     started: float = field(factory=time.monotonic)
+    """Seconds, of `time.monotonic`."""
 
     @property
     def done(self) -> int:
-        """How many ended, one way or the other."""
+        """The number of lines that have ended: answered, failed or bad."""
         return self.succeeded + self.failed.total() + self.bad_lines
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """The seconds since the run started."""
         return time.monotonic() - self.started
 
     def add(self, outcome: Outcome) -> None:
-        """Count one that ended."""
+        """Count an outcome."""
         result = outcome.result
         if isinstance(result, Message):
             self.succeeded += 1
@@ -124,16 +126,27 @@ async def run(
     started: Callable[[Item], None] | None = None,
     tally: Tally | None = None,
 ) -> Tally:
-    """Make the requests of *items*, at most *concurrency* at a time; an `Outcome` passes through.
+    """Make requests, a limited number at a time, and hand over each outcome.
 
-    *finished* is called with each outcome, *started* with each request before it is made, in
-    the task that makes it; *tally* is kept up to date on the way, and returned. A request that
-    a rate limit refuses is asked again, up to *rate_limited* attempts and the client's
-    deadline; unless the client's policy is to try once, to defer, or has a rule of its own for
-    `RateLimited`.
+    A request that meets a rate limit is made again, up to *rate_limited* attempts and within the
+    client's deadline. It is not made again if the client's retry policy makes one attempt, defers,
+    or has a rule for `RateLimited`.
 
-    An exception of *items* or *finished* ends the run; so ended, or cancelled, what is in
-    flight is dropped.
+    An exception from *items*, *started* or *finished* ends the run. When the run ends so, or is
+    cancelled, the requests in flight are cancelled.
+
+    Args:
+        client: The client that makes the requests.
+        items: Requests to make. An `Outcome` among them (a bad line) is handed over as it is.
+        finished: Called with each outcome.
+        concurrency: The largest number of requests in flight.
+        rate_limited: The largest number of attempts of a request that meets rate limits.
+        started: Called with each request before the first attempt, in the task that makes it.
+        tally: The figures to keep up to date; the default is a new `Tally`.
+
+    Returns:
+        The figures of the run.
+
     """
     tally = tally or Tally()
     transport = client.transport
@@ -152,7 +165,7 @@ async def run(
 
 
 class _Worker:
-    """Makes one request after the other."""
+    """A task that makes one request after the other."""
 
     def __init__(
         self, client: AsyncClient, pace: Pace, tally: Tally, clock: Clock, rate_limited: int
@@ -176,11 +189,11 @@ class _Worker:
         started: Callable[[Item], None] | None,
         finished: Callable[[Outcome], None],
     ) -> None:
-        """Take from *items*, which others take from as well, until there are no more."""
+        """Take requests from *items*, which all workers share, until there are no more."""
         for item in items:
             if isinstance(item, Outcome):
                 outcome = item
-                await asyncio.sleep(0)  # a million of these should not shut the others out
+                await asyncio.sleep(0)  # let other tasks run between many bad lines
             else:
                 if started is not None:
                     started(item)
@@ -198,13 +211,13 @@ class _Worker:
             result = await self._answer(item.operation, start)
         except ClaudeError as error:
             result = error.amend(attempts=self._attempts)
-        except Exception as error:  # noqa: BLE001  # a bug; but the others' answers are paid for
+        except Exception as error:  # noqa: BLE001  # after a bug, keep the answers that were paid for
             result = ClaudeError(self._without_secrets(f"{type(error).__name__}: {error}"))
         elapsed = round((self._clock() - start) * 1000, 1)
         return Outcome(item.line, item.custom_id, result, self._attempts, elapsed)
 
     async def _answer(self, operation: Operation[Message], start: float) -> Message:
-        """Ask until it is no rate limit that refuses."""
+        """Make a request, again and again while a rate limit refuses it."""
         again = False
         while True:
             await self._pace.enter(again=again)
@@ -222,7 +235,7 @@ class _Worker:
             again = True
 
     def _client_since(self, start: float) -> AsyncClient:
-        """The client, with as much of its deadline as is left of it since *start*."""
+        """The client, with the part of its deadline that is left after *start*."""
         deadline = self._client.config.deadline
         used = self._clock() - start
         if deadline is None or used < deadline / 100:
@@ -230,7 +243,7 @@ class _Worker:
         return self._client.with_options(deadline=max(deadline - used, 0.001))
 
     def _patience(self, error: RateLimited, start: float) -> float:
-        """The seconds after which to ask again; raises the error if that is not to be."""
+        """The seconds to wait before another attempt; raises *error* if there is none."""
         refused = isinstance(error, SpendLimitReached) or error.should_retry is False
         if refused or not self._patient or self._attempts >= self._rate_limited:
             raise error
@@ -244,7 +257,7 @@ class _Worker:
         return wait
 
     def _event(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Count what the client says of its attempts, and pass it on."""
+        """Count the attempts and retries that the client reports, and pass the event on."""
         if event == "claude_lite.call":
             self._attempts += fields["attempts"]
         elif "retry_in" in fields:

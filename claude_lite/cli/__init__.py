@@ -1,1 +1,1 @@
-"""The command `claude-lite`: a file per subcommand, `main.py` has the parser."""
+"""The command `claude-lite`: a file per subcommand; the parser is in `main.py`."""

@@ -1,9 +1,9 @@
 """The command `claude-lite bench`: how fast an endpoint answers, at a concurrency of your choice.
 
-It makes calls for some time, or so many of them, and tells throughput, the percentiles of
-latency and of the time to the first token, and tokens a second. Calls that fail are counted and
-not repeated. A client at the end of its CPU measures itself: where this process was that busy,
-the report says so.
+It makes a number of calls, or makes calls for some time. It reports throughput, percentiles of
+the latency and of the time to the first token, and tokens per second. Calls that fail are counted
+and not repeated. If this process uses all of its CPU, the figures measure the client and not the
+endpoint: the report says so.
 """
 
 import argparse
@@ -30,24 +30,28 @@ from claude_lite.errors import ClaudeError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-SATURATED: Final = 0.9  # of one core: from here on the client may be what is measured
+SATURATED: Final = 0.9  # of one core; above it the client may be the limit
 PERCENTILES: Final = (50, 90, 99, 100)
-REFRESH: Final = 0.25  # seconds
+REFRESH: Final = 0.25  # seconds between two updates of the display
 
 
 @define
 class Figures:
-    """What was measured so far. Times in milliseconds, but `seconds` and `cpu`."""
+    """What was measured so far."""
 
     latency: list[float] = Factory(list)
+    """Milliseconds, one per call."""
     first_token: list[float] = Factory(list)
+    """Milliseconds until the first token, one per stream."""
     speed: list[float] = Factory(list)
-    """Tokens a second of each stream, after its first."""
+    """Tokens per second after the first token, one per stream."""
     failed: Counter[str] = Factory(Counter)
+    """Calls that failed, by the name of the error's class."""
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
+    """Seconds of CPU time that this process used."""
     _began: float = field(factory=time.perf_counter, init=False)
     _used: float = field(factory=time.process_time, init=False)
 
@@ -58,12 +62,12 @@ class Figures:
 
     @property
     def busy(self) -> float:
-        """The share of the time in which this process used a core."""
+        """The share of the time in which this process used one core."""
         return self.cpu / self.seconds if self.seconds else 0.0
 
     @property
     def saturated(self) -> bool:
-        """Whether the client may be the bottleneck."""
+        """Whether the client may have been the limit."""
         return self.busy >= SATURATED
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +90,7 @@ class Figures:
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The percentiles of *values*, by nearest rank; empty where there are none."""
+    """The percentiles of *values*, by nearest rank; empty if there are no values."""
     ranked = sorted(values)
     return {
         f"p{percent}": round(ranked[math.ceil(len(ranked) * percent / 100) - 1], 2)
@@ -105,9 +109,20 @@ async def measure(
     seconds: float | None = None,
     stream: bool = True,
 ) -> None:
-    """Make calls with *params*, *concurrency* at a time, and keep *figures* up to date.
+    """Make calls, a fixed number at a time, and keep *figures* up to date.
 
-    It ends after so many *requests*, or when no more are begun because *seconds* have passed.
+    Args:
+        client: The client that makes the calls.
+        params: The fields of the message to create.
+        figures: The figures to keep up to date.
+        concurrency: The number of calls at a time.
+        requests: The number of calls in all; None for no end.
+        seconds: The time after which no new call starts; None for no end.
+        stream: Stream the answers.
+
+    Raises:
+        UsageError: The calls cannot be made.
+
     """
     end = math.inf if seconds is None else time.perf_counter() + seconds
     left = iter(range(requests)) if requests is not None else iter(int, 1)
@@ -123,7 +138,7 @@ async def measure(
                 raise
             except ClaudeError as error:
                 figures.failed[type(error).__name__] += 1
-                await asyncio.sleep(0)  # a failure may have waited for nothing
+                await asyncio.sleep(0)  # a call that failed may not have awaited anything
 
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
@@ -159,11 +174,11 @@ async def _streamed(client: AsyncClient, params: dict[str, Any], figures: Figure
 def bench_command(args: argparse.Namespace) -> int:
     """Run the command; return its exit code. Raises `UsageError`."""
     if needs_emulator(args) and args.transport:
-        raise UsageError("--transport is for an endpoint: the emulator is one of its own")
+        raise UsageError("--transport and --emulator exclude each other: leave one out")
     client = AsyncClient(args.transport) if args.transport else async_client(args)
     client = client.with_options(retry=never())
-    client.config.target  # noqa: B018  # a missing key is to be told once, and now
-    client.transport  # noqa: B018  # importing it is no part of the first call's latency
+    client.config.target  # noqa: B018  # report a missing key once, before the first call
+    client.transport  # noqa: B018  # import it before the first call is measured
     figures = Figures()
     code = EXIT_DONE
     try:
@@ -207,9 +222,9 @@ async def _shown(client: AsyncClient, args: argparse.Namespace, figures: Figures
 
 
 async def _show(figures: Figures) -> None:
-    """Show the figures as they come: a few times a second, to cost next to nothing."""
-    from rich.console import Console  # dear, and only for terminals
-    from rich.live import Live  # likewise
+    """Show the figures a few times per second, which costs little CPU."""
+    from rich.console import Console  # slow to import, and only for terminals
+    from rich.live import Live  # slow to import, and only for terminals
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
         while True:
@@ -229,17 +244,19 @@ def _line(figures: Figures) -> str:
 
 
 def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> None:
-    from rich.console import Console  # dear, and only needed here
+    from rich.console import Console  # slow to import
 
     found = figures.to_dict()
     Console().print(_table(found))
     if args.emulator:
-        say("the emulator ran in this process, too: these figures are of both together")
+        say(
+            "the emulator ran in the same process: the figures are for client and emulator together"
+        )
     elif figures.saturated:
         say(
-            f"this process was busy {figures.busy:.0%} of the time: these figures are the client's "
-            "limit, not the endpoint's. Lower --concurrency, try --transport asyncio, or run "
-            "several of these at once"
+            f"this process was busy {figures.busy:.0%} of the time: the figures measure the "
+            "client, not the endpoint. Lower --concurrency, try --transport asyncio, or run "
+            "several processes at once"
         )
     if args.output is not None:
         about = {
@@ -256,7 +273,7 @@ def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> 
 
 
 def _table(found: dict[str, Any]) -> "Table":
-    from rich.table import Table  # see above
+    from rich.table import Table  # slow to import
 
     table = Table(show_header=False)
     table.add_column()

@@ -1,10 +1,16 @@
-"""The command `claude-lite cassettes`: look at recordings, check, redact and convert them.
+"""The command `claude-lite cassettes`: show, check, redact and convert recordings.
 
-    [diff "claude"]                                     # in .gitconfig, and in .gitattributes:
-        textconv = claude-lite cassettes show           # tests/**/cassettes/**/*.json diff=claude
+It can show recordings in `git diff`. In .gitconfig:
 
-Recordings and their rules belong to `claude_lite_transports`, which is imported when a command
-runs. Nothing here makes a request.
+    [diff "claude"]
+        textconv = claude-lite cassettes show
+
+and in .gitattributes:
+
+    tests/**/cassettes/**/*.json diff=claude
+
+Recordings and their rules belong to `claude_lite_transports`, which is imported only when one of
+these commands runs. None of them makes a request.
 """
 
 import argparse
@@ -30,7 +36,7 @@ _TEST: Final = re.compile(r"(?:.*\.)?(test\w*)")
 
 
 def add_commands(commands: Any) -> None:
-    """Add `cassettes` to the subparsers of a command line; each sets `command`."""
+    """Add the command `cassettes` to the subparsers *commands*; each parser sets `command`."""
     made = commands.add_parser(
         "cassettes",
         help="show, check, redact and convert recordings",
@@ -46,39 +52,44 @@ def add_commands(commands: Any) -> None:
         epilog="exit code: 0 fine, 1 something is wrong, 2 wrong usage",
     )
     add.add_argument("files", metavar="PATH", type=Path, nargs="+", help="files or directories")
-    add.add_argument("--strict", action="store_true", help="fail for what is only odd, too")
+    add.add_argument("--strict", action="store_true", help="fail for odd findings, too")
     add.set_defaults(command=_check)
     add = actions.add_parser(
         "redact",
-        help="take more secrets out of recordings",
-        description="Take secrets out of recordings: what looks like a key, and what is given. "
+        help="remove more secrets from recordings",
+        description="Remove secrets from recordings: what looks like a key, and what you give. "
         "To replay them, give the recording transport the same secrets as redact=[...].",
     )
     add.add_argument("files", metavar="PATH", type=Path, nargs="+", help="files or directories")
     add.add_argument(
-        "--env", metavar="NAME", action="append", default=[], help="variable that holds a secret"
+        "--env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="environment variable that holds a secret",
     )
-    add.add_argument(
-        "--text", metavar="TEXT", action="append", default=[], help="a text to replace"
-    )
+    add.add_argument("--text", metavar="TEXT", action="append", default=[], help="text to remove")
     add.add_argument("--header", metavar="NAME", action="append", default=[], help="header to drop")
     add.set_defaults(command=_redact)
     add = actions.add_parser(
         "convert",
-        help="write a recording as HAR 1.2 or for vcrpy, or read one",
-        description="Convert between a cassette, HAR 1.2, and the YAML or JSON of vcrpy. The kind "
-        "of IN is recognised; that of OUT follows from its suffix (.har, .yaml, else a cassette).",
+        help="convert a recording to or from HAR 1.2 and vcrpy",
+        description="Convert between a cassette, HAR 1.2, and the YAML or JSON of vcrpy. The "
+        "format of IN is recognised. The format of OUT follows from its suffix (.har, .yaml, else "
+        "a cassette).",
     )
     add.add_argument("source", metavar="IN", type=Path)
     add.add_argument("target", metavar="OUT", type=Path)
-    add.add_argument("--to", choices=RECORDING_KINDS, help="the kind of OUT")
-    add.add_argument("--base-url", metavar="URL", help="to put before paths (default: the API's)")
+    add.add_argument("--to", choices=RECORDING_KINDS, help="the format of OUT")
+    add.add_argument(
+        "--base-url", metavar="URL", help="address before the paths (default: the API's)"
+    )
     add.set_defaults(command=_convert)
 
 
 def _show(args: argparse.Namespace) -> int:
     from claude_lite_transports.recording.cassette import load_cassette
-    from claude_lite_transports.recording.listing import listed  # see the docstring
+    from claude_lite_transports.recording.listing import listed
 
     for path in args.files:
         items = load_cassette(_existing(path))
@@ -99,12 +110,12 @@ def _check(args: argparse.Namespace) -> int:
 
 def _redact(args: argparse.Namespace) -> int:
     from claude_lite_transports.recording.cassette import cassette_text, load_cassette, replace_file
-    from claude_lite_transports.recording.redaction import Redactor  # see the docstring
+    from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import cleaned, refuse_secrets
 
     for name in args.env:
         if not os.environ.get(name):
-            raise UsageError(f"there is no variable {name}")
+            raise UsageError(f"the environment has no variable {name}")
     redactor = Redactor([*args.text, *(os.environ[name] for name in args.env)])
     dropped = {name.lower() for name in args.header}
     loaded = {path: load_cassette(path) for path in _cassettes(args.files)}
@@ -126,7 +137,7 @@ def _learn(items: "Iterable[Interaction]", redactor: "Redactor") -> None:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from claude_lite_transports.recording import har, vcr  # see the docstring
+    from claude_lite_transports.recording import har, vcr
     from claude_lite_transports.recording.cassette import cassette_text, replace_file
     from claude_lite_transports.recording.foreign import BASE_URL
     from claude_lite_transports.recording.redaction import Redactor
@@ -144,7 +155,7 @@ def _convert(args: argparse.Namespace) -> int:
         is_yaml = SUFFIXES.get(args.target.suffix.lower()) == "vcr"
         text = vcr.dump_yaml(data) if is_yaml else vcr.dump_json(data)
         if lost := len(items) - len(data["interactions"]):
-            _say(f"left out, because vcrpy cannot hold them: {lost} failed requests\n")
+            _say(f"left out {lost} failed requests: the format of vcrpy cannot hold them\n")
     else:
         text = cassette_text(items)
     replace_file(args.target, text)
@@ -153,7 +164,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
     """Read a recording of any kind."""
-    from claude_lite_transports.recording import har, vcr  # see the docstring
+    from claude_lite_transports.recording import har, vcr
     from claude_lite_transports.recording.cassette import load_cassette
 
     try:
@@ -174,7 +185,7 @@ def _read(path: Path, redactor: "Redactor") -> "list[Interaction]":
 def findings(path: Path) -> "Iterator[tuple[bool, str]]":
     """Yield what is wrong (True) or odd (False) about a recording, in words."""
     from claude_lite_transports.recording.cassette import load_cassette
-    from claude_lite_transports.recording.redaction import Redactor  # see the docstring
+    from claude_lite_transports.recording.redaction import Redactor
     from claude_lite_transports.recording.review import repeats_in, secrets_in
 
     try:
@@ -185,15 +196,18 @@ def findings(path: Path) -> "Iterator[tuple[bool, str]]":
     for number, kind in secrets_in(items, Redactor()):
         yield True, f"interaction {number} has {kind}"
     if not items:
-        yield False, "there is nothing in it"
+        yield False, "the recording is empty"
     for number, earlier in repeats_in(items):
-        yield False, f"interaction {number} is the same as {earlier} (allow_repeats=True would do)"
+        yield (
+            False,
+            f"interaction {number} repeats {earlier} (allow_repeats=True replays one for both)",
+        )
     if missing := _unused_by(path):
         yield False, missing
 
 
 def _unused_by(path: Path) -> str | None:
-    """Say so if the plugin of pytest has put a file where no test is that uses it."""
+    """Name the test that is missing, for a recording in the place of the pytest plugin."""
     match = _TEST.match(path.stem)
     if path.parent.parent.name != "cassettes" or match is None:
         return None
@@ -206,7 +220,7 @@ def _unused_by(path: Path) -> str | None:
 
 
 def _cassettes(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files, and of directories every JSON file within that looks like a recording."""
+    """Yield the files, and of each directory all JSON files that look like recordings."""
     for path in paths:
         if path.is_dir():
             yield from (p for p in sorted(path.rglob("*.json")) if b'"interactions"' in _head(p))

@@ -1,4 +1,4 @@
-"""The client that a command was asked to use: of the API, or of the emulator in this process."""
+"""The client of a command: a client of the API, or of an emulator in this process."""
 
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -16,10 +16,10 @@ EMULATED: Final[dict[str, Any]] = {"api_key": "emulator", "base_url": "http://em
 
 
 def sync_client(args: "argparse.Namespace") -> Client:
-    """The client, for a command without an event loop."""
+    """Make the client for a command without an event loop; raises `UsageError`."""
     if not needs_emulator(args):
         return Client()
-    from claude_lite_transports.emulator import (  # only where it is asked for
+    from claude_lite_transports.emulator import (  # only for --emulator
         EmulatorTransport,
     )
 
@@ -27,10 +27,10 @@ def sync_client(args: "argparse.Namespace") -> Client:
 
 
 def async_client(args: "argparse.Namespace") -> AsyncClient:
-    """The client, for a command with an event loop."""
+    """Make the client for a command with an event loop; raises `UsageError`."""
     if not needs_emulator(args):
         return AsyncClient()
-    from claude_lite_transports.emulator import (  # only where it is asked for
+    from claude_lite_transports.emulator import (  # only for --emulator
         AsyncEmulatorTransport,
     )
 
@@ -38,7 +38,7 @@ def async_client(args: "argparse.Namespace") -> AsyncClient:
 
 
 def needs_emulator(args: "argparse.Namespace") -> bool:
-    """Whether to use the emulator; raises `UsageError` for options that are of it alone."""
+    """Whether to use the emulator; raises `UsageError` for its options without --emulator."""
     for name in ("faults", "seed"):
         if getattr(args, name, None) is not None and not args.emulator:
             raise UsageError(f"--{name} is for the emulator: add --emulator")
@@ -46,8 +46,18 @@ def needs_emulator(args: "argparse.Namespace") -> bool:
 
 
 def make_emulator(seed: int | None, faults: "Path | None" = None, **options: Any) -> "Emulator":
-    """Set an emulator up; *faults* is a file. Raises `UsageError`."""
-    from claude_lite.emulator import Emulator  # only where it is asked for
+    """Make an emulator.
+
+    Args:
+        seed: The seed of ids, filler and faults; None is 0.
+        faults: A JSON file with a list of faults.
+        options: More arguments of `Emulator`.
+
+    Raises:
+        UsageError: The file cannot be read, or has no valid list of faults.
+
+    """
+    from claude_lite.emulator import Emulator  # only for --emulator
 
     rules = None
     if faults is not None:
@@ -58,7 +68,9 @@ def make_emulator(seed: int | None, faults: "Path | None" = None, **options: Any
         except ValueError as error:
             raise UsageError(f"{faults} is not JSON: {error}") from None
         if not isinstance(rules, list):
-            raise UsageError(f"{faults} has to be a list of faults")
+            raise UsageError(
+                f"{faults} has to be a JSON list of faults, not {type(rules).__name__}"
+            )
     try:
         return Emulator(seed or 0, faults=rules, **options)
     except UsageError as error:

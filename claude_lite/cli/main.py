@@ -1,8 +1,8 @@
-"""The command `claude-lite`: run a file of requests, ask one thing, serve the emulator.
+"""The command `claude-lite`: run a file of requests, send one prompt, serve the emulator.
 
-It is a user of the library like any other, and the one place that configures logging. What a
-command needs is imported when it runs. Exit codes: 0 done, 1 failed, 2 not used rightly,
-130 interrupted. No credential is ever printed: keys come from the environment only.
+The command uses the library as any program does. Only the command configures logging. What a
+subcommand needs is imported when the subcommand runs. Exit codes: 0 done, 1 failed, 2 wrong
+usage, 130 interrupted. Keys come from the environment only, and no credential is printed.
 """
 
 import argparse
@@ -35,7 +35,12 @@ LAST_PORT: Final = 65535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments (by default the program's); return the exit code."""
+    """Run the command; return its exit code.
+
+    Args:
+        argv: The arguments; None takes those of the process.
+
+    """
     args = parser().parse_args(argv)
     try:
         return int(args.command(args))
@@ -44,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_MISUSED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has had enough of it
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments that it takes."""
+    """Make the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="claude-lite",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 environment:
   ANTHROPIC_API_KEY   your API key (or ANTHROPIC_AUTH_TOKEN, a bearer token);
                       not needed with --emulator
-  ANTHROPIC_BASE_URL  another server than https://api.anthropic.com
+  ANTHROPIC_BASE_URL  another server instead of https://api.anthropic.com
 
 try it without a key:
   claude-lite message "Hello" --emulator
@@ -80,22 +85,23 @@ try it without a key:
 def _add_run(commands: Any) -> None:
     add = commands.add_parser(
         "run",
-        help="send a file of requests, and write down each answer",
+        help="send a file of requests, and write each answer to a file",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
-Send a file of requests, many at a time, and write down each answer as it ends.
+Send a file of requests, many at a time, and write each answer when it ends.
 
-REQUESTS is JSON Lines as the Batches API has it; params are those of a message:
+REQUESTS is JSON Lines as in the Batches API; params has the fields of a
+message:
   {"custom_id": "q1", "params": {"model": "claude-sonnet-5-5",
    "max_tokens": 1024, "messages": [{"role": "user", "content": "Hello"}]}}
 
-RESULTS gets a line for each, in the order in which they end: custom_id, result
-(type "succeeded" with the message, or "errored" with the error), request_id,
-attempts, usage, elapsed_ms, and the line of the request. Lines that are no
-request are reported, and do not stop the others. Rate limits are waited out,
-and other passing failures tried again.
+RESULTS gets a line per request, in the order in which the requests end:
+custom_id, result (type "succeeded" with the message, or "errored" with the
+error), request_id, attempts, usage, elapsed_ms, and the line of the request.
+Bad lines are reported and do not stop the other requests. After a rate limit
+the command waits, and it retries other failures that pass.
 
-Stop it with Ctrl-C, and go on with --resume: no answer is asked for twice.""",
+Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
         epilog="exit code: 0 all answered, 1 some failed, 2 wrong usage, 130 interrupted",
     )
     add.set_defaults(command=_run)
@@ -114,45 +120,43 @@ Stop it with Ctrl-C, and go on with --resume: no answer is asked for twice.""",
         "--attempts",
         type=_count,
         metavar="N",
-        help="attempts per request, the first one included (default: 3, but 50 for rate limits)",
+        help="attempts per request, the first included (default: 3, and 50 after rate limits)",
     )
     add.add_argument(
         "--deadline",
         type=_seconds,
         metavar="S",
-        help="seconds per request, with its retries and waits (default: 3600)",
+        help="seconds per request, including retries and waits (default: 3600)",
     )
     add.add_argument("--stream", action="store_true", help="stream every answer")
     exists = add.add_mutually_exclusive_group()
-    exists.add_argument(
-        "--resume", action="store_true", help="add to RESULTS what is missing in it"
-    )
+    exists.add_argument("--resume", action="store_true", help="add the missing results to RESULTS")
     exists.add_argument("--force", action="store_true", help="replace RESULTS if it exists")
     add.add_argument(
         "--log-file", type=Path, metavar="F", help="append a JSON line for each attempt and call"
     )
     _add_emulator(add)
     add.add_argument(
-        "--faults", type=Path, metavar="F", help="JSON file of faults for the emulator to commit"
+        "--faults", type=Path, metavar="F", help="JSON file of faults that the emulator injects"
     )
 
 
 def _add_message(commands: Any) -> None:
     add = commands.add_parser(
         "message",
-        help="ask one thing, and stream the answer to the terminal",
-        description="Ask one thing, and stream the answer to the terminal.",
+        help="send one prompt, and stream the answer to the terminal",
+        description="Send one prompt, and stream the answer to the terminal.",
         epilog="exit code: 0 answered, 1 failed, 2 wrong usage, 130 interrupted",
     )
     add.set_defaults(command=_message)
-    add.add_argument("prompt", metavar="PROMPT", help='what to ask; "-" reads standard input')
+    add.add_argument("prompt", metavar="PROMPT", help='the prompt; "-" reads standard input')
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
         "--max-tokens",
         type=_count,
         default=DEFAULT_MAX_TOKENS,
         metavar="N",
-        help=f"the most to write (default: {DEFAULT_MAX_TOKENS})",
+        help=f"the longest answer, in tokens (default: {DEFAULT_MAX_TOKENS})",
     )
     add.add_argument("--system", metavar="TEXT", help="system prompt")
     add.add_argument(
@@ -166,13 +170,15 @@ def _add_serve(commands: Any) -> None:
         "serve",
         help="serve the emulator of the API on a port",
         description="Serve the emulator of the API on a port, until Ctrl-C.",
-        epilog="Any client of the API works with it; any key is good.",
+        epilog="Any client of the API can use it, with any key.",
     )
     add.set_defaults(command=_serve)
-    add.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: 8080)")
+    add.add_argument("--port", type=_port, default=8080, help="0 picks a free port (default: 8080)")
     add.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    add.add_argument("--faults", type=Path, metavar="F", help="JSON file of faults to commit")
-    add.add_argument("--seed", type=int, default=0, help="of ids, filler and faults (default: 0)")
+    add.add_argument("--faults", type=Path, metavar="F", help="JSON file of faults to inject")
+    add.add_argument(
+        "--seed", type=int, default=0, help="seed of ids, filler text and faults (default: 0)"
+    )
     add.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="S", help="seconds before each answer"
     )
@@ -182,8 +188,9 @@ def _add_bench(commands: Any) -> None:
     add = commands.add_parser(
         "bench",
         help="measure an endpoint: throughput, latency, time to first token",
-        description="Measure an endpoint: throughput, latency, time to first token, tokens a "
-        "second. Failures are counted, not repeated. Calls cost what they cost: try --emulator.",
+        description="Measure an endpoint: throughput, latency, time to first token, tokens per "
+        "second. Failures are counted, not repeated. The calls are billed; calls with --emulator "
+        "are free.",
         epilog="exit code: 0 done, 1 no call succeeded, 2 wrong usage, 130 interrupted",
     )
     add.set_defaults(command=_bench)
@@ -192,59 +199,76 @@ def _add_bench(commands: Any) -> None:
     )
     length = add.add_mutually_exclusive_group()
     length.add_argument(
-        "--requests", type=_count, default=200, metavar="N", help="calls in all (default: 200)"
+        "--requests", type=_count, default=200, metavar="N", help="number of calls (default: 200)"
     )
-    length.add_argument("--seconds", type=_seconds, metavar="S", help="make calls for so long")
+    length.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="make calls for S seconds instead"
+    )
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
-        "--max-tokens", type=_count, default=256, metavar="N", help="per answer (default: 256)"
+        "--max-tokens",
+        type=_count,
+        default=256,
+        metavar="N",
+        help="the longest answer, in tokens (default: 256)",
     )
-    add.add_argument("--prompt", default="Count from one to fifty, in words.", help="what to ask")
-    add.add_argument("--no-stream", action="store_true", help="ask for whole answers")
-    add.add_argument("--transport", metavar="NAME", help="of the client (default: aiohttp)")
+    add.add_argument("--prompt", default="Count from one to fifty, in words.", help="the prompt")
+    add.add_argument("--no-stream", action="store_true", help="do not stream the answers")
+    add.add_argument(
+        "--transport", metavar="NAME", help="transport of the client (default: aiohttp)"
+    )
     add.add_argument("-o", "--output", type=Path, metavar="F", help="write the report as JSON")
     _add_emulator(add)
     add.add_argument(
-        "--faults", type=Path, metavar="F", help="JSON file of faults for the emulator to commit"
+        "--faults", type=Path, metavar="F", help="JSON file of faults that the emulator injects"
     )
 
 
 def _add_emulator(add: argparse.ArgumentParser) -> None:
     add.add_argument(
-        "--emulator", action="store_true", help="ask the built-in emulator: no key, no network"
+        "--emulator", action="store_true", help="use the built-in emulator: no key, no network"
     )
-    add.add_argument("--seed", type=int, metavar="N", help="of the emulator (default: 0)")
+    add.add_argument("--seed", type=int, metavar="N", help="seed of the emulator (default: 0)")
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError("has to be 1 or more")
+        raise argparse.ArgumentTypeError(f"has to be a whole number, 1 or more, not {text!r}")
     return value
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError("has to be seconds, more than 0")
+        raise argparse.ArgumentTypeError(f"has to be a number of seconds above 0, not {text!r}")
     return value
 
 
 def _port(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
     if not 0 <= value <= LAST_PORT:
-        raise argparse.ArgumentTypeError("has to be 0 to 65535")
+        raise argparse.ArgumentTypeError(f"has to be a port from 0 to 65535, not {text!r}")
     return value
 
 
 def _run(args: argparse.Namespace) -> int:
-    from claude_lite.cli.run import run_command  # it brings asyncio along
+    from claude_lite.cli.run import run_command  # it imports asyncio
 
     return run_command(args)
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from claude_lite.cli.bench import bench_command  # it brings asyncio along
+    from claude_lite.cli.bench import bench_command  # it imports asyncio
 
     return bench_command(args)
 
@@ -252,7 +276,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _message(args: argparse.Namespace) -> int:
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     if not prompt.strip():
-        raise UsageError("there is nothing to ask: the prompt is empty")
+        raise UsageError("the prompt is empty: write what to ask")
     asked = sync_client(args)
     written = ""
     try:
@@ -287,10 +311,10 @@ def _message(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from claude_lite.emulator.serving import server  # it brings asyncio along
+    from claude_lite.emulator.serving import server  # it imports asyncio
 
     def announce(url: str) -> None:
-        show("The emulator is up; end it with Ctrl-C. To use it:\n")
+        show("The emulator is running; stop it with Ctrl-C. To use it:\n")
         show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any\n")
 
     made = make_emulator(args.seed, args.faults, latency=args.latency)

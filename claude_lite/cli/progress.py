@@ -1,7 +1,7 @@
-"""Show how a run comes along: a live line on a terminal, now and then a plain one elsewhere.
+"""Show the progress of a run: a live line on a terminal, a line of text now and then elsewhere.
 
-All of it goes to standard error. At the end `summary` is a table of what came of it. Nothing
-here counts: the numbers are those of the run's `Tally`.
+All of it goes to standard error. `summary` is the table at the end of a run. The numbers come
+from the `Tally` of the run; nothing is counted here.
 """
 
 import time
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-PLAIN_EVERY: Final = 5.0  # seconds between plain lines
+PLAIN_EVERY: Final = 5.0  # seconds between lines of text
 
 
 class Display(Protocol):
-    """Something that shows a tally; a context manager, for as long as the run takes."""
+    """What shows the tally of a run: a context manager for the time of the run."""
 
     def update(self) -> None:
-        """The tally has changed."""
+        """Show the tally, which has changed."""
 
     def complain(self, text: str) -> None:
-        """Show a line that should not be lost."""
+        """Show a line that stays."""
 
     def __enter__(self) -> Self: ...
 
@@ -42,7 +42,7 @@ class PlainDisplay:
         self._next = time.monotonic() + PLAIN_EVERY
 
     def update(self) -> None:
-        """The tally has changed."""
+        """Print the tally, if it is time for the next line."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_EVERY
             self.complain(progress(self._tally, self._total))
@@ -59,31 +59,31 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """A bar and a line that change in place, by rich."""
+    """A bar and a line that change in place, with rich."""
 
     def __init__(self, tally: Tally, total: int | None, out: TextIO) -> None:
-        from rich import live  # dear, and only for terminals
-        from rich.console import Console  # likewise
+        from rich import live  # slow to import, and only for terminals
+        from rich.console import Console  # slow to import, and only for terminals
 
         self._tally = tally
         self._total = total
         self._live = live.Live(get_renderable=self._picture, console=Console(file=out))
 
     def _picture(self) -> "RenderableType":
-        from rich.console import Group  # see above
-        from rich.progress_bar import ProgressBar  # likewise
-        from rich.text import Text  # likewise
+        from rich.console import Group  # slow to import, and only for terminals
+        from rich.progress_bar import ProgressBar  # slow to import, and only for terminals
+        from rich.text import Text  # slow to import, and only for terminals
 
         done = self._tally.done
         line = Text(progress(self._tally, self._total), no_wrap=True, overflow="ellipsis")
         bar = ProgressBar(self._total, done, width=72, pulse=self._total is None)
-        return Group(line, bar)  # in this order: a bar does not end its line
+        return Group(line, bar)  # the bar comes last, because it does not end its line
 
     def update(self) -> None:
-        """The tally has changed; it is looked at a few times a second anyway."""
+        """Do nothing: rich shows the tally a few times per second."""
 
     def complain(self, text: str) -> None:
-        """Print a line above the live ones."""
+        """Print a line above the live lines."""
         self._live.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
@@ -95,12 +95,12 @@ class LiveDisplay:
 
 
 def display(tally: Tally, total: int | None, out: TextIO) -> Display:
-    """The display that suits *out*; *total* is the number of requests, where it is known."""
+    """Make the display for *out*; *total* is the number of requests, or None if unknown."""
     return (LiveDisplay if out.isatty() else PlainDisplay)(tally, total, out)
 
 
 def progress(tally: Tally, total: int | None) -> str:
-    """The tally in a line of about 80 characters."""
+    """The tally as a line of about 80 characters."""
     of = "" if total is None else f"/{total:,}"
     failed = tally.failed.total() + tally.bad_lines
     return (
@@ -111,8 +111,8 @@ def progress(tally: Tally, total: int | None) -> str:
 
 
 def summary(tally: Tally, skipped: int = 0) -> "Table":
-    """The table that a run ends with; *skipped* requests had been answered before."""
-    from rich.table import Table  # dear, and only needed here
+    """Make the table for the end of a run; *skipped* requests had an answer before the run."""
+    from rich.table import Table  # slow to import
 
     table = Table(show_header=False)
     table.add_column()
@@ -140,7 +140,7 @@ def _rows(tally: Tally, skipped: int) -> Iterator[tuple[str, str]]:
 
 
 def _short(number: int) -> str:
-    """A number in about four characters."""
+    """The number as about four characters."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size:
             return f"{number / size:.3g}{unit}"

@@ -1,7 +1,6 @@
-"""`claude-lite run`: from a file of requests to a file of results, and a summary.
+"""The command `claude-lite run`: from a file of requests to a file of results, and a summary.
 
-It opens files, shows progress and turns what came of it into an exit code; the work itself is
-`claude_lite.bulk`'s.
+It opens files, shows progress and chooses the exit code; `claude_lite.bulk` does the work.
 """
 
 import argparse
@@ -36,8 +35,8 @@ def run_command(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             code = _run_file(client, args, tally, rest, stack)
-    except OSError as error:  # a full disk, for one
-        say(f"stopped; go on with --resume: {error.strerror or error}")
+    except OSError as error:  # such as a full disk
+        say(f"stopped: {error.strerror or error}. To go on, use --resume")
         code = EXIT_FAILED
     _summarise(tally, rest.skipped)
     return code or (EXIT_FAILED if tally.failed or tally.bad_lines else EXIT_DONE)
@@ -76,7 +75,7 @@ def _run_file(
     try:
         asyncio.run(ask())
     except KeyboardInterrupt:
-        shown.complain("claude-lite: interrupted; go on with --resume")
+        shown.complain("claude-lite: interrupted. To go on, use --resume")
         return EXIT_INTERRUPTED
     return EXIT_DONE
 
@@ -88,13 +87,13 @@ def _configured(client: AsyncClient, args: argparse.Namespace) -> AsyncClient:
     if args.deadline is not None:
         changes["deadline"] = args.deadline
     client = client.with_options(**changes)
-    client.config.target  # noqa: B018  # a missing key is to be told once, and now
+    client.config.target  # noqa: B018  # report a missing key once, before the first request
     return client
 
 
 @define
 class _Rest:
-    """Requests without those that have an answer already."""
+    """The requests that have no answer yet."""
 
     items: Iterable[Item | Outcome] = ()
     answered: Container[str] = ()
@@ -122,22 +121,22 @@ def _results(args: argparse.Namespace) -> ResultsFile:
         return ResultsFile(path, "replace" if args.force else "resume" if args.resume else "new")
     except FileExistsError:
         raise UsageError(
-            f"{path} exists: --resume adds what is missing in it, --force replaces it"
+            f"{path} exists: use --resume to add missing results, or --force to replace the file"
         ) from None
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _keep_apart(args: argparse.Namespace) -> None:
-    """Refuse to write where something else is read or written."""
+    """Refuse to read and write, or to write twice, the same file."""
     paths = [args.requests, args.output, args.faults, args.log_file]
     given = [path.resolve() for path in paths if path is not None]
     if len(set(given)) < len(given):
-        raise UsageError("requests, results, faults and log have to be different files")
+        raise UsageError("the files of requests, results, faults and logs have to differ")
 
 
 def _total(path: Path, results: ResultsFile) -> int | None:
-    """About how many requests there are to make."""
+    """About how many requests are to be made; None if *path* is not a file on disk."""
     if not path.is_file():  # a pipe can be read only once
         return None
     last = b"\n"
@@ -150,9 +149,9 @@ def _total(path: Path, results: ResultsFile) -> int | None:
 
 
 def _log_to(file: BinaryIO, stack: ExitStack) -> None:
-    """Let structlog write JSON lines to *file*, until the stack unwinds."""
-    import orjson  # as below
-    import structlog  # dear, and only for those who log
+    """Make structlog write JSON lines to *file*, until *stack* is closed."""
+    import orjson  # only for --log-file
+    import structlog  # slow to import, and only for --log-file
 
     structlog.configure(
         processors=[
@@ -167,13 +166,13 @@ def _log_to(file: BinaryIO, stack: ExitStack) -> None:
 
 
 def _name_in_logs(item: Item) -> None:
-    """Let what this task logs from now on say which request it is about."""
-    import structlog  # imported already, where this is called
+    """Add the `custom_id` of the request to what this task logs from now on."""
+    import structlog  # `_log_to` has imported it
 
     structlog.contextvars.bind_contextvars(custom_id=item.custom_id)
 
 
 def _summarise(tally: Tally, skipped: int) -> None:
-    from rich.console import Console  # dear, and only needed here
+    from rich.console import Console  # slow to import
 
     Console().print(summary(tally, skipped))

@@ -1,4 +1,4 @@
-"""What a command says, safely: its answer on standard output, the rest on standard error."""
+"""Write to the terminal safely: answers to standard output, messages to standard error."""
 
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
@@ -13,22 +13,23 @@ EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
-# What would move a terminal's cursor, or worse: answers and errors are text that others wrote.
+# Control characters are removed: they can move the cursor or reconfigure the terminal, and
+# answers and errors are text that others wrote.
 CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
 
 
 def explained(error: "ClaudeError") -> str:
-    """An error in a line."""
+    """The error as one line of text."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def say(text: str, *, newline: bool = False) -> None:
-    """Tell the user something, on standard error; *newline*: on a line of its own."""
+    """Write a message to standard error; *newline* ends the line of an answer before it."""
     _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {visible(text)}\n")
 
 
 def show(text: str) -> str:
-    """Write a piece of the answer, and return it."""
+    """Write a piece of an answer to standard output, and return the piece."""
     _write(sys.stdout, text)
     return text
 
@@ -39,5 +40,5 @@ def _write(out: TextIO, text: str) -> None:
 
 
 def is_open(written: str) -> bool:
-    """Whether the last line, of which this is the last piece, has not been ended."""
+    """Whether the output, whose last piece is *written*, is in the middle of a line."""
     return written != "" and not written.endswith("\n")

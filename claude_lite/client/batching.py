@@ -55,8 +55,8 @@ __all__ = [
     "Batches",
     "matched",
     "matched_async",
-    "run",
-    "run_async",
+    "run_job",
+    "run_job_async",
     "split_into_batches",
     "wait",
     "wait_async",
@@ -285,7 +285,7 @@ def _results(job: BatchJob) -> BatchResults:
     return BatchResults(message_batch_id=job.batch_id or "", workspace_id=job.create.workspace_id)
 
 
-def run(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
+def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
     """Create a batch, wait, match, until no request is left to send again.
 
     Iterates pairs of a request and its result. A create whose fate is unknown is not sent again.
@@ -306,10 +306,10 @@ def run(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> 
         yield from matched(client, job)
 
 
-async def run_async(
+async def run_job_async(
     client: AsyncioClient, job: BatchJob, *, deadline: float | None = None
 ) -> AsyncIterator[Pair]:
-    """Run as `run` does, with an `AsyncClient`."""
+    """Run as `run_job` does, with an `AsyncClient`."""
     while (create := job.pending()) is not None:
         if job.batch_id is None:
             job.batch_id = (await client.send(create)).id
@@ -330,4 +330,4 @@ class Batches(Namespace[C_co]):
     results = StreamEndpoint(BatchResults)
     wait = EitherWay(wait, wait_async)
     matched = EitherWay(matched, matched_async)
-    run = EitherWay(run, run_async)
+    run = EitherWay(run_job, run_job_async)

@@ -16,7 +16,7 @@ GROUPS: Final = {
     "models": "Models",
     "files": "Files",
     "skills": "Skills",
-    "organization": "Organization",
+    "organization": "OrganizationGroup",
     "completions": "Completions",
     "chat": "Chat",
     "beta": "Beta",
@@ -30,7 +30,7 @@ class Grouped:
     models: "namespaces.Models[Self]"
     files: "namespaces.Files[Self]"
     skills: "namespaces.Skills[Self]"
-    organization: "namespaces.Organization[Self]"
+    organization: "namespaces.OrganizationGroup[Self]"
     completions: "namespaces.Completions[Self]"
     chat: "namespaces.Chat[Self]"
     beta: "namespaces.Beta[Self]"

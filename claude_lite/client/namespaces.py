@@ -197,7 +197,7 @@ class UsageReport(Namespace[C_co]):
     claude_code = Endpoint(ClaudeCodeUsageReport)
 
 
-class Organization(Namespace[C_co]):
+class OrganizationGroup(Namespace[C_co]):
     """The Admin API. It needs an admin key."""
 
     retrieve = Endpoint(RetrieveOrganization)

@@ -29,7 +29,7 @@ class Decoder(Protocol[E_co, R_co]):
         begun: Whether the body has brought content. From then on a stream is not started over,
             because the caller may have used the content.
         complete: Whether the body has brought its end.
-        error: What went wrong after the items returned so far; None while nothing has.
+        error: What went wrong after the items returned so far; None if nothing went wrong.
 
     """
 
@@ -59,10 +59,10 @@ class Decoder(Protocol[E_co, R_co]):
         ...
 
     def fail(self, error: ClaudeError, /) -> None:
-        """Take the failure that broke the body off: keep it as `error`.
+        """Take the error with which the body broke off, and keep it as `error`.
 
         Args:
-            error: The failure. The decoder adds what is known so far, such as the request id.
+            error: The error. The decoder adds to it what is known so far, such as the request id.
 
         """
 
@@ -90,7 +90,7 @@ class _Body:
         self.error: ClaudeError | None = None
 
     def fail(self, error: ClaudeError) -> None:
-        """Keep the failure that broke the body off, unless the body has ended or failed before."""
+        """Keep the error with which the body broke off, unless the body has ended or failed."""
         if self.complete or self.error is not None:
             return
         self.error = error.amend(request_id=error.request_id or self.head.request_id)
@@ -106,6 +106,11 @@ class BytesDecoder(_Body):
 
     A piece waits from `receive` until `item` takes it. So a download of any size can be read piece
     by piece. Pieces that nobody takes may have `Limits.max_whole` bytes together.
+
+    Args:
+        head: The head of the response.
+        limits: The limits for the body.
+
     """
 
     def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -136,7 +141,14 @@ class BytesDecoder(_Body):
 
 
 class LinesDecoder(_Body, Generic[T]):
-    """The decoder of JSON lines. Its items are of *cls*; it holds only the line being read."""
+    """The decoder of JSON lines. It holds only the line being read, and gives no result.
+
+    Args:
+        head: The head of the response.
+        cls: The model of an item, which is a line.
+        limits: The limits for a line.
+
+    """
 
     def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
@@ -184,7 +196,7 @@ class LinesDecoder(_Body, Generic[T]):
             except ResponseTooLarge as error:
                 self.fail(error)
             except (ValueError, TypeError):
-                self.fail(unexpected(self.head, "a line that is not what the API sends"))
+                self.fail(unexpected(self.head, "a line that is not JSON of the right shape"))
             else:
                 found.append(item)
                 self.begun = True

@@ -68,9 +68,7 @@ def _positive(_: object, attribute: Any, value: float | None) -> None:
 def _policy(_: object, __: object, value: object) -> None:
     if not isinstance(value, RetryPolicy):
         kind = type(value).__name__
-        raise UsageError(
-            f"retry has to be standard(), never() or defer(), not a value of type {kind}"
-        )
+        raise UsageError(f"retry has to be standard(), never() or defer(), not of type {kind}")
 
 
 class _CachedProperty(Generic[T]):
@@ -139,10 +137,10 @@ class Config:
         max_response: The size of a body that is held whole, before and after it is decompressed.
         max_event: The size of one event or line of a stream. The larger of `max_event` and
             `max_response` bounds the message that all events of a stream make, and a download that
-            is not read piece by piece. In events, text that is not plain ASCII counts six times,
-            because it may take six times its size in memory.
-        max_head: The size of a reply's heads and trailers together, interim heads (1xx) and all
-            else included that is neither the body nor the size of a chunk.
+            is not read piece by piece. In events, long text that is not plain ASCII counts six
+            times, because it may take six times its size in memory.
+        max_head: The size of a reply outside its body: all heads, interim heads (1xx) included, and
+            the trailers. Sizes of chunks do not count.
         max_headers: The number of headers in one head.
         max_depth: The levels of JSON. Python cannot compare, copy or pickle many more levels.
         max_values: The number of values (numbers, texts, lists, objects) in one reply or event: one

@@ -135,25 +135,25 @@ def clean(name: str, value: object) -> MaskedStr:
 def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
     """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
     error.__context__ = None  # the error of a parser would hold the whole reply
-    said = {f: getattr(error, f) for f in error.FIELDS}
-    clean = without(said, secrets)
-    if clean != said:
-        error.amend(**clean)
+    fields = {name: getattr(error, name) for name in error.FIELDS}
+    masked_fields = mask_words(fields, secrets)
+    if masked_fields != fields:
+        error.amend(**masked_fields)
 
 
-def without(value: Any, secrets: Iterable[str]) -> Any:
+def mask_words(value: Any, secrets: Iterable[str]) -> Any:
     """Copy *value*, which is plain data, with *secrets* masked."""
     for secret in secrets:
-        value = _without(value, secret)
+        value = _mask_word(value, secret)
     return value
 
 
-def _without(value: Any, secret: str) -> Any:
+def _mask_word(value: Any, secret: str) -> Any:
     """Copy *value*, which is plain data, with *secret* masked."""
     if isinstance(value, str):
         return value.replace(secret, MASK)
     if isinstance(value, dict):
-        return {_without(k, secret): _without(v, secret) for k, v in value.items()}
+        return {_mask_word(k, secret): _mask_word(v, secret) for k, v in value.items()}
     if isinstance(value, list):
-        return [_without(item, secret) for item in value]
+        return [_mask_word(item, secret) for item in value]
     return value

@@ -78,8 +78,8 @@ class Exchange(Generic[R]):
         self._started = clock()
         self.head: Response | None = None
         self._request: Request | None = None
-        self._error: ClaudeError | None = None  # of the last attempt, not decided on yet
-        self._failed: ClaudeError | None = None  # has ended the call
+        self._error: ClaudeError | None = None  # ended the last attempt
+        self._failed: ClaudeError | None = None  # ended the call
         self._done: Done[R] | None = None
         self._token: MaskedStr | None = None
         self._stale: MaskedStr | None = None

@@ -1,4 +1,4 @@
-"""JSON text to values and back: no number is rounded, and no depth is unbounded.
+"""JSON text to values and back: no integer is rounded, and the depth is bounded.
 
 orjson is fast, but it reads integers of more than 64 bits as floats. If a text may have such an
 integer, the standard library parses the text again. A value that is nested so deep that Python
@@ -127,7 +127,7 @@ def _dumps_slowly(value: Any) -> bytes:
 
 
 def _refuse_non_json(value: Any) -> None:
-    """Raise `UsageError` for values that would be written as others: NaN, keys that are no text."""
+    """Raise `UsageError` for NaN and for keys that are not text, which would be written wrongly."""
     pending = [value]
     while pending:
         item = pending.pop()

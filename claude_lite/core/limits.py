@@ -124,7 +124,7 @@ def _has_more(data: bytes, most: int) -> bool:
 
 
 def _has_few(data: bytes, most: int) -> bool:
-    """Tell whether JSON surely has at most *most* values; fast where it has few long texts."""
+    """Tell whether JSON surely has at most *most* values; fast if its texts are long."""
     found = 0
     for byte in BEFORE_VALUES:
         at = data.find(byte)

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.core.credentials import without
+from claude_lite.core.credentials import mask_words
 from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
 from claude_lite.wire import Clock, Response
 
@@ -82,7 +82,7 @@ class CallLog:
                 "operation": self._operation,
                 "attempt": number,
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
-                **without(_head_fields(head), secrets()),
+                **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error) if error else {}),
                 **_clean_fields({"retry_in": retry_in and round(retry_in, 3)}),
             }
@@ -110,7 +110,7 @@ class CallLog:
                 "operation": self._operation,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
-                **without(_head_fields(head), secrets()),
+                **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error, ours=not left) if error else {}),
                 **_clean_fields({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
                 **_usage_fields(result, whole=not left),

@@ -52,7 +52,7 @@ class Method:
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def model(cls: C) -> C:
-    """Make *cls* a model: a frozen attrs class with a `__dict__`. To be used as a decorator."""
+    """Make *cls* a model: a frozen attrs class with a `__dict__`. Use it as a decorator."""
     for name, value in list(vars(cls).items()):
         if isinstance(value, FunctionType) and name not in LOOKED_UP_ON_CLASSES:
             setattr(cls, name, Method(value))

@@ -92,14 +92,12 @@ def local(default: Any = None) -> Any:
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
 def operation(cls: C) -> C:
-    """Make *cls* an operation: a frozen attrs class of keyword fields. To be used as a decorator.
+    """Make *cls* an operation: a frozen attrs class of keyword fields. Use it as a decorator.
 
     The `__dict__` of an operation holds the fields that were given, in the order of declaration.
     The defaults of other fields are attributes of the class.
     """
-    if (
-        not cls.__annotations__ and len(cls.__bases__) == 1
-    ):  # it declares no field, so attrs has nothing to add
+    if not cls.__annotations__ and len(cls.__bases__) == 1:  # attrs has nothing to add
         cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # `Operation` has it
         return cls
     return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
@@ -191,12 +189,10 @@ def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | No
             "extra_headers has a credential, but an operation may be stored and shown: give the"
             " credential to the client, by with_options(api_key=...) or with_options(headers=...)"
         )
-    return (
-        None if headers is None else dict(headers)
-    )  # a copy, so that no credential is added later
+    return None if headers is None else dict(headers)  # copied: nobody adds a credential later
 
 
-def _listed(betas: str | Sequence[str] | None) -> Sequence[str] | None:
+def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
     return (betas,) if isinstance(betas, str) else betas
 
 
@@ -226,13 +222,13 @@ class Operation(Generic[R]):
 
     _in_body: ClassVar[frozenset[str]]
     _in_headers: ClassVar[dict[str, str]]
-    _heading: ClassVar[frozenset[str]]
+    _header_fields: ClassVar[frozenset[str]]
     __signature__: ClassVar[Any] = SIGNATURE
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
-    betas: Sequence[str] | None = field(default=None, converter=_listed)
+    betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
 
     def __init__(self, /, *unnamed: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
@@ -260,7 +256,7 @@ class Operation(Generic[R]):
         apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
-        cls._heading = frozenset({"betas", "extra_headers", *cls._in_headers})
+        cls._header_fields = frozenset({"betas", "extra_headers", *cls._in_headers})
         if "route" in cls.__dict__:
             registry.register(cls.route.name, cls)
 
@@ -338,7 +334,7 @@ class Operation(Generic[R]):
         """
         route = self.route
         is_plain = route.accept == JSON_TYPE and not route.betas
-        if is_plain and self._heading.isdisjoint(self.__dict__):
+        if is_plain and self._header_fields.isdisjoint(self.__dict__):
             return {}
         own: dict[str, Any] = {}
         if route.accept != JSON_TYPE:

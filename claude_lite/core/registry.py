@@ -1,7 +1,7 @@
 """The classes of operations by name, so that an operation can be read from the JSON of a queue.
 
 A class with a route is registered when it is declared. A package of operations adds a loader, which
-imports its modules. A loader is called only when a name is asked for that is not registered yet.
+imports its modules. Loaders are called only when a name is asked for that is not registered yet.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,18 @@ def register(name: str, cls: type) -> None:
 
 
 def add_loader(load: Callable[[], object]) -> None:
-    """Add a function to call once, when a name is asked for that is not registered."""
+    """Add a function to call when a name is asked for that is not registered.
+
+    It is called for each such name, by several threads at once if need be; importing modules again
+    costs nothing, and waits for another thread that is still importing them.
+    """
     _loaders.append(load)
 
 
 def find(name: str) -> type | None:
     """Give the class of the operation *name*; None if no loader registers this name."""
-    while name not in _classes and _loaders:
-        _loaders[0]()
-        del _loaders[0]
+    for load in _loaders:
+        if name in _classes:
+            break
+        load()
     return _classes.get(name)

@@ -50,7 +50,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _seconds_until(date: str, now: str | None) -> float:
     """Give the seconds from *now*, the date of the response, to *date*; NaN if it is not a date.
 
-    If the response has no date, the seconds are those from the time of this machine.
+    If the response has no date, the seconds count from the time of this machine.
     """
     start = _timestamp(now or "")
     return _timestamp(date) - (time.time() if math.isnan(start) else start)

@@ -125,9 +125,8 @@ class RetryPolicy:
         rule = self.rule_for(failure.error)
         if self.tried:
             course = evolve(course, attempts=course.attempts + self.tried)
-            failure = evolve(
-                failure, resent=failure.resent + self.tried
-            )  # each of those may have broken
+            # The connection may have broken in each attempt that the queue has made.
+            failure = evolve(failure, resent=failure.resent + self.tried)
         wanted = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
         if not wanted or course.attempts >= ((rule and rule.attempts) or self.attempts):
             return None

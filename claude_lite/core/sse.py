@@ -49,10 +49,10 @@ class SSEDecoder:
             self._scanned = len(rest) - 1
         longest = max(len(data), len(self._buffer), *map(len, first))
         if self._limit is not None and longest > self._limit // BYTES_PER_LETTER:
-            return self._up_to_limit([*first, *blocks], self._limit)
-        return self._events([*map(bytes, first), *blocks] if first else blocks)
+            return self._parse_up_to_limit([*first, *blocks], self._limit)
+        return self._parse_all([*map(bytes, first), *blocks] if first else blocks)
 
-    def _up_to_limit(
+    def _parse_up_to_limit(
         self, blocks: list[bytes | bytearray], limit: int
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the events before the event that is too large, then raise the error."""
@@ -79,7 +79,7 @@ class SSEDecoder:
         return data.removeprefix(BOM)
 
     def _without_cr(self, data: bytes) -> bytes:
-        """Turn every line end into LF. The LF of a CR at the end of a chunk may be in the next."""
+        """Turn every line end into LF, also a CRLF that is cut between two chunks."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -99,7 +99,7 @@ class SSEDecoder:
         self._buffer = bytearray()
         return [buffer], rest
 
-    def _events(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:
+    def _parse_all(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:
         """Parse whole blocks. Most blocks begin with the same bytes as the block before them."""
         events = []
         head, name, start = self._head, self._name, len(self._head)
@@ -112,7 +112,7 @@ class SSEDecoder:
         return events
 
     def _parse(self, block: bytes | bytearray) -> tuple[str, bytes] | None:
-        if block.startswith(b"event: "):  # as the API writes events; the next may begin alike
+        if block.startswith(b"event: "):  # the API's layout: most events begin alike
             end = block.find(b"\n", 7)
             if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
                 self._head = bytes(block[: end + 7])

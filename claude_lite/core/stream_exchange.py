@@ -68,9 +68,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
-        self._refused = bytearray()
-        self._content_at = self._started
-        self._values = 0
+        self._refused = bytearray()  # the body of an error
+        self._content_at = self._started  # when the last content came
+        self._values = 0  # in the items of this attempt
 
     @property
     def stride(self) -> int:
@@ -132,9 +132,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         encoding, translate = self._encoding, self._translate
         try:
             for start in range(0, len(data), self.stride):
-                piece = data[start : start + self.stride]
-                piece = encoding.receive(piece) if encoding is not None else piece
-                for part in translate(piece) if translate is not None else (piece,):
+                plain = data[start : start + self.stride]
+                plain = encoding.receive(plain) if encoding is not None else plain
+                for part in translate(plain) if translate is not None else (plain,):
                     items += self._feed(decoder, part)
             left = self.left  # decoding may take long, and the transport checks no time meanwhile
             if left is not None and left < 0:

@@ -52,7 +52,7 @@ def structure(data: Any, cls: type[M]) -> M:
     """Make a *cls* of parsed JSON.
 
     Args:
-        data: The parsed JSON. The value may keep it, and changes nothing in it.
+        data: The parsed JSON. The model may keep it as its `__dict__`, so do not change it later.
         cls: A model, or any type that cattrs knows, such as a list of models.
 
     Raises:

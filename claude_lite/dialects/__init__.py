@@ -1,13 +1,14 @@
-"""Claude on other platforms: what they want instead of the API's own requests.
+"""Dialects: the requests of the API in the form that another platform accepts.
 
     client = Client(dialect=Bedrock(region="eu-west-1"))
 
-A dialect is a frozen value; an operation does not know of it. The built request passes
-through `adapt` once and through `sign` for each attempt (`claude_lite.wire.Dialect`), so
-retries, streams, logs and recording are those of the API. botocore and google-auth are
-extras, loaded by the first request that needs them to find or use a credential. They may
-read files, ask a metadata server, or refresh a token over the network while they do, and
-block meanwhile; `auth_token=` with a function of your own goes before them.
+A dialect is a frozen value, and operations do not know about dialects. A built request passes
+through `adapt` once, and through `sign` once per attempt (`claude_lite.wire.Dialect`). So
+retries, streams, logs and recording work as they do with the API.
+
+botocore and google-auth are extras. The first request that needs a credential from one of them
+imports it. To find or refresh a credential they may read files and ask a server over the
+network, and they block the calling thread while they do. With `auth_token=` they are not used.
 """
 
 from claude_lite.dialects.bedrock import Bedrock, BedrockMantle, ClaudeOnAWS

@@ -1,8 +1,11 @@
 """Claude on AWS: Bedrock's InvokeModel, Bedrock Mantle, and the Claude Platform on AWS.
 
-All take a bearer token or SigV4. What is used: what the client was given (`api_key=`,
-`auth_token=`); then the dialect's own keys or profile; then the token in the environment;
-then what botocore finds (environment, files, container, machine).
+All three accept a bearer token or an AWS signature (SigV4). The credential is the first of:
+
+1. the client's `api_key=` or `auth_token=`, sent as a bearer token;
+2. the `keys` or the `profile` of the dialect, for a signature;
+3. the bearer token in the environment;
+4. what botocore finds (environment, files, container, machine), for a signature.
 """
 
 import os
@@ -34,12 +37,12 @@ PROFILE_HEADER = "anthropic-user-profile-id"
 
 @frozen(kw_only=True)
 class _OnAWS:
-    """What the platforms on AWS have in common."""
+    """Base of the dialects for AWS."""
 
     _SERVICE: ClassVar[str]
     _URL: ClassVar[str]
     _URL_VARIABLE: ClassVar[str]
-    _TOKEN_VARIABLE: ClassVar[str] = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  # its name
+    _TOKEN_VARIABLE: ClassVar[str] = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105  # a variable's name
 
     region: str = field(
         default=default_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -47,7 +50,9 @@ class _OnAWS:
     )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
     profile: str | None = None
+    """A profile in the configuration files of AWS, whose keys sign the requests."""
     keys: AWSKeys | None = None
+    """Keys that sign the requests; they go before `profile`."""
 
     def _own_url(self) -> str:
         return environment(self._URL_VARIABLE) or self._URL.format(region=self.region)
@@ -55,7 +60,7 @@ class _OnAWS:
     __attrs_post_init__ = without_slash
 
     def sign(self, request: Request) -> Request:
-        """Add a bearer token or a signature; raises `CredentialMissing`."""
+        """Add a bearer token or a signature; raises `CredentialMissing` if there is neither."""
         if "authorization" in request.headers:
             return request
         own = self.keys is not None or self.profile is not None
@@ -64,18 +69,17 @@ class _OnAWS:
         return signed(request, self._SERVICE, self.region, self.keys, self.profile)
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
-        """Streams are server-sent events."""
+        """Return None: streams are server-sent events."""
         return None
 
 
 @frozen(kw_only=True)
 class Bedrock(_OnAWS):
-    """Amazon Bedrock, InvokeModel: messages, streamed or not, and nothing else.
+    """Amazon Bedrock, InvokeModel: creates messages, streamed or not, and nothing else.
 
-    `region` defaults to AWS_REGION or AWS_DEFAULT_REGION, `base_url` to
-    ANTHROPIC_BEDROCK_BASE_URL or the region's own. Requests are signed with the `keys`, or
-    those of a `profile`; without either AWS_BEARER_TOKEN_BEDROCK is sent, or botocore finds
-    keys. The API version 2023-06-01 is sent as `bedrock-2023-05-31`.
+    `region` defaults to AWS_REGION or AWS_DEFAULT_REGION. `base_url` defaults to
+    ANTHROPIC_BEDROCK_BASE_URL, else to the address for the region. The variable of the bearer
+    token is AWS_BEARER_TOKEN_BEDROCK. The API version 2023-06-01 is sent as `bedrock-2023-05-31`.
     """
 
     _SERVICE = "bedrock"
@@ -83,7 +87,10 @@ class Bedrock(_OnAWS):
     _URL_VARIABLE = "ANTHROPIC_BEDROCK_BASE_URL"
 
     def adapt(self, request: Request) -> Request:
-        """POST /model/{model}/invoke: model and stream leave the body, version and betas enter."""
+        """Make it POST /model/{model}/invoke.
+
+        `model` and `stream` leave the body; the API version and the betas enter the body.
+        """
         path = path_of(request, self.base_url)
         if request.method != "POST" or path != "/v1/messages":
             raise lacks("Amazon Bedrock", request, path)
@@ -99,16 +106,17 @@ class Bedrock(_OnAWS):
         return key_as_bearer(rewritten(request, url, body, without=gone, limit=20))
 
     def decode(self, head: Response) -> Any:
-        """Streams are event-stream frames."""
+        """Return the decoder of AWS event-stream frames, if the response is made of them."""
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         return EventStreamDecoder(head).receive if kind == CONTENT_TYPE else None
 
 
 @frozen(kw_only=True)
 class BedrockMantle(_OnAWS):
-    """Amazon Bedrock Mantle: messages as the API has them.
+    """Amazon Bedrock Mantle: the operations on /v1/messages, in the API's own form.
 
-    As `Bedrock`, with ANTHROPIC_BEDROCK_MANTLE_BASE_URL.
+    `region` and the bearer token are those of `Bedrock`. `base_url` defaults to
+    ANTHROPIC_BEDROCK_MANTLE_BASE_URL, else to the address for the region.
     """
 
     _SERVICE = "bedrock-mantle"
@@ -116,7 +124,7 @@ class BedrockMantle(_OnAWS):
     _URL_VARIABLE = "ANTHROPIC_BEDROCK_MANTLE_BASE_URL"
 
     def adapt(self, request: Request) -> Request:
-        """The API's own request; a user profile moves into the body."""
+        """Leave the request as it is, but move a user profile from its header into the body."""
         path = path_of(request, self.base_url)
         if not f"{path}/".startswith("/v1/messages/"):
             raise lacks("Amazon Bedrock Mantle", request, path)
@@ -128,16 +136,17 @@ class BedrockMantle(_OnAWS):
 
 @frozen(kw_only=True)
 class ClaudeOnAWS(_OnAWS):
-    """The Claude Platform on AWS: all of the API, in a workspace, paid through AWS.
+    """The Claude Platform on AWS: the whole API, in one workspace, paid through AWS.
 
-    `workspace_id` defaults to ANTHROPIC_AWS_WORKSPACE_ID; the rest is as for `Bedrock`, with
-    ANTHROPIC_AWS_BASE_URL and ANTHROPIC_AWS_API_KEY.
+    `workspace_id` defaults to ANTHROPIC_AWS_WORKSPACE_ID. `region` defaults to AWS_REGION or
+    AWS_DEFAULT_REGION. `base_url` defaults to ANTHROPIC_AWS_BASE_URL, else to the address for
+    the region. The variable of the bearer token is ANTHROPIC_AWS_API_KEY.
     """
 
     _SERVICE = "aws-external-anthropic"
     _URL = "https://aws-external-anthropic.{region}.api.aws"
     _URL_VARIABLE = "ANTHROPIC_AWS_BASE_URL"
-    _TOKEN_VARIABLE = "ANTHROPIC_AWS_API_KEY"  # noqa: S105  # its name
+    _TOKEN_VARIABLE = "ANTHROPIC_AWS_API_KEY"  # noqa: S105  # a variable's name
 
     workspace_id: str = field(
         default=default_from_environment("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID"),
@@ -145,7 +154,7 @@ class ClaudeOnAWS(_OnAWS):
     )
 
     def adapt(self, request: Request) -> Request:
-        """The API's own request, with the workspace in a header."""
+        """Leave the request as it is, but add the workspace as a header."""
         path_of(request, self.base_url)
         workspace = {"anthropic-workspace-id": self.workspace_id}
         return key_as_bearer(with_headers(request, {**workspace, **request.headers}))

@@ -1,9 +1,10 @@
-"""AWS event-stream frames: bytes in, the first-party server-sent events out.
+"""AWS event-stream frames: bytes of frames in, server-sent events of the API out.
 
-A frame is a length, the length of its headers, a checksum of both, the headers, a payload and
-a checksum of it all. Bedrock puts one event of the API into each `chunk` frame; an exception
-frame becomes the API's `error` event, with the code of AWS in its details. Frames that carry
-no event (metrics) are skipped. Bytes may be cut anywhere, and work is linear in them.
+A frame has a length, the length of its headers, a checksum of these two numbers, the headers, a
+payload, and a checksum of the whole frame. Bedrock puts one event of the API into each `chunk`
+frame. An exception frame becomes an `error` event of the API, with the code of AWS in its
+details. Frames without an event (metrics) are skipped. The bytes may be cut anywhere, and the
+work is linear in their number.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html and
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html
@@ -31,7 +32,8 @@ FRAME_PRELUDE: Final = struct.Struct(">III")
 FRAME_CHECKSUM: Final = struct.Struct(">I")
 TEXT_VALUE: Final = 7
 SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
-"""The size of a header's value by its type; 6 and 7, bytes and text, tell theirs."""
+"""The size of a header's value by its type. Values of types 6 (bytes) and 7 (text) begin with
+their size."""
 
 ERROR_TYPES: Final = {
     "accessdenied": "permission_error",
@@ -46,25 +48,35 @@ ERROR_TYPES: Final = {
     "throttling": "rate_limit_error",
     "validation": "invalid_request_error",
 }
-"""What the API calls the errors of AWS, whose names end in "Exception"; others keep theirs."""
+"""The API's error type for an error of AWS, by the AWS name without "Exception". An error that
+is not listed keeps its AWS name."""
 
 
 class EventStreamDecoder:
-    """Feed it chunks; it gives the events that they complete, as server-sent events."""
+    """Decoder of event-stream frames: chunks in, server-sent events out."""
 
     __slots__ = ("_buffer", "_head", "_length", "_limit")
 
     def __init__(self, head: Response, max_frame: int = MAX_FRAME) -> None:
-        """No frame may be longer than *max_frame* bytes; *head* is named in errors."""
+        """Start to decode.
+
+        Args:
+            head: The head of the response, which errors refer to.
+            max_frame: The largest size of a frame, in bytes.
+
+        """
         self._head = head
         self._limit = max_frame
         self._buffer = bytearray()
-        self._length = 0  # of the frame that is arriving; 0 until its prelude is there
+        self._length = 0  # of the arriving frame; 0 until its prelude has arrived
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """Take a chunk; iterating gives one event at a time.
+        """Take a chunk; yield the events that the chunk completes, one at a time.
 
-        It raises `UnexpectedResponse` where a frame is malformed, and `ResponseTooLarge`.
+        Raises:
+            UnexpectedResponse: A frame is malformed.
+            ResponseTooLarge: A frame is too large.
+
         """
         self._buffer += data
         start = 0
@@ -79,35 +91,35 @@ class EventStreamDecoder:
             del self._buffer[:start]
 
     def _end(self, start: int) -> int:
-        """Where the frame at *start* ends; 0 if it is not all there."""
+        """The end of the frame at *start*; 0 if the frame is not complete."""
         if not self._length:
             if len(self._buffer) - start < FRAME_PRELUDE.size:
                 return 0
             length, headers, checksum = FRAME_PRELUDE.unpack_from(self._buffer, start)
             if crc32(memoryview(self._buffer)[start : start + 8]) != checksum:
-                raise self._malformed("whose prelude does not fit its checksum")
+                raise self._malformed("has a prelude that does not fit its checksum")
             if length < FRAME_PRELUDE.size + headers + FRAME_CHECKSUM.size:
-                raise self._malformed(f"of {length} bytes with headers of {headers}")
+                raise self._malformed(f"has {length} bytes, but headers of {headers} bytes")
             if length > self._limit:
-                raise ResponseTooLarge(f"an event-stream frame of over {self._limit} bytes")
+                raise ResponseTooLarge(f"an event-stream frame has over {self._limit} bytes")
             self._length = length
         end = start + self._length
         return end if len(self._buffer) >= end else 0
 
     def _opened(self, frame: bytes) -> tuple[dict[str, str], bytes]:
-        """The headers that are text, and the payload."""
+        """Check the frame; return its headers that are text, and its payload."""
         (checksum,) = FRAME_CHECKSUM.unpack_from(frame, len(frame) - FRAME_CHECKSUM.size)
         if crc32(memoryview(frame)[: -FRAME_CHECKSUM.size]) != checksum:
-            raise self._malformed("that does not fit its checksum")
+            raise self._malformed("does not fit its checksum")
         end = FRAME_PRELUDE.size + FRAME_PRELUDE.unpack_from(frame)[1]
         try:
             headers = _headers(frame[FRAME_PRELUDE.size : end])
         except (ValueError, IndexError, KeyError, struct.error):
-            raise self._malformed("whose headers cannot be read") from None
+            raise self._malformed("has malformed headers") from None
         return headers, frame[end : -FRAME_CHECKSUM.size]
 
     def _event(self, headers: dict[str, str], payload: bytes) -> bytes:
-        """The event in a frame; empty if there is none."""
+        """The event in a frame; empty if the frame has no event."""
         kind = headers.get(":message-type", "event")
         if kind == "exception":
             code = headers.get(":exception-type", "exception")
@@ -121,12 +133,12 @@ class EventStreamDecoder:
             event = loads(data)
             name = event.get("type")
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise self._malformed("whose payload is not an event of the API") from None
+            raise self._malformed("has a payload that is not an event of the API") from None
         if name is None:
             return b""
         if not isinstance(name, str) or not name.isascii() or not name.isprintable():
-            raise self._malformed("whose event has no proper type")
-        if b"\n" in data or b"\r" in data:  # between tokens, for JSON has none elsewhere
+            raise self._malformed("has an event whose type is not printable ASCII text")
+        if b"\n" in data or b"\r" in data:  # JSON has them only between tokens
             data = data.replace(b"\r", b" ").replace(b"\n", b" ")
         return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
@@ -135,7 +147,7 @@ class EventStreamDecoder:
 
 
 def _headers(data: bytes) -> dict[str, str]:
-    """Read a frame's headers: a name, a type and a value each; those that are not text are left."""
+    """Read the headers of a frame (each a name, a type and a value); return those that are text."""
     found = {}
     at = 0
     while at < len(data):
@@ -156,7 +168,7 @@ def _headers(data: bytes) -> dict[str, str]:
 
 
 def _message(payload: bytes) -> str:
-    """What an exception says of itself."""
+    """The message in the payload of an exception."""
     try:
         said: Any = orjson.loads(payload)
     except ValueError:
@@ -166,8 +178,8 @@ def _message(payload: bytes) -> str:
 
 
 def _error(code: str, message: str) -> bytes:
-    """The API's error event for an error of AWS."""
-    plain = code.removesuffix("Exception")
-    type_ = ERROR_TYPES.get(plain.lower(), code)
+    """Make the error event of the API for an error of AWS."""
+    name = code.removesuffix("Exception").lower()
+    type_ = ERROR_TYPES.get(name, code)
     error = {"type": type_, "message": message, "details": {"error_code": code}}
     return b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", "error": error})

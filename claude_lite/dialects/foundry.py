@@ -1,6 +1,6 @@
-"""Claude in Microsoft Foundry: the API's own paths, a host of the resource, and its key.
+"""Claude in Microsoft Foundry: the API's own paths on the host of a resource, with its key.
 
-An Azure AD token is the client's `auth_token=`, a value or the function that mints it.
+To use an Azure AD token, give the client `auth_token=`: the token, or a function that gets one.
 """
 
 import os
@@ -27,9 +27,9 @@ LACKING = ("/v1/messages/batches/", "/v1/models/")
 class Foundry:
     """Microsoft Foundry: the API without batches and models.
 
-    `base_url` defaults to ANTHROPIC_FOUNDRY_BASE_URL, or to the host of the `resource`
-    (ANTHROPIC_FOUNDRY_RESOURCE). The key is the client's `api_key=`, or
-    ANTHROPIC_FOUNDRY_API_KEY.
+    `base_url` defaults to the address of the `resource`; without a `resource`, to
+    ANTHROPIC_FOUNDRY_BASE_URL, else to the address of ANTHROPIC_FOUNDRY_RESOURCE. The key is the
+    client's `api_key=`, else ANTHROPIC_FOUNDRY_API_KEY.
     """
 
     resource: str | None = None
@@ -46,7 +46,7 @@ class Foundry:
         return f"https://{resource}.services.ai.azure.com/anthropic"
 
     def adapt(self, request: Request) -> Request:
-        """The API's own request; a key goes into both of the headers that are looked at."""
+        """Leave the request as it is, but send a key in both headers that Foundry reads."""
         path = path_of(request, self.base_url)
         if f"{path.partition('?')[0]}/".startswith(LACKING):
             raise lacks("Microsoft Foundry", request, path)
@@ -54,7 +54,10 @@ class Foundry:
         return request if key is None else with_headers(request, {"api-key": key})
 
     def sign(self, request: Request) -> Request:
-        """Add the key in the environment, if there is no other; raises `CredentialMissing`."""
+        """Add the key of the environment to a request that has no credential.
+
+        Raises `CredentialMissing` if the environment has no key.
+        """
         if any(name in request.headers for name in ("authorization", "api-key", "x-api-key")):
             return request
         if not environment("ANTHROPIC_FOUNDRY_API_KEY"):
@@ -66,7 +69,7 @@ class Foundry:
         return with_headers(request, {"x-api-key": key, "api-key": key})
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
-        """Streams are server-sent events."""
+        """Return None: streams are server-sent events."""
         return None
 
 

@@ -1,7 +1,8 @@
-"""A Google OAuth token, by google-auth: Application Default Credentials, or given ones.
+"""A Google OAuth token, from google-auth: by given credentials, or by those that it finds.
 
-google-auth may read files and ask Google for a token, by the calling thread; a token lasts
-for an hour. Credentials that it found are kept for the process.
+google-auth may read files and ask Google for a token, and it blocks the calling thread while it
+does. A token is valid for an hour. Credentials that google-auth found (Application Default
+Credentials) are kept for the life of the process.
 """
 
 import functools
@@ -15,14 +16,25 @@ from claude_lite.wire import MaskedStr
 
 SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
-_refreshing: Final[dict[int, Lock]] = {}  # by process: a fork may find its parent's locked
+_refreshing: Final[
+    dict[int, Lock]
+] = {}  # by process: in a fork, the lock of the parent may be locked
 
 
 def token(credentials: Any) -> MaskedStr:
-    """A token that is valid; raises `CredentialMissing`, or `ConnectionFailed`."""
+    """Get a valid token.
+
+    Args:
+        credentials: An object of google-auth; None lets google-auth find credentials.
+
+    Raises:
+        CredentialMissing: google-auth found no credentials, or cannot use them.
+        ConnectionFailed: The server that gives tokens did not answer.
+
+    """
     try:
         from google.auth import exceptions  # an extra
-        from google.auth.transport.requests import Request  # as above
+        from google.auth.transport.requests import Request  # an extra
     except ImportError:
         raise missing("vertex", "google-auth (with requests)") from None
     try:

@@ -1,7 +1,4 @@
-"""What dialects do to a request: take it apart, move what is in it, refuse what is not there.
-
-Pure functions, but for those that read the environment.
-"""
+"""Functions that dialects share: read a request, change it, refuse it, read the environment."""
 
 import os
 import re
@@ -20,16 +17,16 @@ from claude_lite.wire import MaskedStr, Request
 NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 PLATFORM_VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
-"""What platforms that have names of their own for it call the API version 2023-06-01."""
+"""The platform's name for the API version 2023-06-01, if it has a name of its own."""
 
 
 def environment(*names: str) -> str | None:
-    """The first of these variables that is set and not empty."""
+    """The value of the first of these variables that is set and not empty."""
     return next((value for name in names if (value := os.environ.get(name))), None)
 
 
 def required(what: str, *names: str) -> str:
-    """The first of these variables that is set; raises `UsageError` if none is."""
+    """The value of the first of these variables that is set; raises `UsageError` if none is."""
     value = environment(*names)
     if value is None:
         raise UsageError(f"no {what}: give {what}=..., or set {' or '.join(names)}")
@@ -37,18 +34,21 @@ def required(what: str, *names: str) -> str:
 
 
 def without_slash(dialect: Any) -> None:
-    """Give *dialect*, which is in the making, its base URL as `Config` has it."""
+    """Strip the base URL of *dialect*, which is being made, as `Config` strips its own."""
     object.__setattr__(dialect, "base_url", dialect.base_url.strip().rstrip("/"))
 
 
 def named(_: object, attribute: Any, value: str) -> None:
-    """Check (for attrs) that *value* can be a part of a host or a path."""
+    """Check, as a validator of attrs, that *value* can be part of a host or a path."""
     if not NAME_IN_URL.fullmatch(value):
-        raise UsageError(f"{attribute.name} has to be a name, not {value!r}")
+        raise UsageError(f"{attribute.name} has to be letters, digits and . _ : -, not {value!r}")
 
 
 def default_from_environment(what: str, *names: str, default: str | None = None) -> Any:
-    """A field that defaults to the first of these variables, else to *default*, if any."""
+    """The default of a field of attrs: the first of these variables that is set, else *default*.
+
+    Without a *default*, making the object raises `UsageError` if none is set.
+    """
 
     def found() -> str:
         return (environment(*names) if default else required(what, *names)) or default or ""
@@ -57,33 +57,35 @@ def default_from_environment(what: str, *names: str, default: str | None = None)
 
 
 def missing(extra: str, package: str) -> UsageError:
-    """The error for an extra that is not installed."""
+    """Make the error for an extra that is not installed."""
     return UsageError(f"{package} is not installed: pip install 'claude-lite[{extra}]'")
 
 
 def path_of(request: Request, base_url: str) -> str:
-    """What follows *base_url* in the request's URL; raises `UsageError` for another host's."""
+    """The part of the request's URL after *base_url*; raises `UsageError` for another URL."""
     path = request.url.removeprefix(base_url)
     if path == request.url or not path.startswith("/"):
-        raise UsageError(f"a request of this platform begins with {base_url}, not {request.url!r}")
+        raise UsageError(
+            f"the URL of the request has to begin with {base_url}, not {request.url!r}"
+        )
     return path
 
 
 def lacks(platform: str, request: Request, path: str) -> UsageError:
-    """The error for an operation that the platform does not have."""
-    plain = path.partition("?")[0]
-    return UsageError(f"{platform} has no {request.method} {plain}; nothing was sent")
+    """Make the error for an operation that the platform does not have."""
+    endpoint = f"{request.method} {path.partition('?')[0]}"
+    return UsageError(f"{platform} has no {endpoint}; nothing was sent")
 
 
 def segment(name: str, value: object) -> str:
-    """Encode a model's id for a path; an ARN's slashes, too."""
+    """Encode the id of a model as one part of a path; the slashes of an ARN are encoded, too."""
     if not isinstance(value, str) or value in {"", ".", ".."}:
-        raise UsageError(f"{name} has to be an id, not {value!r}")
+        raise UsageError(f"{name} has to be the id of a model, not {value!r}")
     return quote(value, safe="-._~:@")
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """The request's JSON object."""
+    """The JSON object in the body of the request."""
     body = loads(request.body) if isinstance(request.body, bytes) and request.body else None
     if not isinstance(body, dict):
         raise UsageError(f"{request.method} {request.url} has to have a JSON object as its body")
@@ -91,7 +93,7 @@ def body_of(request: Request) -> dict[str, Any]:
 
 
 def versioned(body: dict[str, Any], headers: Mapping[str, str], platform: str) -> dict[str, Any]:
-    """*body* with the API's version in it, as the *platform* calls it."""
+    """Add the API version to *body*, with the *platform*'s name for it."""
     version = headers.get("anthropic-version", "")
     own = PLATFORM_VERSIONS[platform] if version == "2023-06-01" else version
     return {**body, "anthropic_version": body.get("anthropic_version", own)}
@@ -105,7 +107,16 @@ def rewritten(
     without: Collection[str] = (),
     limit: int | None = None,
 ) -> Request:
-    """*request* with another URL and body, and fewer headers; *limit* is the body's, in MB."""
+    """Change the URL and the body of *request*, and drop headers.
+
+    Args:
+        request: The request to change.
+        url: The new URL.
+        body: The new JSON object.
+        without: Names of headers to drop.
+        limit: The largest size of the body, in MB; past it `RequestTooLarge` is raised.
+
+    """
     data = dumps(body)
     if limit is not None and len(data) > limit * MEGABYTE:
         raise too_large(len(data), limit * MEGABYTE)
@@ -114,17 +125,17 @@ def rewritten(
 
 
 def with_headers(request: Request, headers: Mapping[str, str]) -> Request:
-    """*request* with *headers* added."""
+    """Add *headers* to *request*."""
     return evolve(request, headers={**request.headers, **headers})
 
 
 def key_as_bearer(request: Request) -> Request:
-    """*request* with a key that was given for it as a bearer token."""
+    """Send the API key of *request*, if it has one, as a bearer token."""
     headers = dict(request.headers)
     key = headers.pop("x-api-key", None)
     return request if key is None else evolve(request, headers={**headers, **as_bearer(key)})
 
 
 def as_bearer(token: str) -> dict[str, str]:
-    """The header that carries *token*."""
+    """Make the header that carries *token*."""
     return bearer(MaskedStr(token))

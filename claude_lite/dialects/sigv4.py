@@ -1,8 +1,9 @@
-"""AWS Signature Version 4, by botocore: its credentials, and its signer.
+"""AWS Signature Version 4, with the credentials and the signer of botocore.
 
-It makes no request of its own; botocore may, to find a credential (a metadata server, a
-role to be assumed), and keeps what it found. A signature has a date in it, and is good for
-some minutes: each attempt is signed anew.
+Signing makes no request. To find a credential botocore may make requests (to a metadata server,
+or to assume a role); botocore keeps the credential. A signature has a date and is valid for some
+minutes, so each attempt is signed anew.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
 
 import functools
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIGNED: Final = ("content-type", "anthropic-version", "anthropic-beta", "anthropic-workspace-id")
-"""Headers that are signed beyond the host and AWS's own: none that a proxy may change."""
+"""The headers that are signed besides `host` and those of AWS. A proxy may change the others."""
 
 
 def _secret(value: "str | Secret") -> Secret:
@@ -30,9 +31,9 @@ def _secret(value: "str | Secret") -> Secret:
 
 @frozen
 class AWSKeys:
-    """An access key of AWS, its secret, and the session token of a temporary one.
+    """An access key of AWS, its secret key, and a session token if the key is temporary.
 
-    They show in no repr, and a pickle has none: there botocore looks for others.
+    No repr shows them. A pickle becomes None: in the other process botocore looks for keys.
     """
 
     access_key: Secret = field(converter=_secret)
@@ -44,28 +45,40 @@ class AWSKeys:
 
 
 def _forgotten() -> None:
-    """What keys become in a pickle."""
+    """Stand in a pickle for the keys: unpickled, they are None."""
 
 
 def signed(
     request: Request, service: str, region: str, keys: AWSKeys | None, profile: str | None
 ) -> Request:
-    """*request* with its signature; without *keys* botocore finds some.
+    """Sign *request*.
 
-    Raises `CredentialMissing`. A body that is streamed from disk is read once more for it, by
-    the calling thread.
+    A body that is streamed from disk is read once more for the signature, by the calling thread.
+
+    Args:
+        request: The request to sign.
+        service: The name of the service in AWS.
+        region: The region of the service.
+        keys: The keys to sign with; None lets botocore find keys.
+        profile: The profile that botocore reads; None for its default.
+
+    Raises:
+        CredentialMissing: botocore finds no keys.
+        UsageError: botocore is not installed.
+
     """
     try:
         from botocore.auth import SigV4Auth  # an extra
-        from botocore.awsrequest import AWSRequest  # as above
-        from botocore.exceptions import BotoCoreError  # as above
+        from botocore.awsrequest import AWSRequest  # an extra
+        from botocore.exceptions import BotoCoreError  # an extra
     except ImportError:
         raise missing("bedrock", "botocore") from None
     body = request.body if isinstance(request.body, bytes) else b""
     headers = {name: request.headers[name] for name in SIGNED if name in request.headers}
     if not isinstance(request.body, bytes):
         headers["x-amz-content-sha256"] = _digest(request)
-    url = request.url.replace("[", "%5B").replace("]", "%5D")  # in a query, as AWS has it
+    # AWS signs a query with its brackets encoded.
+    url = request.url.replace("[", "%5B").replace("]", "%5D")
     unsigned = AWSRequest(request.method, url, headers, body)
     try:
         SigV4Auth(_credentials(keys, profile), service, region).add_auth(unsigned)
@@ -81,12 +94,12 @@ def signed(
 def _digest(request: Request) -> str:
     digest = hashlib.sha256()
     for piece in request.body:
-        digest.update(piece)  # type: ignore[arg-type]  # not bytes, whose pieces are numbers
+        digest.update(piece)  # type: ignore[arg-type]  # a streamed body: its pieces are bytes
     return digest.hexdigest()
 
 
 def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
-    """Credentials that do not change while they are used; None if there are none."""
+    """The credentials, as a value that does not change; None if there are none."""
     from botocore.credentials import Credentials  # an extra
 
     if keys is not None:
@@ -98,7 +111,7 @@ def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
 
 @functools.cache
 def _session(profile: str | None) -> Any:
-    """Where botocore gets a credential, which it refreshes in time; one a process."""
+    """The session of botocore that finds and refreshes credentials; one per process and profile."""
     from botocore.session import Session  # an extra
 
     return Session(profile=profile)

@@ -1,7 +1,7 @@
 """Claude on Google Cloud: Vertex AI, and the Claude Platform on Google Cloud.
 
-Both take a Google OAuth token: the client's `auth_token=`; or that of the `credentials`, a
-google-auth object; or that of Application Default Credentials. A pickle has no `credentials`.
+Both need a Google OAuth token. It is the first of: the client's `auth_token=`; a token of the
+`credentials`, an object of google-auth; a token of Application Default Credentials.
 """
 
 from typing import Any, Final
@@ -35,20 +35,21 @@ REGIONLESS: Final = {
 
 @frozen(kw_only=True)
 class _OnGoogleCloud:
-    """What the platforms on Google Cloud have in common."""
+    """Base of the dialects for Google Cloud."""
 
     credentials: Any = field(default=None, repr=False, eq=False)
+    """An object of google-auth; a pickle of the dialect does not have it."""
 
     __attrs_post_init__ = without_slash
 
     def sign(self, request: Request) -> Request:
-        """Add a token; raises `CredentialMissing`."""
+        """Add a token to a request that has none; raises what `google_token.token` raises."""
         if "authorization" in request.headers:
             return request
         return with_headers(request, as_bearer(google_token.token(self.credentials)))
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
-        """Streams are server-sent events."""
+        """Return None: streams are server-sent events."""
         return None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -62,12 +63,12 @@ def _made(cls: Any, values: dict[str, Any]) -> Any:
 
 @frozen(kw_only=True)
 class Vertex(_OnGoogleCloud):
-    """Google Vertex AI: messages, streamed or not, and counting their tokens.
+    """Google Vertex AI: creates messages, streamed or not, and counts their tokens.
 
-    `project` defaults to ANTHROPIC_VERTEX_PROJECT_ID or GOOGLE_CLOUD_PROJECT, `region` to
-    CLOUD_ML_REGION ("global", "us" and "eu" are regions, too), `base_url` to
-    ANTHROPIC_VERTEX_BASE_URL or the region's own. The API version 2023-06-01 is sent as
-    `vertex-2023-10-16`.
+    `project` defaults to ANTHROPIC_VERTEX_PROJECT_ID or GOOGLE_CLOUD_PROJECT. `region` defaults
+    to CLOUD_ML_REGION; "global", "us" and "eu" are regions, too. `base_url` defaults to
+    ANTHROPIC_VERTEX_BASE_URL, else to the address for the region. The API version 2023-06-01 is
+    sent as `vertex-2023-10-16`.
     """
 
     project: str = field(
@@ -86,7 +87,10 @@ class Vertex(_OnGoogleCloud):
         return environment("ANTHROPIC_VERTEX_BASE_URL") or REGIONLESS.get(self.region, own)
 
     def adapt(self, request: Request) -> Request:
-        """POST …/models/{model}:rawPredict: the model leaves the body, the version enters it."""
+        """Make it POST …/models/{model}:rawPredict.
+
+        `model` leaves the body of a message; the API version enters the body.
+        """
         path = path_of(request, self.base_url)
         if request.method != "POST" or path not in {"/v1/messages", "/v1/messages/count_tokens"}:
             raise lacks("Vertex AI", request, path)
@@ -104,11 +108,12 @@ class Vertex(_OnGoogleCloud):
 
 @frozen(kw_only=True)
 class ClaudeOnGoogleCloud(_OnGoogleCloud):
-    """The Claude Platform on Google Cloud: all of the API, in a workspace, paid through Google.
+    """The Claude Platform on Google Cloud: the whole API, in one workspace, paid through Google.
 
-    `project` defaults to ANTHROPIC_GOOGLE_CLOUD_PROJECT or GOOGLE_CLOUD_PROJECT,
-    `workspace_id` and `location` to ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID and …_LOCATION (or
-    "global"), `base_url` to ANTHROPIC_GOOGLE_CLOUD_BASE_URL or the workspace's own.
+    `project` defaults to ANTHROPIC_GOOGLE_CLOUD_PROJECT or GOOGLE_CLOUD_PROJECT. `location`
+    defaults to ANTHROPIC_GOOGLE_CLOUD_LOCATION, else to "global". `workspace_id` defaults to
+    ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID. `base_url` defaults to ANTHROPIC_GOOGLE_CLOUD_BASE_URL,
+    else to the address of the workspace.
     """
 
     project: str = field(
@@ -135,12 +140,12 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
         return environment("ANTHROPIC_GOOGLE_CLOUD_BASE_URL") or own
 
     def adapt(self, request: Request) -> Request:
-        """The API's own request; those of the organization leave the workspace."""
+        """Send requests of the organization outside of the workspace; leave others as they are."""
         path = path_of(request, self.base_url)
         _no_key(request)
         inside, workspaces, _ = self.base_url.rpartition("/workspaces/")
-        plain = f"{path.partition('?')[0]}/"
-        if workspaces and plain.startswith(("/v1/organizations/", "/v1/user_profiles/")):
+        endpoint = f"{path.partition('?')[0]}/"
+        if workspaces and endpoint.startswith(("/v1/organizations/", "/v1/user_profiles/")):
             url = f"{inside}/claudeOrganization/invoke{path}"
             return Request(request.method, url, request.headers, request.body, request.limits)
         return request
@@ -148,4 +153,6 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
 
 def _no_key(request: Request) -> None:
     if "x-api-key" in request.headers:
-        raise UsageError("Google Cloud takes no API key: give auth_token=..., or neither")
+        raise UsageError(
+            "Google Cloud takes no API key: give auth_token=... instead of api_key=..."
+        )

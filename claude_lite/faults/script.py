@@ -42,7 +42,7 @@ parentheses:
 
 A fault is placed in the body by `after_bytes` or by `after_events`. A body that is no event
 stream has no events, so `after_events` never takes effect there. `contains` and
-`once_per_body` take a body that is a source of bytes, such as an upload, for empty.
+`once_per_body` treat a body that is a source of bytes, such as an upload, as empty.
 """
 
 import threading

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from attrs import NOTHING, fields
-from driving import KEY, answer, both, both_colours, client, do, each
+from driving import KEY, answer, both, both_modes, client, do, each
 from operations_table import CORE, arguments, body_schema, class_of, is_form, method, properties
 from places import API, ROOT
 
@@ -78,7 +78,7 @@ def response_of(name):
 
 
 async def call(made, name, given):
-    """Call a method of either colour to its end; of a stream return the list of its items."""
+    """Call a method (sync or async) to its end; of a stream return the list of its items."""
     result = method(made, name)(**given)
     if not hasattr(result, "__enter__") and not hasattr(result, "__aenter__"):
         return await do(lambda: result)
@@ -110,12 +110,12 @@ def test_there_are_73_core_operations():
 
 
 @every_operation
-@both_colours
-def test_the_request_on_the_wire_is_that_of_the_table(colour, name, skill):
+@both_modes
+def test_the_request_on_the_wire_is_that_of_the_table(mode, name, skill):
     """Method, path, query, headers and body are what the API's table says, and nothing more."""
     one = CORE[name]
     path, query, headers, body = arguments(one, skill)
-    made = client(colour, response_of(name))
+    made = client(mode, response_of(name))
     asyncio.run(call(made, name, {**path, **query, **headers, **body}))
     (request,) = made.transport.requests
     split = urlsplit(request.url)
@@ -159,14 +159,14 @@ def check_form(one, parts):
 
 
 @every_operation
-@both_colours
-def test_only_what_is_required_has_to_be_given(colour, name, skill):
+@both_modes
+def test_only_what_is_required_has_to_be_given(mode, name, skill):
     """The rest is left out of the request, not sent as null."""
     one = CORE[name]
     path, query, _, body = arguments(one, skill)
     query = {part["name"]: query[part["name"]] for part in one["query_params"] if part["required"]}
     body = {key: body[key] for key in body_schema(one).get("required", ())}
-    made = client(colour, response_of(name))
+    made = client(mode, response_of(name))
     asyncio.run(call(made, name, {**path, **query, **body}))
     (request,) = made.transport.requests
     assert sorted(parse_qsl(urlsplit(request.url).query)) == expected_query(query)
@@ -214,11 +214,11 @@ def test_no_field_is_invented(name):
         ("completions.create", "completions.stream"),
     ],
 )
-@both_colours
-def test_to_stream_is_an_operation_with_the_same_fields(colour, create, stream, skill):
+@both_modes
+def test_to_stream_is_an_operation_with_the_same_fields(mode, create, stream, skill):
     """Its body says `stream`, and is that of the other otherwise; so are its headers."""
     path, query, headers, body = arguments(CORE[create], skill)
-    made = client(colour, response_of(create))
+    made = client(mode, response_of(create))
     operation = class_of(stream)(**path, **query, **headers, **body)
     assert isinstance(operation, StreamMessage | StreamCompletion)
     request = operation.build(made.config.target)
@@ -290,15 +290,15 @@ def parsed(file, data):
 
 
 @every_sample
-@both_colours
-def test_a_response_is_read_without_loss(colour, file, skill):
-    """In both colours and under both versions, older shapes included: JSON in, the same out."""
+@both_modes
+def test_a_response_is_read_without_loss(mode, file, skill):
+    """Sync and async and under both versions, older shapes included: JSON in, the same out."""
     name = OF_SAMPLE[file]
     one = CORE[name]
     path, query, headers, body = arguments(one, skill)
     response = Response(200, {"content-type": "application/json", "request-id": "r"}, sample(file))
     for version in VERSIONS:
-        made = client(colour, response, api_version=version)
+        made = client(mode, response, api_version=version)
         result = asyncio.run(call(made, name, {**path, **query, **headers, **body}))
         (request,) = made.transport.requests
         assert request.headers["anthropic-version"] == version
@@ -310,13 +310,13 @@ def test_a_response_is_read_without_loss(colour, file, skill):
 @pytest.mark.parametrize(
     "file", [one["file"] for one in RESPONSES if one.get("format") in {"jsonl", "binary"}]
 )
-@both_colours
-def test_a_streamed_response_is_read_without_loss(colour, file, skill):
+@both_modes
+def test_a_streamed_response_is_read_without_loss(mode, file, skill):
     """Lines of JSON come as values, other bodies as bytes."""
     name = OF_SAMPLE[file]
     path, query, headers, body = arguments(CORE[name], skill)
     response = Response(200, {"content-type": "application/binary"}, sample(file))
-    items = asyncio.run(call(client(colour, response), name, {**path, **query, **headers, **body}))
+    items = asyncio.run(call(client(mode, response), name, {**path, **query, **headers, **body}))
     if file.endswith(".bin"):
         assert b"".join(items) == sample(file)
         return
@@ -376,8 +376,8 @@ def test_what_is_unknown_breaks_nothing_and_is_kept(file):
 
 
 @pytest.mark.parametrize("file", [f["file"] for f in RESPONSES if f.get("format") == "jsonl"])
-@both_colours
-def test_what_is_unknown_in_results_is_kept(colour, file):
+@both_modes
+def test_what_is_unknown_in_results_is_kept(mode, file):
     """The same for each line of a batch's results."""
     given = [
         variant
@@ -386,7 +386,7 @@ def test_what_is_unknown_in_results_is_kept(colour, file):
         for variant in variants(json.loads(line))
     ]
     body = b"\n".join(json.dumps(one).encode() for one in given)
-    made = client(colour, Response(200, {"content-type": "application/binary"}, body))
+    made = client(mode, Response(200, {"content-type": "application/binary"}, body))
     items = asyncio.run(call(made, OF_SAMPLE[file], {"message_batch_id": "b"}))
     assert [item.to_dict() for item in items] == given
 
@@ -460,12 +460,12 @@ def test_every_list_of_the_table_is_paged_as_it_says():
             assert {"id_cursor": "after_id"}.get(style, "page") in {a.name for a in fields(cls)}
 
 
-def emulated(colour):
+def emulated(mode):
     """Make a client of an emulator with things in it to list."""
     emulator = Emulator()
     for i in range(7):
         emulator.add_file(f"{i}.txt", b"x")
-    if colour == "sync":
+    if mode == "sync":
         return Client(EmulatorTransport(emulator), api_key="canary")
     return AsyncClient(AsyncEmulatorTransport(emulator), api_key="canary")
 
@@ -487,12 +487,12 @@ DAYS = {"starting_at": "2026-01-01T00:00:00Z", "ending_at": "2026-01-08T00:00:00
         ("organization.cost_report", DAYS),
     ],
 )
-@both_colours
-def test_pages_and_items_of_the_emulator(colour, name, given):
+@both_modes
+def test_pages_and_items_of_the_emulator(mode, name, given):
     """Pages of two bring the same items in the same order as one page of all of them."""
 
     async def main():
-        made = emulated(colour)
+        made = emulated(mode)
         for i in range(5):
             request = {"custom_id": f"r{i}", "params": {}}
             await do(made.messages.batches.create, requests=[request])
@@ -512,12 +512,12 @@ def test_pages_and_items_of_the_emulator(colour, name, given):
         assert len(pages) > 1
 
 
-@both_colours
-def test_pages_go_backwards_by_ids(colour):
+@both_modes
+def test_pages_go_backwards_by_ids(mode):
     """From `before_id` on, each page is the one before."""
 
     async def main():
-        made = emulated(colour)
+        made = emulated(mode)
         for i in range(6):
             request = {"custom_id": f"r{i}", "params": {}}
             await do(made.messages.batches.create, requests=[request])
@@ -547,7 +547,7 @@ def test_the_table_of_methods_is_whole():
 
 
 def test_the_names_in_the_documentation_exist():
-    """Each method that it writes as `client.…` is one, in both colours."""
+    """Each method that it writes as `client.…` is one, sync and async."""
     names = set(re.findall(r"`(?:with )?client\.([\w.]+)", METHODS.read_text()))
     assert len(names) > len(CORE)
     for made in (Client(api_key=KEY), AsyncClient(api_key=KEY)):

@@ -11,7 +11,7 @@ import zipfile
 from contextlib import contextmanager
 
 import pytest
-from driving import answer, both_colours, client, do
+from driving import answer, both_modes, client, do
 
 from claude_lite import AsyncClient, Client, Response, never
 from claude_lite.api.files import DownloadFile, UploadFile
@@ -32,10 +32,10 @@ BYTES_TYPE = {"content-type": "application/octet-stream"}
 MANIFEST = "---\nname: my-skill\ndescription: Does a thing.\n---\nDo it.\n"
 
 
-def emulated(colour, emulator=None):
+def emulated(mode, emulator=None):
     """Make a client of an emulator."""
-    transport = EmulatorTransport if colour == "sync" else AsyncEmulatorTransport
-    make = Client if colour == "sync" else AsyncClient
+    transport = EmulatorTransport if mode == "sync" else AsyncEmulatorTransport
+    make = Client if mode == "sync" else AsyncClient
     return make(transport(emulator or Emulator()), api_key="canary")
 
 
@@ -64,14 +64,14 @@ def skill(tmp_path):
 # Upload
 
 
-@both_colours
-def test_a_file_is_uploaded_from_a_path_or_bytes(colour, tmp_path):
+@both_modes
+def test_a_file_is_uploaded_from_a_path_or_bytes(mode, tmp_path):
     """The name and the type come from the path unless they are given."""
     path = tmp_path / "notes.txt"
     path.write_text("some notes")
 
     async def main():
-        upload = emulated(colour).files.upload
+        upload = emulated(mode).files.upload
         return (
             await do(upload, file=path),
             await do(upload, file=str(path), filename="other.pdf"),
@@ -131,9 +131,9 @@ def test_an_open_file_cannot_be_uploaded():
         UploadFile(file=io.BytesIO(b"a")).build(Config(api_key="canary").target)
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("change", [b"longer than it was", b""])
-def test_a_file_that_changes_while_it_is_sent_is_an_error(colour, change, tmp_path):
+def test_a_file_that_changes_while_it_is_sent_is_an_error(mode, change, tmp_path):
     """Not a request of the wrong length."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"as it was")
@@ -142,7 +142,7 @@ def test_a_file_that_changes_while_it_is_sent_is_an_error(colour, change, tmp_pa
         path.write_bytes(change)
         return answer({"sent": len(b"".join(request.body))})
 
-    made = client(colour, upload, retry=never())
+    made = client(mode, upload, retry=never())
     with pytest.raises(UsageError, match="changed"):
         asyncio.run(do(made.files.upload, file=path))
 
@@ -157,23 +157,23 @@ def test_a_file_that_goes_before_it_is_sent_is_an_error(tmp_path):
         list(body)
 
 
-@both_colours
-def test_past_500_megabytes_nothing_is_sent(colour, tmp_path):
+@both_modes
+def test_past_500_megabytes_nothing_is_sent(mode, tmp_path):
     """The error is that of the API's 413."""
     path = sparse(tmp_path / "large", 500 * MEGABYTES + 1)
-    made = client(colour, answer())
+    made = client(mode, answer())
     with pytest.raises(RequestTooLarge):
         asyncio.run(do(made.files.upload, file=path))
     assert made.transport.requests == []
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("method", ["create", "versions.create"])
-def test_past_30_megabytes_no_skill_is_sent(colour, method, skill):
+def test_past_30_megabytes_no_skill_is_sent(mode, method, skill):
     """Its files are counted together."""
     for name in ("a", "b"):
         sparse(skill / name, 15 * MEGABYTES)
-    made = client(colour, answer())
+    made = client(mode, answer())
     create = made.skills.create if method == "create" else made.skills.versions.create
     which = {} if method == "create" else {"skill_id": "skill_1"}
     with pytest.raises(RequestTooLarge):
@@ -184,75 +184,75 @@ def test_past_30_megabytes_no_skill_is_sent(colour, method, skill):
 # Download
 
 
-def stored(colour, content):
+def stored(mode, content):
     """Make a client of an emulator that has a file with this content, and the file's id."""
     emulator = Emulator()
-    return emulated(colour, emulator), emulator.add_file("a.bin", content)
+    return emulated(mode, emulator), emulator.add_file("a.bin", content)
 
 
-@both_colours
-def test_a_download_to_disk_is_the_file(colour, tmp_path):
+@both_modes
+def test_a_download_to_disk_is_the_file(mode, tmp_path):
     """It returns the size, and leaves nothing else in the folder."""
     content = bytes(range(256)) * 4000
-    made, file_id = stored(colour, content)
+    made, file_id = stored(mode, content)
     path = tmp_path / "a.bin"
     size = asyncio.run(do(made.download, DownloadFile(file_id=file_id), path))
     assert (size, path.read_bytes(), list(tmp_path.iterdir())) == (len(content), content, [path])
 
 
-@both_colours
-def test_a_download_in_memory_is_the_file(colour):
+@both_modes
+def test_a_download_in_memory_is_the_file(mode):
     """Sent as a whole, the operation gives bytes."""
     content = bytes(range(256)) * 4000
-    made, file_id = stored(colour, content)
+    made, file_id = stored(mode, content)
     assert asyncio.run(do(made.send, DownloadFile(file_id=file_id))) == content
 
 
-@both_colours
-def test_an_empty_file_can_be_downloaded(colour, tmp_path):
+@both_modes
+def test_an_empty_file_can_be_downloaded(mode, tmp_path):
     """It is there afterwards, with nothing in it."""
-    made = client(colour, [Response(200, BYTES_TYPE)])
+    made = client(mode, [Response(200, BYTES_TYPE)])
     path = tmp_path / "a.bin"
     assert asyncio.run(do(made.download, DownloadFile(file_id="file_1"), path)) == 0
     assert path.read_bytes() == b""
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("before", [None, b"what was there"])
-def test_an_interrupted_download_leaves_no_file(colour, before, tmp_path):
+def test_an_interrupted_download_leaves_no_file(mode, before, tmp_path):
     """And what was there before stays as it was."""
     path = tmp_path / "a.bin"
     if before is not None:
         path.write_bytes(before)
     broken = [Response(200, BYTES_TYPE), b"some", b"more", StreamInterrupted("cut")]
-    made = client(colour, broken)
+    made = client(mode, broken)
     with pytest.raises(StreamInterrupted):
         asyncio.run(do(made.download, DownloadFile(file_id="file_1"), path, overwrite=True))
     left = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     assert left == ({} if before is None else {"a.bin": before})
 
 
-@both_colours
-def test_a_refused_download_leaves_no_file(colour, tmp_path):
+@both_modes
+def test_a_refused_download_leaves_no_file(mode, tmp_path):
     """The error is the API's."""
-    made = emulated(colour)
+    made = emulated(mode)
     with pytest.raises(NotFound):
         asyncio.run(do(made.download, DownloadFile(file_id="file_none"), tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
 
 
-@both_colours
-def test_a_download_to_nowhere_is_a_usage_error(colour, tmp_path):
+@both_modes
+def test_a_download_to_nowhere_is_a_usage_error(mode, tmp_path):
     """The path is named, and nothing of the file is lost on the way."""
-    made, file_id = stored(colour, b"abc")
+    made, file_id = stored(mode, b"abc")
     with pytest.raises(UsageError, match="none"):
         asyncio.run(do(made.download, DownloadFile(file_id=file_id), tmp_path / "none" / "a"))
 
 
-@both_colours
-def test_a_folder_is_not_replaced_by_a_download(colour, tmp_path):
+@both_modes
+def test_a_folder_is_not_replaced_by_a_download(mode, tmp_path):
     """The error names the path, and the part that had come is removed."""
-    made, file_id = stored(colour, b"abc")
+    made, file_id = stored(mode, b"abc")
     path = tmp_path / "folder"
     path.mkdir()
     with pytest.raises(UsageError, match="folder"):
@@ -318,12 +318,12 @@ def arrive(file, error):
 # Skills
 
 
-@both_colours
-def test_a_skill_is_made_of_a_folder(colour, skill, tmp_path):
+@both_modes
+def test_a_skill_is_made_of_a_folder(mode, skill, tmp_path):
     """Its files are sent under the folder's name, and come back in the version's .zip."""
 
     async def main():
-        made = emulated(colour)
+        made = emulated(mode)
         created = await do(made.skills.create, files=skill, display_name="Mine")
         version = created.latest_version_id
         path = tmp_path / "back.zip"
@@ -351,15 +351,15 @@ def test_a_zip_counts_as_it_unpacks(tmp_path):
         CreateSkillVersion(skill_id="skill_1", files=path).build(Config(api_key="canary").target)
 
 
-@both_colours
-def test_a_skill_is_made_of_a_zip(colour, tmp_path):
+@both_modes
+def test_a_skill_is_made_of_a_zip(mode, tmp_path):
     """It is sent as it is; a further version may be one, too."""
     path = tmp_path / "s.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("my-skill/SKILL.md", MANIFEST)
 
     async def main():
-        skills = emulated(colour).skills
+        skills = emulated(mode).skills
         created = await do(skills.create, files=path)
         return created, await do(skills.versions.create, skill_id=created.id, files=path)
 
@@ -471,6 +471,7 @@ def server():
             process.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 @pytest.mark.parametrize("transport", ["urllib", "aiohttp"])
 def test_400_megabytes_up_and_down_are_not_held(transport, server, tmp_path):

@@ -415,6 +415,7 @@ def test_every_prefix_is_truncated():
     assert fed([data])[0].complete is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(STREAMS))
 def test_every_split_of_a_transcript(name):
     """Cut once at each byte, or into single bytes, a stream gives the same in every respect."""

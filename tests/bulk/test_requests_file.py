@@ -90,11 +90,11 @@ def test_lines_are_read_as_they_are_asked_for():
 @pytest.mark.parametrize(
     ("text", "custom_id", "message"),
     [
-        (b"{", None, "line 1: not JSON ("),
-        (b'{"custom_id": NaN}', None, "line 1: not JSON ("),
-        (b'{"custom_id": "\xff"}', None, "line 1: not JSON ("),
-        (b"[1]", None, "line 1: a JSON object is wanted, not [1]"),
-        (b"null", None, "line 1: a JSON object is wanted, not null"),
+        (b"{", None, "line 1: the text is not JSON ("),
+        (b'{"custom_id": NaN}', None, "line 1: the text is not JSON ("),
+        (b'{"custom_id": "\xff"}', None, "line 1: the text is not JSON ("),
+        (b"[1]", None, "line 1: a request has to be a JSON object, not [1]"),
+        (b"null", None, "line 1: a request has to be a JSON object, not null"),
         (b'{"params": {}}', None, "line 1: custom_id is missing"),
         (line(7), None, "line 1: custom_id has to be 1 to 64 characters of "),
         (line(""), "", "line 1: custom_id has to be "),
@@ -102,8 +102,8 @@ def test_lines_are_read_as_they_are_asked_for():
         (line("a\n"), "a\n", "line 1: custom_id has to be "),
         (line("é"), "é", "line 1: custom_id has to be "),
         (line("x" * 65), "x" * 65, "line 1: custom_id has to be "),
-        (b'{"custom_id": "a"}', "a", "line 1: params has to be an object, not null"),
-        (line(params=[1]), "a", "line 1: params has to be an object, not [1]"),
+        (b'{"custom_id": "a"}', "a", "line 1: params has to be a JSON object, not null"),
+        (line(params=[1]), "a", "line 1: params has to be a JSON object, not [1]"),
         (line(params={}), "a", "line 1: params.model is missing"),
         (line(params=PARAMS | {"model": 5}), "a", "line 1: params.model has to be a model's name"),
         (line(params=PARAMS | {"max_tokens": True}), "a", "line 1: params.max_tokens has to be a "),
@@ -133,7 +133,7 @@ def test_of_two_lines_of_one_name_the_second_is_bad():
     """The second outcome has no custom_id: under that name there is one answer only."""
     first, second, third = read_requests([line("a"), line("a"), line("b")])
     assert (first.custom_id, second.custom_id, third.custom_id) == ("a", None, "b")
-    assert second.result.message == "line 2: custom_id 'a' is that of line 1 already"
+    assert second.result.message == "line 2: custom_id 'a' is already used in line 1"
 
 
 def test_the_longest_name_is_good():

@@ -147,11 +147,11 @@ def test_a_line_without_its_end_counts(path):
     assert content(path) == [("a", "succeeded"), ("b", "succeeded")]
 
 
-@pytest.mark.parametrize("text", ["7\n", "Dear diary", '{"custom_id": "a"}\n', "[]\n{}\n", "\n"])
+@pytest.mark.parametrize("text", ["7\n", "My diary", '{"custom_id": "a"}\n', "[]\n{}\n", "\n"])
 def test_a_file_of_something_else_is_not_resumed(path, text):
     """What is no file of results stays as it is."""
     path.write_text(text)
-    with pytest.raises(UsageError, match="line 1: not a line of results"):
+    with pytest.raises(UsageError, match="line 1 is not a result of a run"):
         ResultsFile(path, "resume")
     assert path.read_text() == text
 

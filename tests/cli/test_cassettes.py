@@ -115,10 +115,10 @@ def test_check_finds_what_is_odd(tmp_path, capsys):
     (tmp_path / "empty.json").write_text('{"version": 1, "interactions": []}')
     assert run("check", tmp_path) == 0
     out = capsys.readouterr().out
-    assert "test_one.json: interaction 3 is the same as 1" in out
+    assert "test_one.json: interaction 3 repeats 1" in out
     assert f"test_gone.json: no test uses it: there is no test_gone in {tmp_path}/test_a.py" in out
     assert f"no test uses it: there is no {tmp_path}/test_b.py" in out
-    assert "empty.json: there is nothing in it" in out
+    assert "empty.json: the recording is empty" in out
     assert out.endswith("6 checked, 0 wrong, 4 odd\n")
     assert run("check", "--strict", tmp_path) == 1
 
@@ -200,7 +200,10 @@ def test_convert_says_what_is_lost(path, capsys):
     """Failures have no place in vcrpy's files, and are counted."""
     record(path)
     assert run("convert", path, path.with_suffix(".yml")) == 0
-    assert "left out, because vcrpy cannot hold them: 2 failed requests" in capsys.readouterr().out
+    assert (
+        "left out 2 failed requests: the format of vcrpy cannot hold them"
+        in capsys.readouterr().out
+    )
 
 
 def test_an_import_loses_its_secrets(path, tmp_path):

@@ -232,8 +232,8 @@ def test_resume_asks_only_for_what_is_missing(cli):
         (["run", "missing.jsonl", "-o", "out.jsonl", "--emulator"], "cannot read missing.jsonl"),
         (["run", ".", "-o", "out.jsonl", "--emulator"], "cannot read ."),
         (["run", "in.jsonl", "-o", "no/such/out.jsonl", "--emulator"], "cannot write no/such"),
-        (["run", "in.jsonl", "-o", "in.jsonl", "--emulator", "--force"], "different files"),
-        (["run", "in.jsonl", "-o", "o", "--log-file", "o", "--emulator"], "different files"),
+        (["run", "in.jsonl", "-o", "in.jsonl", "--emulator", "--force"], "have to differ"),
+        (["run", "in.jsonl", "-o", "o", "--log-file", "o", "--emulator"], "have to differ"),
         (["run", "in.jsonl", "-o", "o", "--log-file", "no/log", "--emulator"], "cannot write no/"),
         (["run", "in.jsonl", "-o", "out.jsonl"], "no API key"),
         (["run", "in.jsonl", "-o", "out.jsonl", "--faults", "f.json"], "add --emulator"),
@@ -245,9 +245,12 @@ def test_resume_asks_only_for_what_is_missing(cli):
         (["run", "in.jsonl", "-o", "o", "--emulator", "--resume", "--force"], "not allowed with"),
         (["run", "in.jsonl", "--emulator"], "required: -o"),
         (["run", "in.jsonl", "-o", "o", "--emulator", "--concurrency", "0"], "1 or more"),
-        (["run", "in.jsonl", "-o", "o", "--emulator", "--concurrency", "x"], "invalid"),
-        (["run", "in.jsonl", "-o", "o", "--emulator", "--deadline", "-1"], "more than 0"),
-        (["run", "in.jsonl", "-o", "o", "--emulator", "--deadline", "nan"], "more than 0"),
+        (
+            ["run", "in.jsonl", "-o", "o", "--emulator", "--concurrency", "x"],
+            "a whole number, 1 or more",
+        ),
+        (["run", "in.jsonl", "-o", "o", "--emulator", "--deadline", "-1"], "above 0"),
+        (["run", "in.jsonl", "-o", "o", "--emulator", "--deadline", "nan"], "above 0"),
         (["message", "Hi", "--seed", "1"], "add --emulator"),
         (["message", "  ", "--emulator"], "prompt is empty"),
         (["message"], "PROMPT"),
@@ -365,7 +368,7 @@ def test_ctrl_c_before_the_first_answer(cli, monkeypatch):
         monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
         code, out, err = cli("run", asked(1), "-o", "out.jsonl")
     assert (code, row(out, "succeeded"), results()) == (130, 0, [])
-    assert "interrupted; go on with --resume" in err
+    assert "interrupted. To go on, use --resume" in err
 
 
 def test_a_killed_run_keeps_what_has_ended(stalled, cli):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from driving import Clock, answer, both_colours, client, do, each, refusal
+from driving import Clock, answer, both_modes, client, do, each, refusal
 
 from claude_lite import AsyncClient, Client, CreateMessage, Response, never
 from claude_lite.api.batches import (
@@ -61,11 +61,11 @@ def job(*prompts, attempts=3):
     return BatchJob(CreateBatch(requests=requests(*prompts)), attempts)
 
 
-def emulated(colour, **batches):
+def emulated(mode, **batches):
     """Make a client of an emulator of its own, in virtual time, and its clock."""
     clock = VirtualClock()
     emulator = Emulator(batches=batches, clock=clock.monotonic)
-    if colour == "sync":
+    if mode == "sync":
         return Client(EmulatorTransport(emulator, sleep=clock.sleep), api_key="canary"), clock
     transport = AsyncEmulatorTransport(emulator, sleep=clock.sleep_async)
     return AsyncClient(transport, api_key="canary"), clock
@@ -77,7 +77,7 @@ def emulator_of(made):
 
 
 async def collected(pairs):
-    """Collect pairs of either colour: the type of each result by `custom_id`."""
+    """Collect pairs (sync or async): the type of each result by `custom_id`."""
     return {request["custom_id"]: result.type async for request, result in each(pairs)}
 
 
@@ -120,12 +120,12 @@ def lines(*entries):
 # Waiting
 
 
-@both_colours
-def test_wait_returns_the_batch_once_it_has_ended(colour):
+@both_modes
+def test_wait_returns_the_batch_once_it_has_ended(mode):
     """The pauses are slept by the transport, and the batch is given as it is at its end."""
 
     async def main():
-        made, clock = emulated(colour, seconds=3600)
+        made, clock = emulated(mode, seconds=3600)
         created = await do(made.messages.batches.create, requests=requests("a", "b"))
         ended = await do(made.messages.batches.wait, created)
         return created, ended, clock.monotonic(), emulator_of(made).requests.total
@@ -137,24 +137,24 @@ def test_wait_returns_the_batch_once_it_has_ended(colour):
     assert asked < 150
 
 
-@both_colours
-def test_wait_bears_with_a_batch_that_is_not_there_yet(colour):
+@both_modes
+def test_wait_bears_with_a_batch_that_is_not_there_yet(mode):
     """Right after its creation a batch may not be found; that is no error yet."""
 
     async def main():
-        made, _ = emulated(colour, seconds=1, appears_after=9)
+        made, _ = emulated(mode, seconds=1, appears_after=9)
         created = await do(made.messages.batches.create, requests=requests("a"))
         return await do(made.messages.batches.wait, created.id)
 
     assert asyncio.run(main()).processing_status == "ended"
 
 
-@both_colours
-def test_a_batch_that_does_not_appear_is_not_found(colour):
+@both_modes
+def test_a_batch_that_does_not_appear_is_not_found(mode):
     """After the grace it is an error."""
 
     async def main():
-        made, clock = emulated(colour)
+        made, clock = emulated(mode)
         with pytest.raises(NotFound):
             await do(made.messages.batches.wait, "msgbatch_none", grace=10)
         return clock.monotonic()
@@ -162,12 +162,12 @@ def test_a_batch_that_does_not_appear_is_not_found(colour):
     assert 10 <= asyncio.run(main()) <= 20
 
 
-@both_colours
-def test_wait_ends_by_its_deadline(colour):
+@both_modes
+def test_wait_ends_by_its_deadline(mode):
     """With a last look at the deadline itself, and an error that names the batch."""
 
     async def main():
-        made, clock = emulated(colour, seconds=3600)
+        made, clock = emulated(mode, seconds=3600)
         created = await do(made.messages.batches.create, requests=requests("a"))
         with pytest.raises(TimedOut, match=created.id):
             await do(made.messages.batches.wait, created, deadline=100)
@@ -176,12 +176,12 @@ def test_wait_ends_by_its_deadline(colour):
     assert asyncio.run(main()) == pytest.approx(100)
 
 
-@both_colours
-def test_no_look_goes_on_past_the_deadline(colour):
+@both_modes
+def test_no_look_goes_on_past_the_deadline(mode):
     """The client's retries end by it, too."""
 
     async def main():
-        made = client(colour, refusal(529, "overloaded_error", retry_after="40"))
+        made = client(mode, refusal(529, "overloaded_error", retry_after="40"))
         with pytest.raises(TimedOut, match="msgbatch_1"):
             await do(made.messages.batches.wait, "msgbatch_1", deadline=100)
         return sum(made.transport.waits)
@@ -189,10 +189,10 @@ def test_no_look_goes_on_past_the_deadline(colour):
     assert asyncio.run(main()) <= 101
 
 
-@both_colours
-def test_a_batch_that_has_ended_is_not_asked_for(colour):
+@both_modes
+def test_a_batch_that_has_ended_is_not_asked_for(mode):
     """It is given back."""
-    made = client(colour, refusal(500))
+    made = client(mode, refusal(500))
     ended = batch("ended")
     assert asyncio.run(do(made.messages.batches.wait, ended)) is ended
     assert made.transport.requests == []
@@ -361,8 +361,8 @@ def test_a_second_reading_gives_nothing_twice():
 # Running
 
 
-@both_colours
-def test_run_asks_again_what_failed_for_a_while(colour):
+@both_modes
+def test_run_asks_again_what_failed_for_a_while(mode):
     """Expired and overloaded requests succeed in later batches, and each is given once."""
     prompts = (
         "a",
@@ -372,7 +372,7 @@ def test_run_asks_again_what_failed_for_a_while(colour):
     )
 
     async def main():
-        made, _ = emulated(colour, seconds=60)
+        made, _ = emulated(mode, seconds=60)
         work = job(*prompts)
         given = await collected(made.messages.batches.run(work))
         return given, work.report, [path for _, method, path, _ in log(made) if method == "POST"]
@@ -388,12 +388,12 @@ def log(made):
     return [tuple(one) for one in emulator_of(made).log]
 
 
-@both_colours
-def test_run_gives_failures_when_there_are_no_attempts_left(colour):
+@both_modes
+def test_run_gives_failures_when_there_are_no_attempts_left(mode):
     """The last result stands."""
 
     async def main():
-        made, _ = emulated(colour, seconds=1)
+        made, _ = emulated(mode, seconds=1)
         work = job("[[expire]]", "[[error:overloaded_error]]", attempts=2)
         return await collected(made.messages.batches.run(work)), work.report
 
@@ -402,12 +402,12 @@ def test_run_gives_failures_when_there_are_no_attempts_left(colour):
     assert (report.expired, report.errored, report.attempts) == (1, 1, 2)
 
 
-@both_colours
-def test_run_goes_on_where_it_was(colour):
+@both_modes
+def test_run_goes_on_where_it_was(mode):
     """After a deadline the same job waits for the same batch, and creates no second one."""
 
     async def main():
-        made, _ = emulated(colour, seconds=1000)
+        made, _ = emulated(mode, seconds=1000)
         work = job("a", "b")
         with pytest.raises(TimedOut):
             await collected(made.messages.batches.run(work, deadline=10))
@@ -422,15 +422,15 @@ def test_run_goes_on_where_it_was(colour):
     assert len(posts) == 1
 
 
-@both_colours
-def test_results_that_break_off_are_read_again(colour):
+@both_modes
+def test_results_that_break_off_are_read_again(mode):
     """And nothing is given twice, or lost."""
     whole = lines(entry("r0"), entry("r1"))
     first = whole.body.index(b"\n") + 5
     broken = [Response(200, whole.headers), whole.body[:first], StreamInterrupted("cut")]
 
     async def main(*answers):
-        made = client(colour, *answers, retry=never())
+        made = client(mode, *answers, retry=never())
         work = job("a", "b")
         work.batch_id = "msgbatch_1"
         given = [r["custom_id"] async for r, _ in each(made.messages.batches.matched(work))]
@@ -443,13 +443,13 @@ def test_results_that_break_off_are_read_again(colour):
         asyncio.run(main(broken))
 
 
-@both_colours
-def test_results_come_from_the_configured_host_only(colour):
+@both_modes
+def test_results_come_from_the_configured_host_only(mode):
     """A `results_url` of another host is never asked, and so never sees the key."""
     ended = state("ended", results_url="https://elsewhere.example/v1/steal")
 
     async def main():
-        made = client(colour, answer(state()), answer(ended), lines(entry("r0")))
+        made = client(mode, answer(state()), answer(ended), lines(entry("r0")))
         work = job("a")
         assert await collected(made.messages.batches.run(work)) == {"r0": "succeeded"}
         return made
@@ -560,6 +560,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 def test_100000_requests_are_matched_in_flat_memory():
     """Their results are some 150 MB, and reading and matching them takes less than 10."""

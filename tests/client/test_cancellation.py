@@ -402,21 +402,21 @@ async def many(site):
     assert [outcome.succeeded for outcome in outcomes] == [True] * 4
 
 
-async def minted(site):
-    """Ask with a token of which nobody has minted one yet."""
+async def created(site):
+    """Ask with a token that nobody has created yet."""
 
-    async def mint():
+    async def create_token():
         await asyncio.sleep(0)
         return "token-0001"
 
     fields = site.ask()
-    message = await site.client.with_options(auth_token=mint).messages.create(**fields)
+    message = await site.client.with_options(auth_token=create_token).messages.create(**fields)
     assert answers(message.text, fields)
 
 
 FORMS = [
     *(create, send, final, events, texts, leave, close, break_off, throw_off, count),
-    *(pages, upload, download, batches, retry, retry_stream, many, minted),
+    *(pages, upload, download, batches, retry, retry_stream, many, created),
 ]
 FEW = [create, events, leave, upload, download, retry_stream]
 
@@ -540,6 +540,7 @@ async def sweep(site, form, strike, *, cold=False, most=TURNS):
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_cancelled_at_any_point(kind, tmp_path):
     """Cancelled at any point, in any way, on a new connection or a used one: nothing is left."""
@@ -621,6 +622,7 @@ def test_cancelled_while_the_server_is_silent(kind, form, mark, tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLAIN)
 def test_nothing_grows(kind, tmp_path, caplog):
     """However many calls are cancelled: after the first ones no memory is taken, nor a socket."""
@@ -630,7 +632,7 @@ def test_nothing_grows(kind, tmp_path, caplog):
             for form in FORMS:  # fills the caches
                 await form(site)
                 await sweep(site, form, early, most=3)
-            forms = [form for form in FORMS if form is not minted]  # tokens are kept, up to a limit
+            forms = [form for form in FORMS if form is not created]  # it keeps tokens
             rounds = itertools.cycle(itertools.product(forms, STRIKES))
             done, sizes = 0, []
             for part in range(5):
@@ -658,15 +660,15 @@ def test_a_provider_that_hangs_is_not_waited_for(streamed):
     """A call that gets no token ends by its deadline, and so does one that waits behind it."""
 
     async def main():
-        minted = []
+        created = []
 
-        async def mint():
-            minted.append(1)
-            if len(minted) < 3:
+        async def create_token():
+            created.append(1)
+            if len(created) < 3:
                 await asyncio.Event().wait()
             return "token-0001"
 
-        client = AsyncClient("emulator", auth_token=mint, base_url=own_host())
+        client = AsyncClient("emulator", auth_token=create_token, base_url=own_host())
 
         async def ask(deadline):
             bound = client.with_options(deadline=deadline)
@@ -684,7 +686,7 @@ def test_a_provider_that_hangs_is_not_waited_for(streamed):
             (TimedOut, "total", 0)
         ] * 3
         assert loop.time() - began < 0.15 + 0.5
-        assert len(minted) == 2  # the one in the middle gave up before its turn
+        assert len(created) == 2  # the one in the middle gave up before its turn
         assert (await ask(5)).text
 
     asyncio.run(main())
@@ -693,10 +695,10 @@ def test_a_provider_that_hangs_is_not_waited_for(streamed):
 def test_an_error_of_the_provider_is_no_deadline():
     """A provider's own `TimeoutError` is raised as it is."""
 
-    async def mint():
+    async def create_token():
         raise TimeoutError("the identity service is slow")
 
-    client = AsyncClient("emulator", auth_token=mint, base_url=own_host())
+    client = AsyncClient("emulator", auth_token=create_token, base_url=own_host())
     with pytest.raises(TimeoutError, match="identity"):
         asyncio.run(client.messages.create(**HELLO))
 

@@ -1,4 +1,4 @@
-"""The clients: methods from operations, transports by name, one driver a colour."""
+"""The clients: methods from operations, transports by name, a sync and an async driver."""
 
 import asyncio
 import inspect
@@ -21,12 +21,13 @@ from driving import (
     ScriptTransport,
     answer,
     both,
-    both_colours,
+    both_modes,
     client,
     do,
     refusal,
     stream,
 )
+from timing import Stopwatch
 
 from claude_lite import (
     AsyncClient,
@@ -55,24 +56,24 @@ OPERATION = CreateMessage(**HELLO)
 
 
 def run(call, *args, **kwargs):
-    """Call a method of either colour and give its result."""
+    """Call a method (sync or async) and give its result."""
     return asyncio.run(do(call, *args, **kwargs))
 
 
-@both_colours
-def test_send_runs_an_operation(colour):
+@both_modes
+def test_send_runs_an_operation(mode):
     """`send` sends the operation's request and returns its result."""
-    made = client(colour, answer())
+    made = client(mode, answer())
     message = run(made.send, OPERATION)
     assert isinstance(message, Message)
     (request,) = made.transport.requests
     assert request == OPERATION.build(made.config.target)
 
 
-@both_colours
-def test_methods_are_operations(colour):
+@both_modes
+def test_methods_are_operations(mode):
     """A method takes the fields of its operation, and sends just that."""
-    made = client(colour, answer(), answer({"input_tokens": 7}))
+    made = client(mode, answer(), answer({"input_tokens": 7}))
     message = run(made.messages.create, **HELLO, temperature=0.5)
     count = run(made.messages.count_tokens, model="m", messages=[])
     assert isinstance(message, Message)
@@ -83,61 +84,61 @@ def test_methods_are_operations(colour):
     ]
 
 
-@both_colours
-def test_a_retry_waits_by_the_transport(colour):
+@both_modes
+def test_a_retry_waits_by_the_transport(mode):
     """Waits between attempts are the transport's `sleep`, and its clock is the call's."""
-    made = client(colour, refusal(529), ConnectionFailed("no"), answer(), retry=standard(wait=7))
+    made = client(mode, refusal(529), ConnectionFailed("no"), answer(), retry=standard(wait=7))
     run(made.send, OPERATION)
     assert made.transport.waits == [7, 7]
     assert [request.limits.total for request in made.transport.requests] == [3600, 3593, 3586]
 
 
-@both_colours
-def test_errors_come_out_of_the_call(colour):
+@both_modes
+def test_errors_come_out_of_the_call(mode):
     """What ends a call is raised from it, with the attempts made."""
-    made = client(colour, refusal(529), retry=standard(attempts=2, wait=0))
+    made = client(mode, refusal(529), retry=standard(attempts=2, wait=0))
     with pytest.raises(Overloaded) as caught:
         run(made.send, OPERATION)
     assert caught.value.attempts == 2
     assert caught.value.__context__ is None
 
 
-@both_colours
-def test_foreign_errors_pass_through(colour):
+@both_modes
+def test_foreign_errors_pass_through(mode):
     """An error of the transport that is no `ClaudeError` is not tried again, nor changed."""
-    made = client(colour, ZeroDivisionError("odd"))
+    made = client(mode, ZeroDivisionError("odd"))
     with pytest.raises(ZeroDivisionError):
         run(made.send, OPERATION)
     assert len(made.transport.requests) == 1
 
 
-@both_colours
-def test_send_takes_streams_as_wholes(colour):
+@both_modes
+def test_send_takes_streams_as_wholes(mode):
     """A streamed operation that is sent gives the whole result."""
-    made = client(colour, stream())
+    made = client(mode, stream())
     message = run(made.send, StreamMessage(**HELLO))
     assert isinstance(message, Message)
     assert (message.text, made.transport.left) == ("Hello", 1)
 
 
-@both_colours
-def test_request_reaches_any_endpoint(colour):
+@both_modes
+def test_request_reaches_any_endpoint(mode):
     """`request` sends what it is told, with the client's retries, and returns the response."""
-    made = client(colour, refusal(503), answer({"new": 1}))
+    made = client(mode, refusal(503), answer({"new": 1}))
     response = run(made.request, "GET", "/v1/new", query={"a": True})
     assert isinstance(response, Response)
     assert response.json() == {"new": 1}
     assert made.transport.requests[1].url.endswith("/v1/new?a=true")
-    made = client(colour, refusal(503), answer())
+    made = client(mode, refusal(503), answer())
     assert run(made.request, "POST", "/v1/new", json={"a": 1}).status == 200
     with pytest.raises(TypeError, match="jsn"):
         run(made.request, "POST", "/v1/new", jsn={"a": 1})
 
 
-@both_colours
-def test_options_of_one_call(colour):
+@both_modes
+def test_options_of_one_call(mode):
     """A derived client makes calls with its own options over the same transport."""
-    made = client(colour, refusal(529), answer())
+    made = client(mode, refusal(529), answer())
     with pytest.raises(Overloaded):
         run(made.with_options(retry=never()).messages.create, **HELLO)
     run(made.with_options(api_version="2026-10-21", timeout=5).messages.create, **HELLO)
@@ -213,7 +214,7 @@ def test_a_derived_client_makes_the_transport_for_all():
     ],
 )
 def test_names_that_do_not_fit(cls, given, said):
-    """A name that nobody registered, or of the other colour, is a `UsageError` at first use."""
+    """A name that is unknown, or only for the other client, is a `UsageError` at first use."""
     made = cls(given, api_key=KEY)
     with pytest.raises(UsageError, match=said):
         run(made.send, OPERATION)
@@ -230,7 +231,7 @@ def test_names_that_do_not_fit(cls, given, said):
     ids=["async in sync", "sync in async", "object", "None"],
 )
 def test_instances_that_do_not_fit(cls, given):
-    """An instance that is no transport of the client's colour is refused at construction."""
+    """A sync transport for an async client, or the reverse, is refused at construction."""
     with pytest.raises(UsageError, match="Transport"):
         cls(given, api_key=KEY)
 
@@ -303,15 +304,15 @@ def test_clients_pickle_with_their_transport():
     assert pickle.loads(pickle.dumps(used)).messages.client is not used  # noqa: S301  # our own
 
 
-@both_colours
-def test_concurrent_calls_do_not_mix(colour):
+@both_modes
+def test_concurrent_calls_do_not_mix(mode):
     """Calls of one client at the same time each get their own answer."""
 
     def echo(request):
         model = json.loads(request.body)["model"]
         return Response(200, {}, answer().body.replace(b"claude-sonnet-5-5", model.encode()))
 
-    made = client(colour, echo)
+    made = client(mode, echo)
 
     async def scenario():
         calls = (do(made.messages.create, **{**HELLO, "model": f"m{n}"}) for n in range(30))
@@ -320,8 +321,8 @@ def test_concurrent_calls_do_not_mix(colour):
     assert asyncio.run(scenario()) == [f"m{n}" for n in range(30)]
 
 
-@both_colours
-def test_what_cannot_be_streamed_is_said(colour):
+@both_modes
+def test_what_cannot_be_streamed_is_said(mode):
     """An operation that is none, one that is not streamed, a transport that cannot stream."""
 
     class Whole:
@@ -334,11 +335,11 @@ def test_what_cannot_be_streamed_is_said(colour):
         async def sleep(self, _seconds): ...
         async def close(self): ...
 
-    made = client(colour)
+    made = client(mode)
     for wrong in (RawRequest(method="GET", path="/v1/models"), "file_1"):
         with pytest.raises(UsageError, match="does not stream"):
             made.stream(wrong)
-    whole = Client(Whole(), api_key=KEY) if colour == "sync" else AsyncClient(WholeAsync())
+    whole = Client(Whole(), api_key=KEY) if mode == "sync" else AsyncClient(WholeAsync())
     with pytest.raises(UsageError, match="has no method `stream`"):
         whole.messages.stream(**HELLO)
 
@@ -353,8 +354,8 @@ def test_methods_of_an_asynchronous_client_say_so():
     assert not inspect.iscoroutinefunction(Client("emulator", api_key=KEY).messages.create)
 
 
-@both_colours
-def test_a_transport_of_ones_own(colour):
+@both_modes
+def test_a_transport_of_ones_own(mode):
     """Four methods are a transport; no base class, no registration."""
 
     class Mine:
@@ -380,9 +381,7 @@ def test_a_transport_of_ones_own(colour):
         async def close(self):
             pass
 
-    made = (
-        Client(Mine(), api_key=KEY) if colour == "sync" else AsyncClient(MineAsync(), api_key=KEY)
-    )
+    made = Client(Mine(), api_key=KEY) if mode == "sync" else AsyncClient(MineAsync(), api_key=KEY)
     assert run(made.send, OPERATION).text == "Hello! How can I help?"
 
 
@@ -409,33 +408,33 @@ def say_no(peer):
         peer.send(reply(b"", status="529 Busy"))
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("script", [say_nothing, say_little, say_no], ids=lambda s: s.__name__)
-def test_calls_end_by_their_deadline(colour, script):
+def test_calls_end_by_their_deadline(mode, script):
     """Over a real connection, too, neither a call nor a stream outlasts its deadline."""
     policy = standard(attempts=100, wait=0.01).on(TimedOut, attempts=100)
     options = {"api_key": KEY, "deadline": 0.25, "retry": policy}
     with LoopbackServer(script) as server:
-        cls = Client if colour == "sync" else AsyncClient
+        cls = Client if mode == "sync" else AsyncClient
         made = cls(base_url=server.url(""), **options)
 
         async def scenario():
             for operation in (OPERATION, StreamMessage(**HELLO)):
                 if script is say_little and operation is OPERATION:
                     continue
-                began = time.monotonic()
+                watch = Stopwatch()
                 with pytest.raises((TimedOut, Overloaded)):
                     await do(made.send, operation)
-                assert time.monotonic() - began < 0.25 + GRACE
+                assert watch.seconds < 0.25 + GRACE
             await do(made.close)
 
         asyncio.run(scenario())
 
 
-@both_colours
-def test_the_emulator_by_name(colour):
+@both_modes
+def test_the_emulator_by_name(mode):
     """`transport="emulator"` needs nothing else: no network, no key that is real."""
-    cls = Client if colour == "sync" else AsyncClient
+    cls = Client if mode == "sync" else AsyncClient
     made = cls("emulator", api_key="any")
     message = run(made.messages.create, **{**HELLO, "model": "claude-sonnet-5-5"})
     assert message.text.startswith("Echo ")
@@ -486,7 +485,7 @@ def test_names_of_other_clients_are_explained():
         Client("emulator", api_key=KEY, max_retries=4)
     assert "retry=standard(attempts" in caught.value.advice
     made = Client("emulator", api_key=KEY)
-    with pytest.raises(TypeError, match="a method of their own, `stream`"):
+    with pytest.raises(TypeError, match="use the method `stream`"):
         made.messages.create(**HELLO, stream=True)
     with pytest.raises(TypeError, match="with_options"):
         made.messages.create(**HELLO, timeout=5)

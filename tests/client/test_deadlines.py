@@ -7,6 +7,7 @@ import time
 
 import aiohttp
 import pytest
+from timing import Stopwatch
 
 from claude_lite import AsyncClient, ClaudeError, Client, Overloaded, TimedOut, standard
 from claude_lite.testing import message_stream
@@ -94,7 +95,7 @@ def run(transport, url, form, size=1, **options):
         "deadline": DEADLINE,
         "content_timeout": None,
     } | options
-    began = time.monotonic()
+    watch = Stopwatch()
     try:
         if transport == "urllib":
             call(Client(UrllibTransport(trust_env=False), **options), form, fields)
@@ -103,8 +104,8 @@ def run(transport, url, form, size=1, **options):
             made = AsyncioTransport(trust_env=False) if own else AiohttpTransport(trust_env=False)
             asyncio.run(acall(AsyncClient(made, **options), form, fields))
     except ClaudeError as error:
-        return error, time.monotonic() - began
-    return None, time.monotonic() - began
+        return error, watch.seconds
+    return None, watch.seconds
 
 
 def call(client, form, fields):
@@ -184,12 +185,12 @@ def test_waiting_for_a_connection_of_the_callers_pool():
             client = AsyncClient(AiohttpTransport(session=session), api_key="k", base_url=url)
             first = asyncio.create_task(client.messages.create(**ASK))
             await asyncio.to_thread(entered.wait, 2.0)
-            began = time.monotonic()
+            watch = Stopwatch()
             with pytest.raises(TimedOut) as caught:
                 await client.with_options(deadline=DEADLINE, retry=standard()).messages.create(
                     **ASK
                 )
-            took = time.monotonic() - began
+            took = watch.seconds
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await first

@@ -43,6 +43,7 @@ def test_fifty_greenlets_at_once():
         assert server.connections == 50
 
 
+@pytest.mark.slow
 def test_limits_among_greenlets():
     """A deadline ends a call while other greenlets run; gevent's own timeout does as well."""
     code = """

@@ -150,11 +150,11 @@ def test_tokens_do_not_keep_loops():
     """Loops on which tasks have waited for a token are let go of once they are closed."""
     numbers, loops = count(), weakref.WeakSet()
 
-    async def mint():
+    async def create_token():
         await asyncio.sleep(0)
         return f"token-{next(numbers)}"
 
-    tokens, token = AsyncTokens(mint), None
+    tokens, token = AsyncTokens(create_token), None
 
     async def main():
         loops.add(asyncio.get_running_loop())

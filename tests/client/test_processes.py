@@ -46,6 +46,7 @@ def families(server):
 # Forks
 
 
+@pytest.mark.slow
 def test_100_children_of_a_sync_client(server):
     """100 forked children make 20 calls each: all answers are right, and no socket is shared."""
     code = """
@@ -65,6 +66,7 @@ def test_100_children_of_a_sync_client(server):
     assert server.heard[0][0] == server.heard[-1][0] == 0  # the parent's connection is still good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASYNC)
 def test_100_children_of_an_async_client(name, server):
     """The same for children of a running loop, which goes on after them."""
@@ -116,13 +118,13 @@ for thread in threads: thread.join()
 
 # Each holds a lock in a thread (`held` is set once it does), until it may `go_on`.
 HOLDERS = {
-    "a token that is being minted": """
-        def mint():
+    "a token that is being created": """
+        def create_token():
             held.set()
             go_on.wait()
             return "token-0123"
 
-        client = Client(auth_token=mint, base_url=URL)
+        client = Client(auth_token=create_token, base_url=URL)
         call = lambda: say(client, "hello")
     """,
     "a key that is being looked up": """
@@ -236,8 +238,8 @@ def call(client, operation):
 def test_spawned_processes(kind, server, monkeypatch):
     """Client, call and answer travel to a spawned process and back, an error as itself."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    colour = AsyncClient if kind == "async client" else Client
-    client = colour(api_key="sk-ant-not-this-one", base_url=server.url(""))
+    mode = AsyncClient if kind == "async client" else Client
+    client = mode(api_key="sk-ant-not-this-one", base_url=server.url(""))
     if kind == "options":
         client = client.with_options(headers={"x-app": "spawned"})
     assert b"not-this-one" not in pickle.dumps(client)

@@ -1,4 +1,4 @@
-"""Streams as callers have them, in both colours: opened, iterated, left early, closed, broken."""
+"""Streams as callers have them, sync and async: opened, iterated, left early, closed, broken."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from driving import (
     ScriptTransport,
     answer,
     both,
-    both_colours,
+    both_modes,
     client,
     do,
     error_event,
@@ -27,6 +27,7 @@ from driving import (
     sample,
     stream,
 )
+from timing import Stopwatch
 
 from claude_lite import (
     AsyncClient,
@@ -58,7 +59,7 @@ OPERATION = StreamMessage(**HELLO)
 
 
 def opened(made, **changes):
-    """Make a stream of either colour, to be used as an asynchronous context."""
+    """Make a stream (sync or async), to be used as an asynchronous context."""
     return both(made.messages.stream(**{**HELLO, **changes}))
 
 
@@ -78,12 +79,12 @@ async def until_error(items):
     pytest.fail("there was no error")
 
 
-@both_colours
-def test_events_come_in_order(colour):
+@both_modes
+def test_events_come_in_order(mode):
     """Iterating a stream gives its events as models, pings included."""
 
     async def scenario():
-        async with opened(client(colour, stream())) as s:
+        async with opened(client(mode, stream())) as s:
             return [event.type for event in await listed(s)]
 
     assert asyncio.run(scenario()) == [
@@ -98,12 +99,12 @@ def test_events_come_in_order(colour):
     ]
 
 
-@both_colours
-def test_text_and_the_final_message(colour):
+@both_modes
+def test_text_and_the_final_message(mode):
     """`text_stream` gives the text as it comes, `final_message` the same as a whole message."""
 
     async def scenario():
-        made = client(colour, stream(sample("streams/text.sse")))
+        made = client(mode, stream(sample("streams/text.sse")))
         async with opened(made) as s:
             return await listed(s.text_stream), await s.final_message()
 
@@ -115,12 +116,12 @@ def test_text_and_the_final_message(colour):
     assert message.request_id == "req_1"
 
 
-@both_colours
-def test_the_final_message_needs_no_iteration(colour):
+@both_modes
+def test_the_final_message_needs_no_iteration(mode):
     """`final_message` reads what has not been read, from anywhere, as often as asked."""
 
     async def scenario(steps):
-        async with opened(client(colour, stream())) as s:
+        async with opened(client(mode, stream())) as s:
             events = aiter(s)
             for _ in range(steps):
                 await anext(events)
@@ -132,12 +133,12 @@ def test_the_final_message_needs_no_iteration(colour):
         assert asyncio.run(scenario(steps)).text == "Hello"
 
 
-@both_colours
-def test_iteration_goes_on_where_it_stopped(colour):
+@both_modes
+def test_iteration_goes_on_where_it_stopped(mode):
     """A second loop over a stream, or over its text, goes on after the first."""
 
     async def scenario():
-        async with opened(client(colour, stream())) as s:
+        async with opened(client(mode, stream())) as s:
             async for event in s:
                 if event.type == "content_block_start":
                     break
@@ -153,12 +154,12 @@ def test_iteration_goes_on_where_it_stopped(colour):
     ]
 
 
-@both_colours
-def test_the_snapshot_is_the_message_so_far(colour):
+@both_modes
+def test_the_snapshot_is_the_message_so_far(mode):
     """`snapshot` is a message at any time, and equal to the final one at the end."""
 
     async def scenario():
-        async with opened(client(colour, stream())) as s:
+        async with opened(client(mode, stream())) as s:
             seen = [s.snapshot.text async for _ in s.text_stream]
             assert s.snapshot == await s.final_message()
             return seen
@@ -168,12 +169,12 @@ def test_the_snapshot_is_the_message_so_far(colour):
     assert seen[0] in ("Hel", "Hello")
 
 
-@both_colours
-def test_a_stream_has_a_head(colour):
+@both_modes
+def test_a_stream_has_a_head(mode):
     """Status, headers, request id and attempts are there once the stream is open."""
 
     async def scenario():
-        made = client(colour, refusal(529), stream(x_team="blue"))
+        made = client(mode, refusal(529), stream(x_team="blue"))
         async with opened(made) as s:
             return s.response, s.request_id, s.attempts
 
@@ -182,12 +183,12 @@ def test_a_stream_has_a_head(colour):
     assert (request_id, attempts) == ("req_1", 2)
 
 
-@both_colours
-def test_a_stream_that_is_not_open(colour):
+@both_modes
+def test_a_stream_that_is_not_open(mode):
     """Whatever is asked of a stream outside its context is a `UsageError` that says so."""
 
     async def scenario():
-        made = client(colour, stream())
+        made = client(mode, stream())
         s = opened(made)
         for ask in (
             lambda: s.response,
@@ -206,12 +207,12 @@ def test_a_stream_that_is_not_open(colour):
     asyncio.run(scenario())
 
 
-@both_colours
-def test_a_stream_is_read_once(colour):
+@both_modes
+def test_a_stream_is_read_once(mode):
     """To iterate what was read to its end is a `UsageError`, not an empty loop."""
 
     async def scenario(read):
-        async with opened(client(colour, stream())) as s:
+        async with opened(client(mode, stream())) as s:
             await read(s)
             with pytest.raises(UsageError, match="has been read"):
                 await listed(s)
@@ -227,12 +228,12 @@ def test_a_stream_is_read_once(colour):
     asyncio.run(scenario(lambda s: s.final_message()))
 
 
-@both_colours
-def test_a_stream_is_opened_once(colour):
+@both_modes
+def test_a_stream_is_opened_once(mode):
     """A context that was entered cannot be entered again, and sends nothing more."""
 
     async def scenario():
-        made = client(colour, stream())
+        made = client(mode, stream())
         s = opened(made)
         async with s:
             with pytest.raises(UsageError, match="opened before"):
@@ -248,13 +249,13 @@ def test_a_stream_is_opened_once(colour):
     asyncio.run(scenario())
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("chunks", [WHOLE, [b"".join(WHOLE)]], ids=["many chunks", "one chunk"])
-def test_reading_on_after_leaving(colour, chunks):
+def test_reading_on_after_leaving(mode, chunks):
     """After it was left early, a stream raises with what had come, however the bytes were cut."""
 
     async def scenario():
-        async with opened(client(colour, stream(*chunks))) as s:
+        async with opened(client(mode, stream(*chunks))) as s:
             await anext(aiter(s))
         for _ in range(2):
             seen, error = await until_error(s)
@@ -270,9 +271,9 @@ def test_reading_on_after_leaving(colour, chunks):
     asyncio.run(scenario())
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("way", ["end", "break", "error", "close", "nothing", "failure"])
-def test_the_connection_is_left_exactly_once(colour, way):
+def test_the_connection_is_left_exactly_once(mode, way):
     """However a stream ends for the caller, the transport's context is left once."""
     answers = {"failure": [stream(START, BLOCK, HEL, StreamInterrupted("reset"))]}
 
@@ -290,7 +291,7 @@ def test_the_connection_is_left_exactly_once(colour, way):
                 return
 
     async def scenario():
-        made = client(colour, *answers.get(way, [stream()]))
+        made = client(mode, *answers.get(way, [stream()]))
         try:
             async with opened(made) as s:
                 await use(s)
@@ -302,13 +303,13 @@ def test_the_connection_is_left_exactly_once(colour, way):
     assert asyncio.run(scenario()) == 1
 
 
-@both_colours
-def test_every_broken_attempt_is_left(colour):
+@both_modes
+def test_every_broken_attempt_is_left(mode):
     """Each attempt's context is left before the next one is opened."""
     broken = stream(START, StreamInterrupted("reset"))
 
     async def scenario():
-        made = client(colour, broken, broken, stream())
+        made = client(mode, broken, broken, stream())
         async with opened(made) as s:
             assert made.transport.left == 2
             await s.final_message()
@@ -317,18 +318,18 @@ def test_every_broken_attempt_is_left(colour):
     assert asyncio.run(scenario()) == 3
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize(
     "trouble",
     [error_event(), StreamInterrupted("reset"), b"", ConnectionLost("reset")],
     ids=["event", "reset", "end", "lost"],
 )
-def test_trouble_before_the_first_content_is_invisible(colour, trouble):
+def test_trouble_before_the_first_content_is_invisible(mode, trouble):
     """A stream that breaks before its content is started over, and the caller sees one stream."""
     given = trouble if isinstance(trouble, ConnectionLost) else stream(START, PING, BLOCK, trouble)
 
     async def scenario():
-        made = client(colour, given, stream())
+        made = client(mode, given, stream())
         async with opened(made) as s:
             assert s.attempts == 2
             types = [event.type for event in await listed(s)]
@@ -339,7 +340,7 @@ def test_trouble_before_the_first_content_is_invisible(colour, trouble):
     assert text == "Hello"
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [
@@ -352,11 +353,11 @@ def test_trouble_before_the_first_content_is_invisible(colour, trouble):
     ],
     ids=["event", "rate limit", "reset", "read", "end", "garbage"],
 )
-def test_trouble_after_the_first_content_is_the_callers(colour, trouble, kind):
+def test_trouble_after_the_first_content_is_the_callers(mode, trouble, kind):
     """Later it is a typed error with all that is known, after the events that came, untried."""
 
     async def scenario():
-        made = client(colour, stream(START, BLOCK, HEL, LO, trouble))
+        made = client(mode, stream(START, BLOCK, HEL, LO, trouble))
         async with opened(made) as s:
             texts, error = await until_error(s.text_stream)
         assert len(made.transport.requests) == 1
@@ -370,12 +371,12 @@ def test_trouble_after_the_first_content_is_the_callers(colour, trouble, kind):
     assert (error.request_id, error.attempts) == ("req_1", 1)
 
 
-@both_colours
-def test_an_error_in_the_same_chunk_comes_after_its_content(colour):
+@both_modes
+def test_an_error_in_the_same_chunk_comes_after_its_content(mode):
     """What arrives together is still content first, then the error."""
 
     async def scenario():
-        made = client(colour, stream(START + BLOCK + HEL + error_event()))
+        made = client(mode, stream(START + BLOCK + HEL + error_event()))
         async with opened(made) as s:
             return await until_error(s)
 
@@ -388,25 +389,25 @@ def test_an_error_in_the_same_chunk_comes_after_its_content(colour):
     assert type(error) is Overloaded
 
 
-@both_colours
-def test_collected_streams_start_over_at_any_point(colour):
+@both_modes
+def test_collected_streams_start_over_at_any_point(mode):
     """With `collect`, and through `send`, a break after content is retried, and counted."""
     broken = stream(START, BLOCK, HEL, error_event())
 
     async def scenario():
-        made = client(colour, broken, broken, stream())
+        made = client(mode, broken, broken, stream())
         async with both(made.stream(OPERATION, collect=True)) as s:
             assert s.attempts == 3
             assert (await s.final_message()).text == "Hello"
-        made = client(colour, broken, stream())
+        made = client(mode, broken, stream())
         async with opened(made, collect=True) as s:
             assert s.attempts == 2
-        made = client(colour, broken, stream())
+        made = client(mode, broken, stream())
         message = await do(made.send, OPERATION)
         assert isinstance(message, Message)
         assert (message.text, len(made.transport.requests)) == ("Hello", 2)
         assert made.transport.left == 2
-        made = client(colour, broken)
+        made = client(mode, broken)
         with pytest.raises(Overloaded) as caught:
             await do(made.send, OPERATION)
         assert (caught.value.attempts, caught.value.partial["content"][0]["text"]) == (3, "Hel")
@@ -414,7 +415,7 @@ def test_collected_streams_start_over_at_any_point(colour):
     asyncio.run(scenario())
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize(
     "given",
     [
@@ -425,11 +426,11 @@ def test_collected_streams_start_over_at_any_point(colour):
     ],
     ids=["html", "json", "400", "event"],
 )
-def test_what_is_no_stream_fails_to_open(colour, given):
+def test_what_is_no_stream_fails_to_open(mode, given):
     """The error comes on entering; the body of the `with` is never run, nothing is sent again."""
 
     async def scenario():
-        made = client(colour, given)
+        made = client(mode, given)
         with pytest.raises(ClaudeError):
             async with opened(made):
                 pytest.fail("the stream was opened")
@@ -438,12 +439,12 @@ def test_what_is_no_stream_fails_to_open(colour, given):
     assert asyncio.run(scenario()) == (1, 1)
 
 
-@both_colours
-def test_deferred_streams(colour):
+@both_modes
+def test_deferred_streams(mode):
     """With `defer()` a stream that cannot be opened now raises `RetryLater` on entering."""
 
     async def scenario():
-        made = client(colour, refusal(529, retry_after="9"), retry=defer())
+        made = client(mode, refusal(529, retry_after="9"), retry=defer())
         with pytest.raises(RetryLater) as caught:
             async with opened(made):
                 pass
@@ -452,13 +453,13 @@ def test_deferred_streams(colour):
     assert asyncio.run(scenario()) == (9, [])
 
 
-@both_colours
-def test_nothing_but_pings(colour):
+@both_modes
+def test_nothing_but_pings(mode):
     """Pings are visible to the caller, and limited by `content_timeout`."""
 
     async def scenario():
         quiet = [step for _ in range(9) for step in (20.0, PING)]
-        made = client(colour, stream(START, BLOCK, HEL, *quiet), content_timeout=100)
+        made = client(mode, stream(START, BLOCK, HEL, *quiet), content_timeout=100)
         async with opened(made) as s:
             events, error = await until_error(s)
         return [event.type for event in events].count("ping"), type(error), error.phase
@@ -466,12 +467,12 @@ def test_nothing_but_pings(colour):
     assert asyncio.run(scenario()) == (6, TimedOut, "content")
 
 
-@both_colours
-def test_empty_text_is_no_text(colour):
+@both_modes
+def test_empty_text_is_no_text(mode):
     """`text_stream` leaves out empty deltas, and the deltas of tools and of thinking."""
 
     async def scenario(name):
-        made = client(colour, stream(sample(f"streams/{name}.sse")))
+        made = client(mode, stream(sample(f"streams/{name}.sse")))
         async with opened(made) as s:
             texts = await listed(s.text_stream)
             message = await s.final_message()
@@ -490,30 +491,30 @@ def test_empty_text_is_no_text(colour):
         assert "" not in texts
 
 
-@both_colours
-def test_what_only_the_end_completes(colour):
+@both_modes
+def test_what_only_the_end_completes(mode):
     """An item that is complete only at the end of the body, such as a last line, is not lost."""
     line = json.dumps({"custom_id": "a", "result": {"type": "expired"}}).encode()
 
     async def scenario():
         head = Response(200, {"content-type": "application/x-jsonl"})
-        made = client(colour, [head, line + b"\n" + line.replace(b'"a"', b'"b"')])
+        made = client(mode, [head, line + b"\n" + line.replace(b'"a"', b'"b"')])
         async with both(made.stream(BatchResults(message_batch_id="batch"))) as s:
             return [entry.custom_id for entry in await listed(s)]
 
     assert asyncio.run(scenario()) == ["a", "b"]
 
 
-@both_colours
-def test_foreign_errors_pass_through(colour):
+@both_modes
+def test_foreign_errors_pass_through(mode):
     """An error that is no `ClaudeError`, of the transport or the caller, is not touched."""
 
     async def scenario():
-        made = client(colour, ZeroDivisionError("odd"))
+        made = client(mode, ZeroDivisionError("odd"))
         with pytest.raises(ZeroDivisionError):
             async with opened(made):
                 pass
-        made = client(colour, stream(START, BLOCK, HEL, ZeroDivisionError("odd")))
+        made = client(mode, stream(START, BLOCK, HEL, ZeroDivisionError("odd")))
         with pytest.raises(ZeroDivisionError):
             async with opened(made) as s:
                 await listed(s)
@@ -552,10 +553,10 @@ def test_close_from_another_task_ends_a_waiting_read():
                 await s.close()
 
             closing = asyncio.create_task(close())
-            began = time.monotonic()
+            watch = Stopwatch()
             with pytest.raises(StreamInterrupted, match="closed by its reader") as caught:
                 await listed(s)
-            took = time.monotonic() - began
+            took = watch.seconds
             await closing
         await made.close()
         return took, caught.value.partial["content"][0]["text"]
@@ -566,17 +567,17 @@ def test_close_from_another_task_ends_a_waiting_read():
     assert text == "Hel"
 
 
-@both_colours
-def test_a_stream_that_is_closed_while_it_opens(colour):
+@both_modes
+def test_a_stream_that_is_closed_while_it_opens(mode):
     """Its connection is left at once, and reading is an error."""
 
     async def scenario():
         def closed_meanwhile(_request):
-            closing.append(asyncio.ensure_future(do(s.close)) if colour == "async" else s.close())
+            closing.append(asyncio.ensure_future(do(s.close)) if mode == "async" else s.close())
             return stream()
 
         closing = []
-        made = client(colour, closed_meanwhile)
+        made = client(mode, closed_meanwhile)
         s = made.messages.stream(**HELLO)
         async with both(s):
             assert made.transport.left == 1
@@ -604,7 +605,7 @@ def test_a_read_that_fails_because_of_close():
 
 
 def test_leaving_early_does_not_wait_for_the_rest():
-    """Leaving a stream that goes on returns promptly, in both colours."""
+    """Leaving a stream that goes on returns promptly, sync and async."""
 
     async def scenario(url):
         made = AsyncClient(AiohttpTransport(), api_key="any", base_url=url)
@@ -613,12 +614,12 @@ def test_leaving_early_does_not_wait_for_the_rest():
         await made.close()
 
     with LoopbackServer(lambda peer: serve(peer, START + BLOCK + HEL)) as server:
-        began = time.monotonic()
+        watch = Stopwatch()
         asyncio.run(scenario(server.url("")))
         made = Client(UrllibTransport(), api_key="any", base_url=server.url(""))
         with made.messages.stream(**HELLO) as s:
             assert next(iter(s.text_stream)) == "Hel"
-        assert time.monotonic() - began < 2
+        assert watch.seconds < 2
     gc.collect()
 
 
@@ -695,8 +696,8 @@ def test_streams_side_by_side():
 
 def test_a_slow_policy_is_asked_by_both_drivers():
     """Waits between the attempts of a stream go through the transport's `sleep`."""
-    for colour in ("sync", "async"):
-        made = client(colour, refusal(529), stream(), retry=standard(wait=3))
+    for mode in ("sync", "async"):
+        made = client(mode, refusal(529), stream(), retry=standard(wait=3))
 
         async def scenario(made=made):
             async with opened(made) as s:

@@ -98,6 +98,25 @@ def test_64_threads_that_are_the_first(server):
     assert server.connections <= 64
 
 
+def test_the_first_operations_from_a_queue(server):
+    """Threads that read the first operations of a process at once find all of them."""
+    code = """
+        from concurrent.futures import ThreadPoolExecutor
+        from claude_lite.core.operation import Operation
+
+        sys.setswitchinterval(5e-6)
+        start, names = threading.Barrier(8), ["skills.list", "organization.users.list"] * 4
+
+        def read(name):
+            start.wait()
+            return Operation.from_dict({"operation": name}).route.name
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(read, names)) == names
+    """
+    python(code, server)
+
+
 def test_closing_while_threads_call(server):
     """Whoever calls while another thread closes the client gets his answer all the same."""
     client = Client(api_key=KEY, base_url=server.url(""), retry=never())

@@ -1,11 +1,11 @@
-"""Tokens of a provider: minted when needed, once for all who wait, and again after a 401."""
+"""Tokens of a provider: created when needed, once for all who wait, and again after a 401."""
 
 import asyncio
 import threading
 import time
 
 import pytest
-from driving import HELLO, answer, both, both_colours, client, do, refusal, stream
+from driving import HELLO, answer, both, both_modes, client, do, refusal, stream
 
 from claude_lite import AuthenticationFailed, UsageError, never
 from claude_lite.client.link import MOST_PROVIDERS
@@ -14,20 +14,20 @@ from claude_lite.client.tokens import AsyncTokens, Tokens
 MANY = 50
 
 
-class Mint:
-    """A provider that counts; its tokens are numbered. A mint takes a moment, as it would."""
+class Provider:
+    """A provider that counts; its tokens are numbered. Creating one takes a moment."""
 
     def __init__(self, *, fails=0):
         """Fail so many times at first."""
         self.count, self.fails = 0, fails
 
     def __call__(self):
-        """Mint a token."""
+        """Create a token."""
         time.sleep(0.002)
         return self._next()
 
     async def later(self):
-        """Mint a token, while other tasks run."""
+        """Create a token, while other tasks run."""
         await asyncio.sleep(0.002)
         return self._next()
 
@@ -55,9 +55,9 @@ class Gate:
         return refusal(401, "authentication_error")
 
 
-def run_many(colour, made):
+def run_many(mode, made):
     """Make calls at the same time, on tasks or on threads."""
-    if colour == "async":
+    if mode == "async":
 
         async def scenario():
             await asyncio.gather(*(made.messages.create(**HELLO) for _ in range(MANY)))
@@ -74,28 +74,28 @@ def run_many(colour, made):
 PROVIDERS = [("sync", "plain"), ("async", "plain"), ("async", "async")]
 
 
-@pytest.mark.parametrize(("colour", "kind"), PROVIDERS)
-def test_one_mint_serves_all(colour, kind):
-    """Fifty calls at once mint one token; after it is refused, they mint exactly one more."""
-    mint = Mint()
+@pytest.mark.parametrize(("mode", "kind"), PROVIDERS)
+def test_one_token_serves_all(mode, kind):
+    """Fifty calls at once create one token; after it is refused, they create exactly one more."""
+    source = Provider()
     gate = Gate("token-0001")
-    provider = mint if kind == "plain" else mint.later
-    made = client(colour, gate, auth_token=provider, retry=never())
-    run_many(colour, made)
-    assert (mint.count, gate.refused) == (1, 0)
+    provider = source if kind == "plain" else source.later
+    made = client(mode, gate, auth_token=provider, retry=never())
+    run_many(mode, made)
+    assert (source.count, gate.refused) == (1, 0)
     gate.good = "token-0002"
-    run_many(colour, made)
-    assert mint.count == 2
+    run_many(mode, made)
+    assert source.count == 2
     assert 1 <= gate.refused <= MANY
-    run_many(colour, made)
-    assert mint.count == 2
+    run_many(mode, made)
+    assert source.count == 2
 
 
-@pytest.mark.parametrize(("colour", "kind"), PROVIDERS)
-def test_a_token_that_stays_wrong(colour, kind):
-    """A call mints at most once more, and then raises the 401."""
-    mint = Mint()
-    made = client(colour, Gate("none"), auth_token=mint if kind == "plain" else mint.later)
+@pytest.mark.parametrize(("mode", "kind"), PROVIDERS)
+def test_a_token_that_stays_wrong(mode, kind):
+    """A call creates at most one more token, and then raises the 401."""
+    source = Provider()
+    made = client(mode, Gate("none"), auth_token=source if kind == "plain" else source.later)
 
     async def scenario():
         with pytest.raises(AuthenticationFailed) as caught:
@@ -103,14 +103,14 @@ def test_a_token_that_stays_wrong(colour, kind):
         return caught.value.attempts
 
     assert asyncio.run(scenario()) == 2
-    assert mint.count == 2
+    assert source.count == 2
 
 
-@both_colours
-def test_derived_clients_share_tokens(colour):
-    """Clients derived from one another mint once; an unrelated client for itself."""
-    mint = Mint()
-    one = client(colour, Gate("token-0001"), auth_token=mint)
+@both_modes
+def test_derived_clients_share_tokens(mode):
+    """Clients derived from one another create one token; an unrelated client creates its own."""
+    source = Provider()
+    one = client(mode, Gate("token-0001"), auth_token=source)
 
     async def scenario():
         await do(one.messages.create, **HELLO)
@@ -118,14 +118,14 @@ def test_derived_clients_share_tokens(colour):
         await do(one.with_options(timeout=6).messages.create, **HELLO)
 
     asyncio.run(scenario())
-    assert mint.count == 1
+    assert source.count == 1
 
 
-@both_colours
-def test_a_provider_that_fails_is_asked_again(colour):
+@both_modes
+def test_a_provider_that_fails_is_asked_again(mode):
     """An error of the provider passes through as it is, and the next call asks anew."""
-    mint = Mint(fails=1)
-    made = client(colour, Gate("token-0001"), auth_token=mint)
+    source = Provider(fails=1)
+    made = client(mode, Gate("token-0001"), auth_token=source)
 
     async def scenario():
         with pytest.raises(OSError, match="identity service"):
@@ -133,14 +133,14 @@ def test_a_provider_that_fails_is_asked_again(colour):
         await do(made.messages.create, **HELLO)
 
     asyncio.run(scenario())
-    assert mint.count == 1
+    assert source.count == 1
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("token", [None, 7, "", b"bytes"])
-def test_what_is_no_token(colour, token):
+def test_what_is_no_token(mode, token):
     """A provider that returns no text is a `UsageError`, and nothing is sent."""
-    made = client(colour, answer(), auth_token=lambda: token)
+    made = client(mode, answer(), auth_token=lambda: token)
 
     async def scenario():
         with pytest.raises(UsageError, match="token provider"):
@@ -152,24 +152,24 @@ def test_what_is_no_token(colour, token):
 
 def test_an_async_provider_needs_an_async_client():
     """A synchronous client refuses a coroutine function, without a warning about it."""
-    made = client("sync", answer(), auth_token=Mint().later)
+    made = client("sync", answer(), auth_token=Provider().later)
     with pytest.raises(UsageError, match="AsyncClient"):
         made.messages.create(**HELLO)
 
 
 def test_successive_loops_share_a_token():
-    """The token of a client outlives the event loop in which it was minted."""
-    mint = Mint()
-    made = client("async", Gate("token-0001"), auth_token=mint.later)
+    """The token of a client outlives the event loop in which it was created."""
+    source = Provider()
+    made = client("async", Gate("token-0001"), auth_token=source.later)
     for _ in range(3):
         asyncio.run(made.messages.create(**HELLO))
-    assert mint.count == 1
+    assert source.count == 1
 
 
-def test_a_cancelled_mint_is_taken_over():
-    """If the task that mints is cancelled, another one mints."""
-    mint = Mint()
-    tokens = AsyncTokens(mint.later)
+def test_a_cancelled_new_token_is_taken_over():
+    """If the task that creates a token is cancelled, another task creates it."""
+    source = Provider()
+    tokens = AsyncTokens(source.later)
 
     async def scenario():
         first, second = (asyncio.create_task(tokens.get(None)) for _ in range(2))
@@ -182,33 +182,33 @@ def test_a_cancelled_mint_is_taken_over():
 
 def test_only_the_refused_token_is_replaced():
     """Who comes late with a token that is replaced already gets the new one, unminted."""
-    mint = Mint()
-    tokens = Tokens(mint)
+    source = Provider()
+    tokens = Tokens(source)
     assert tokens.get(None) == tokens.get(None) == "token-0001"
     assert tokens.get("token-0001") == "token-0002"
     assert tokens.get("token-0001") == "token-0002"
-    assert mint.count == 2
+    assert source.count == 2
 
 
 async def text_of(made):
-    """Read a streamed message of either colour."""
+    """Read a streamed message (sync or async)."""
     async with both(made.messages.stream(**HELLO)) as s:
         return (await s.final_message()).text
 
 
 def test_streams_have_tokens_too():
     """A stream that is refused with 401 is opened with a fresh token."""
-    mint = Mint()
+    source = Provider()
 
     def gate(request):
         good = request.headers["authorization"] == "Bearer token-0002"
         return stream() if good else refusal(401, "authentication_error")
 
-    for colour in ("sync", "async"):
-        mint.count = 0
-        made = client(colour, gate, auth_token=mint)
+    for mode in ("sync", "async"):
+        source.count = 0
+        made = client(mode, gate, auth_token=source)
         assert asyncio.run(text_of(made)) == "Hello"
-        assert mint.count == 2
+        assert source.count == 2
 
 
 def test_functions_that_are_made_for_each_call_do_not_pile_up():

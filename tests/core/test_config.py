@@ -29,7 +29,7 @@ def environment(monkeypatch):
 
 
 def key_from_environment():
-    """Mint a key, as a function of an application would."""
+    """Give a key, as a function of an application would."""
     return KEY
 
 
@@ -244,7 +244,7 @@ def test_headers_cannot_break_out(headers):
 
 @pytest.mark.parametrize("options", [{"betas": ["a", "b\r\nx: y"]}, {"api_version": "1\r\nx: y"}])
 def test_betas_and_version_cannot_break_out(options):
-    """Betas and the version are headers as well, and are refused likewise, at the first call."""
+    """Betas and the version are headers as well, and are refused at the first call, too."""
     with pytest.raises(UsageError, match="line break"):
         UNARY["create"].build(Config(api_key=KEY, **options).target)
 
@@ -292,6 +292,7 @@ def test_headers_are_made_once():
     assert first.headers is second.headers
 
 
+@pytest.mark.slow
 def test_a_client_is_cheap():
     """A thousand clients are a few thousand objects, and load no transport."""
     made = [Client(api_key=KEY)]
@@ -328,7 +329,7 @@ def test_a_pickled_client_keeps_its_provider():
     """The function that a credential comes from is pickled by name, and asked again."""
     made = pickle.loads(pickle.dumps(Client(api_key=key_from_environment)))  # noqa: S301  # our own
     assert UNARY["create"].build(made.config.target).headers["x-api-key"] == KEY
-    made = pickle.loads(pickle.dumps(Client(auth_token=key_from_environment)))  # noqa: S301  # as above
+    made = pickle.loads(pickle.dumps(Client(auth_token=key_from_environment)))  # noqa: S301  # our own
     assert made.config.token_provider is key_from_environment
 
 

@@ -23,7 +23,7 @@ from driving import (
     StreamExchange,
     answer,
     both,
-    both_colours,
+    both_modes,
     client,
     config,
     do,
@@ -186,10 +186,10 @@ def test_rate_limits_are_those_of_this_attempt():
 def test_a_stream_has_a_time_to_its_first_content():
     """Of a stream the call says `ttft_ms`, and is told when all of it was read."""
 
-    async def scenario(colour):
+    async def scenario(mode):
         heard = Heard()
         given = stream(5.0, START, BLOCK, 2.0, HEL, 3.0, *stream()[5:])
-        made = client(colour, given, observe=heard)
+        made = client(mode, given, observe=heard)
         async with both(made.messages.stream(**HELLO)) as s:
             assert len(heard.of("attempt")) == 1
             assert heard.of("call") == []
@@ -198,8 +198,8 @@ def test_a_stream_has_a_time_to_its_first_content():
             await s.final_message()
         return heard
 
-    for colour in ("sync", "async"):
-        heard = asyncio.run(scenario(colour))
+    for mode in ("sync", "async"):
+        heard = asyncio.run(scenario(mode))
         assert [name for name, _ in heard] == ["claude_lite.attempt", "claude_lite.call"]
         (call,) = heard.of("call")
         assert (call["ttft_ms"], call["elapsed_ms"]) == (7000.0, 10000.0)
@@ -232,9 +232,9 @@ def test_the_first_content_of_an_attempt_that_broke():
     assert "ttft_ms" not in call
 
 
-@both_colours
+@both_modes
 @pytest.mark.parametrize("way", ["break", "error", "failure"])
-def test_every_stream_ends_in_one_call_event(colour, way):
+def test_every_stream_ends_in_one_call_event(mode, way):
     """Left early, left by an error, or broken: the call is told once, with what is known."""
 
     async def use(s):
@@ -248,7 +248,7 @@ def test_every_stream_ends_in_one_call_event(colour, way):
     async def scenario():
         heard = Heard()
         steps = [START, BLOCK, HEL, error_event() if way == "failure" else HEL]
-        made = client(colour, stream(*steps), observe=heard)
+        made = client(mode, stream(*steps), observe=heard)
         s = both(made.messages.stream(**HELLO))
         with suppress(KeyError, ClaudeError):
             await use(s)
@@ -315,11 +315,11 @@ def test_no_other_keys(operation):
             assert None not in fields.values()
 
 
-@both_colours
-def test_calls_of_clients_are_told(colour):
+@both_modes
+def test_calls_of_clients_are_told(mode):
     """The observer of a client hears its calls, on the thread and loop that they are made on."""
     heard = Heard()
-    made = client(colour, answer(), observe=heard)
+    made = client(mode, answer(), observe=heard)
     asyncio.run(do(made.messages.create, **HELLO))
     assert [name for name, _ in heard] == ["claude_lite.attempt", "claude_lite.call"]
 

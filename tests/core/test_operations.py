@@ -596,7 +596,7 @@ def test_operations_of_ones_own():
 
         thing_id: str
         size: int
-        colour: str | None = None
+        shape: str | None = None
         team: str | None = header("x-team")
         note: str | None = local()
 
@@ -610,7 +610,7 @@ def test_operations_of_ones_own():
 def test_operations_that_lack_their_own_part():
     """What a base leaves to its subclasses is an error where they do not say it, and no None."""
     from claude_lite.core.operation import StreamOperation
-    from claude_lite.core.pages import ListOperation, Page  # likewise
+    from claude_lite.core.pages import ListOperation, Page
     from claude_lite.core.uploads import UploadOperation
 
     with pytest.raises(NotImplementedError):

@@ -497,7 +497,7 @@ def test_a_second_401_is_final():
     assert run.error.attempts == len(run.requests) == 2
 
 
-def test_a_key_is_not_minted_again():
+def test_a_key_is_not_created_again():
     """With an API key a 401 is final."""
     run = drive(UNARY["create"], refusal(401, "authentication_error"))
     assert isinstance(run.error, AuthenticationFailed)

@@ -110,6 +110,7 @@ def streams(draw):
     return data, [data[a:b] for a, b in itertools.pairwise(ends)]
 
 
+@pytest.mark.slow
 @given(streams())
 @settings(deadline=None, max_examples=500)
 def test_all_agree(case):

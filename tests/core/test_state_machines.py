@@ -100,15 +100,15 @@ class Calls(RuleBasedStateMachine):
         number=st.integers(0, 2),
         policy=st.sampled_from(sorted(POLICIES)),
         deadline=st.sampled_from([None, 5.0, 60.0, 3600.0]),
-        minted=st.booleans(),
+        created=st.booleans(),
         collect=st.booleans(),
     )
-    def begin(self, number, policy, deadline, minted, collect):
+    def begin(self, number, policy, deadline, created, collect):
         """Choose the operation and the configuration."""
         self.operation = self.operations[number]
-        self.policy, self.deadline, self.minted = POLICIES[policy], deadline, minted
+        self.policy, self.deadline, self.created = POLICIES[policy], deadline, created
         self.collect = collect  # for a stream
-        options = {"auth_token": lambda: "unused"} if minted else {}
+        options = {"auth_token": lambda: "unused"} if created else {}
         self.config = config(retry=self.policy, deadline=deadline, content_timeout=60, **options)
         self.clock = Clock()
         self.began = self.clock.now
@@ -153,7 +153,7 @@ class Calls(RuleBasedStateMachine):
                 self.retried += 1
             self._sending(action)
         elif isinstance(action, Authenticate):
-            assert self.minted
+            assert self.created
             assert action.stale is None or action.stale == f"token-{self.refreshed:04}"
             if fate not in (None, "slept", "stale", "redirect"):
                 assert fate == 401  # refused credential
@@ -171,7 +171,7 @@ class Calls(RuleBasedStateMachine):
 
     @precondition(lambda self: self._is(Authenticate))
     @rule()
-    def mint(self):
+    def create_token(self):
         """Hand in a token."""
         self.refreshed += 1
         self.exchange.receive_token(f"token-{self.refreshed:04}")
@@ -212,11 +212,11 @@ class Calls(RuleBasedStateMachine):
         said = {"retry_after": after, "x_should_retry": verdict}
         said = {name: text for name, text in said.items() if text is not None}
         self.respond(refusal(status, **said))
-        renewed = status == 401 and self.minted and self.refreshed == 1
+        renewed = status == 401 and self.created and self.refreshed == 1
         fate = status if verdict is None or renewed else f"told {verdict}"
         self._reported(fate)
 
-    @precondition(lambda self: self.is_awaited() and self.minted)
+    @precondition(lambda self: self.is_awaited() and self.created)
     @rule()
     def reject(self):
         """Report that the token is not taken, which is worth one other token."""
@@ -763,21 +763,25 @@ def text_is_object(text):
         return False
 
 
+@pytest.mark.slow
 def test_calls():
     """Any order of answers, failures, waits, tokens, times: safe, counted, in time and final."""
     run_state_machine_as_test(UnaryCalls, settings=LONGER)
 
 
+@pytest.mark.slow
 def test_streamed_calls():
     """The same of streams, which start over before their content only, and lose none of it."""
     run_state_machine_as_test(StreamedCalls, settings=LONGER)
 
 
+@pytest.mark.slow
 def test_events():
     """Whatever is written, with any line ends and cuts, gives its events, each in its moment."""
     run_state_machine_as_test(Events, settings=RUN)
 
 
+@pytest.mark.slow
 def test_messages():
     """Any order of valid events is the message that they say; any other is our error."""
     run_state_machine_as_test(Messages, settings=RUN)

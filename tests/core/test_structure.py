@@ -542,10 +542,10 @@ class Plain:
     """An object of no particular kind."""
 
 
-class Colour(enum.Enum):
+class Shape(enum.Enum):
     """An enumeration of things that are not JSON."""
 
-    RED = frozenset({1})
+    ROUND = frozenset({1})
 
 
 @dataclass
@@ -575,7 +575,7 @@ class Record:
         (dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "datetime"),
         (dt.date(2026, 1, 1), "date"),
         (Record(), "Record"),
-        (Colour.RED, r".+"),
+        (Shape.ROUND, r".+"),
         (Path("x"), "PosixPath"),
         (len, "builtin_function_or_method"),
         ({1: 2}, "key 1"),

@@ -241,7 +241,7 @@ def test_other_urls_are_refused():
 def test_a_model_has_to_be_an_id(model):
     """It becomes a part of the path, and leads nowhere else."""
     for dialect in (Bedrock(region="r"), Vertex(project="p", region="r", credentials=Google())):
-        with pytest.raises(UsageError, match="model has to be an id"):
+        with pytest.raises(UsageError, match="model has to be the id"):
             sent(dialect, CREATE.replace(model=model))
 
 
@@ -335,8 +335,8 @@ def signature(request, service, date):
 def test_signatures_are_those_of_aws(cls, service, operation):
     """They are equal to what the published rules, and botocore's signer, give for the date."""
     from botocore.auth import SigV4Auth  # an extra
-    from botocore.awsrequest import AWSRequest  # as above
-    from botocore.credentials import Credentials  # as above
+    from botocore.awsrequest import AWSRequest  # an extra
+    from botocore.credentials import Credentials  # an extra
 
     more = {"workspace_id": "w"} if cls is ClaudeOnAWS else {}
     request = sent(cls(region="us-east-1", keys=KEYS, **more), operation)
@@ -449,9 +449,9 @@ def test_nothing_shows_a_secret():
 # In the clients
 
 
-def call(colour, dialect, use, *answers, **options):
-    """Use a client of either colour: what it gave, and the requests that it made."""
-    if colour == "sync":
+def call(mode, dialect, use, *answers, **options):
+    """Use a client (sync or async): what it gave, and the requests that it made."""
+    if mode == "sync":
         transport = StubTransport(*answers)
         return use(Client(transport, dialect=dialect, **options)), transport.requests
     transport = AsyncStubTransport(*answers)
@@ -473,23 +473,23 @@ def frames(*events):
     return Response(FRAMES.status, FRAMES.headers, b"".join(made))
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_each_attempt_is_signed(colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_each_attempt_is_signed(mode):
     """A call that is retried is adapted once, signed twice, and gives its result."""
     dialect = Bedrock(region="us-east-1", keys=KEYS)
     answers = Response(503, {"retry-after-ms": "1"}), MESSAGE
-    message, requests = call(colour, dialect, lambda c: c.send(CREATE), *answers)
+    message, requests = call(mode, dialect, lambda c: c.send(CREATE), *answers)
     assert message.id == "msg_1"
     assert [request.url for request in requests] == [f"{AMAZON}/m/invoke"] * 2
     assert all("x-amz-date" in request.headers for request in requests)
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_frames_become_a_message(colour):
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_frames_become_a_message(mode):
     """Bedrock's frames give what the API's own stream gives; an error among them is retried."""
     dialect = Bedrock(region="us-east-1", keys=KEYS)
     answers = frames(failure("throttlingException", "slow down")), frames(*WHOLE)
-    message, requests = call(colour, dialect, lambda c: c.send(STREAM), *answers)
+    message, requests = call(mode, dialect, lambda c: c.send(STREAM), *answers)
     assert message.text == "Hello"
     assert message == Client(StubTransport(WHOLE)).send(STREAM)
     assert len(requests) == 2
@@ -528,12 +528,12 @@ def test_streams_that_are_the_apis_own(dialect):
     assert Client(transport, dialect=dialect, api_key="given").send(STREAM).text == "Hello"
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_token_function_goes_first(colour):
-    """With `auth_token=` nothing else is looked for, and a 401 mints a new token."""
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_token_function_goes_first(mode):
+    """With `auth_token=` nothing else is looked for, and after a 401 a new token is created."""
     tokens = iter(["one", "two"])
     message, requests = call(
-        colour,
+        mode,
         Foundry(resource="res"),
         lambda c: c.send(CREATE),
         Response(401, {}),

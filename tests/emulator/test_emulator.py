@@ -296,8 +296,8 @@ def test_the_beta_api_has_a_shape_of_its_own():
 
 def test_the_answer_shows_its_question():
     """The text begins with a hash of the messages, and the prompt."""
-    body = params("What colour is the grass?")
-    start = f"Echo {message_hash(body['messages'])}: What colour is the grass?"
+    body = params("What grows on a lawn?")
+    start = f"Echo {message_hash(body['messages'])}: What grows on a lawn?"
     assert text_of(create(body)).startswith(start)
 
 

@@ -336,6 +336,7 @@ def test_an_array_with_too_many_elements_is_not_read_to_its_end():
     assert len(found.stops) == 4
 
 
+@pytest.mark.slow
 def test_a_large_batch_is_kept_on_disk_and_its_results_come_in_pieces():
     """100,000 requests are taken, and reading their results needs no memory to speak of."""
     count = 100_000

@@ -156,6 +156,7 @@ class Endless:
             yield bytes(min(READ_SIZE, self.size - start))
 
 
+@pytest.mark.slow
 def test_over_500_megabytes_is_too_large():
     """The size is known before anything is read: a 413."""
     body = Endless(502 * MEGABYTES)
@@ -408,6 +409,7 @@ SERVE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 def test_400_megabytes_up_and_down_are_not_held_in_memory(tmp_path):
     """A server on a port needs less than 60 MB more for a file of 400 MB, in either direction."""

@@ -212,7 +212,7 @@ def test_a_report_comes_in_pages():
         (MESSAGES, {"limit": 32}, "limit: Input should be an integer between 1 and 31"),
         (MESSAGES, {"limit": 169, "bucket_width": "1h"}, "limit: Input should be an integer"),
         (MESSAGES, {"page": "page_x"}, "page: not a page of this report"),
-        (MESSAGES, {"group_by": ["colour"]}, "group_by.0: Input should be"),
+        (MESSAGES, {"group_by": ["shape"]}, "group_by.0: Input should be"),
         (MESSAGES, {"speeds": ["slow"]}, "speeds.0: Input should be"),
         (MESSAGES, {"ending_at": "2026-01-01"}, "ending_at: must be after `starting_at`"),
         (COST, {"bucket_width": "1h"}, "bucket_width: Input should be '1d'"),

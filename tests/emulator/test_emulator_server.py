@@ -423,7 +423,7 @@ def test_a_server_stops_with_connections_open():
 
 
 def test_a_port_that_is_taken_is_an_error():
-    """The caller of either colour gets the OSError."""
+    """The caller (sync or async) gets the OSError."""
     with emulator_server() as url:
         port = urlsplit(url).port
         with pytest.raises(OSError, match="in use"), emulator_server(port=port):

@@ -74,7 +74,7 @@ async def run_async(case, backend, form, url):
                 else:
                     async with made.messages.stream(**body(case)) as stream:
                         message = await stream.get_final_message()
-            except Exception as raised:  # noqa: BLE001  # as above
+            except Exception as raised:  # noqa: BLE001  # every error is a result
                 error = raised
             outcomes.append(describe(message, error, time.monotonic() - began))
             await asyncio.sleep(0.02)

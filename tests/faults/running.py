@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 from expectations import ANSWER, BRIEF, KEY, TLS
+from timing import Stopwatch
 
 from claude_lite import AsyncClient, Client, never
 from claude_lite.api.messages.message import Message
@@ -25,6 +26,7 @@ else:
 TRANSPORTS = ["urllib", "aiohttp", *ASYNCIO]
 FORMS = {"plain": ["create"], "streamed": ["final", "events"]}
 GRACE = 0.5
+HELD_UP = 0.1  # seconds of waiting for a processor that make a limit of 0.5 s pass too early
 
 
 @frozen
@@ -109,13 +111,13 @@ def run_sync(case, form, url):
     made = UrllibTransport(ssl_context=trusting(case.trusts), trust_env=False)
     with Client(transport=made, **options(case, url)) as client:
         for _ in range(case.calls):
-            began = time.monotonic()
+            watch = Stopwatch()
             message = error = None
             try:
                 message = call(client, form, body(case))
             except Exception as raised:  # noqa: BLE001  # a foreign one is a result, too
                 error = raised
-            outcomes.append(Outcome(message, error, time.monotonic() - began))
+            outcomes.append(Outcome(message, error, watch.seconds))
             if case.calls > 1:
                 time.sleep(0.02)
     return outcomes
@@ -127,13 +129,13 @@ async def run_async(case, transport, form, url):
     made = asynchronous(transport, case.trusts)
     async with AsyncClient(transport=made, **options(case, url)) as client:
         for _ in range(case.calls):
-            began = time.monotonic()
+            watch = Stopwatch()
             message = error = None
             try:
                 message = await acall(client, form, body(case))
             except Exception as raised:  # noqa: BLE001  # a foreign one is a result, too
                 error = raised
-            outcomes.append(Outcome(message, error, time.monotonic() - began))
+            outcomes.append(Outcome(message, error, watch.seconds))
             if case.calls > 1:
                 await asyncio.sleep(0.02)
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -192,7 +194,20 @@ def flaws(expected, error):
 
 
 def check(case, transport):
-    """Run a case in every form, and list what is wrong."""
+    """Run a case in every form, and list what is wrong.
+
+    The limits are short. A case that fails while others kept the processors busy is run again.
+    """
+    for _ in range(3):
+        watch = Stopwatch()
+        wrong = once(case, transport)
+        if not wrong or watch.waited < HELD_UP:
+            break
+    return wrong
+
+
+def once(case, transport):
+    """Run a case in every form, once, and list what is wrong."""
     threads, open_before = set(threading.enumerate()), sockets()
     wrong = []
     for kind, forms in FORMS.items():

@@ -17,6 +17,8 @@ from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # `timing`
+
 from attrs import frozen
 from cases import CASES
 from expectations import ANSWER

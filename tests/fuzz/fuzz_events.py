@@ -1,6 +1,6 @@
 """Messages whose events are each in order and shape, or nearly: a program of mutations.
 
-Mutated bytes seldom are JSON any more. Here decisions choose events, and what is wrong with them,
+Mutated bytes are hardly ever JSON. Here decisions choose events, and what is wrong with them,
 so that the folding of events is reached, and not only the parser.
 """
 

@@ -63,6 +63,7 @@ def run(pytester):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_use_it_pays_nothing(pytester):
     """Loading the plugin imports nothing but faces, and running other tests nothing more."""
     code = (
@@ -86,6 +87,7 @@ def test_a_run_that_does_not_use_it_pays_nothing(pytester):
     pytester.runpytest_subprocess(plugin).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_it_is_installed(pytester, monkeypatch):
     """Pytest finds the plugin by its entry point, and tells of its fixtures and markers."""
     with monkeypatch.context() as patch:
@@ -313,6 +315,7 @@ def test_a_wrong_setting_is_told(run):
     result.stdout.fnmatch_lines(["*claude_cassette: *unexpected keyword argument 'reduct'*"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_ci_records_nothing(run, monkeypatch):
     """Where CI is set a marker cannot record; the option can."""
@@ -352,6 +355,7 @@ def test_many(claude_cassette, number):
 """
 
 
+@pytest.mark.slow
 def test_under_xdist(run, pytester, server):
     """Workers record and replay side by side, each test in its file."""
     run(MANY, "-n2", "--claude-record=rewrite", plugins=["xdist"]).assert_outcomes(passed=24)
@@ -363,6 +367,7 @@ def test_under_xdist(run, pytester, server):
     assert server.requests.total == 72
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_beside_other_plugins(run, monkeypatch, pytester):
     """With pytest-recording, syrupy, pytest-asyncio and anyio in one run, all do their part."""

@@ -138,7 +138,7 @@ def test_an_async_stub_does_the_same():
 
 
 def test_connections_are_refused():
-    """A client that calls gets the error, whichever transport and colour; later ones do not."""
+    """A client that calls gets the error, whichever transport, sync or async; later ones do not."""
 
     async def ask(url):
         async with AsyncClient(base_url=url, api_key="any") as client:

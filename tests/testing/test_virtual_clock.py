@@ -3,10 +3,10 @@
 import asyncio
 import random
 import threading
-import time
 from contextlib import asynccontextmanager
 
 import pytest
+from timing import Stopwatch
 
 from claude_lite import AsyncClient, Client
 from claude_lite.emulator import Emulator
@@ -51,9 +51,9 @@ def test_tasks_wake_in_the_order_of_their_ends():
             woken.append((clock.monotonic(), number))
 
         spans = [(number, rnd.randrange(20) * HOUR) for number in range(100)]
-        began = time.monotonic()
+        watch = Stopwatch()
         await asyncio.gather(*[sleep(*span) for span in spans])
-        assert time.monotonic() - began < 1
+        assert watch.seconds < 1
         assert woken == sorted((seconds, number) for number, seconds in spans)
 
     for seed in range(5):

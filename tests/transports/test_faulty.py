@@ -1,4 +1,4 @@
-"""Faults around any transport: each kind, both colours, in virtual time."""
+"""Faults around any transport: each kind, sync and async, in virtual time."""
 
 import asyncio
 
@@ -55,7 +55,7 @@ def slowly(chunks, clock, seconds):
 
 
 class Sync:
-    """Runs requests through the synchronous colour."""
+    """Runs requests through the sync path."""
 
     faulty = FaultTransport
 
@@ -80,7 +80,7 @@ class Sync:
 
 
 class Async:
-    """Runs requests through the asynchronous colour."""
+    """Runs requests through the async path."""
 
     faulty = AsyncFaultTransport
 
@@ -100,7 +100,7 @@ class Async:
                     return await transport.send(request), chunks, None
                 async with transport.stream(request) as (head, parts):
                     async for chunk in parts:
-                        chunks.append(chunk)  # noqa: PERF401  # likewise
+                        chunks.append(chunk)  # noqa: PERF401  # what came before an error counts
             except Exception as error:  # noqa: BLE001  # it is the result
                 return head, chunks, error
             return head, chunks, None
@@ -109,17 +109,17 @@ class Async:
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])
-def colour(request):
-    """Give each colour in turn."""
+def driver(request):
+    """Give the sync driver, then the async one."""
     return request.param
 
 
-def struck(colour, do, answer=(STREAM,), how="stream", request=ASK):
+def struck(driver, do, answer=(STREAM,), how="stream", request=ASK):
     """Strike one request; give head, bytes, error, and the seconds that it took."""
     clock = VirtualClock()
-    inside = colour.inside([answer], clock)
-    transport = colour.faulty(inside, [{"on": {}, "do": do}])
-    head, chunks, error = colour.run(transport, request, how)
+    inside = driver.inside([answer], clock)
+    transport = driver.faulty(inside, [{"on": {}, "do": do}])
+    head, chunks, error = driver.run(transport, request, how)
     return head, b"".join(chunks), error, clock.monotonic()
 
 
@@ -154,7 +154,7 @@ def test_a_fault_that_does_nothing_changes_nothing(case):
     "case", [c for c in ASYNC_CASES if c.name != "broken_chunks_are_interrupted"], ids=str
 )
 def test_the_async_path_changes_nothing(case):
-    """The same is true of the asynchronous colour."""
+    """The same is true for async code."""
     rules = [{"on": {}, "do": {"fault": "headers", "set": {}}}]
     check_async_transport(lambda: AsyncFaultTransport(AiohttpTransport(), rules), case)
 
@@ -165,13 +165,13 @@ def test_wrong_rules_are_refused():
         FaultTransport(StubTransport(), [{"on": {}, "do": {"fault": "explode"}}])
 
 
-def test_a_script_can_be_shared(colour):
+def test_a_script_can_be_shared(driver):
     """A `FaultScript` counts the requests of all transports that act it out."""
     script = FaultScript([{"on": {"nth": [2]}, "do": {"fault": "refuse"}}])
     results = []
     for _ in range(3):
-        inside = colour.inside([[STREAM]], VirtualClock())
-        results.append(colour.run(colour.faulty(inside, script))[2])
+        inside = driver.inside([[STREAM]], VirtualClock())
+        results.append(driver.run(driver.faulty(inside, script))[2])
     assert [type(error) for error in results] == [type(None), ConnectionFailed, type(None)]
 
 
@@ -199,92 +199,92 @@ def test_before_the_head(how, do, error, asked, seconds):
 
 @pytest.mark.parametrize("how", ["reset", "close", "stall"])
 @pytest.mark.parametrize("size", [1, 50, 10_000])
-def test_after_bytes_and_events(colour, how, size):
+def test_after_bytes_and_events(driver, how, size):
     """It strikes at the byte, or after the event, whatever way the chunks are cut."""
     chunks = [STREAM[at : at + size] for at in range(0, len(STREAM), size)]
     error = TimedOut if how == "stall" else StreamInterrupted
     places = {"after_bytes": 100}, {"after_events": 3}
     for place, expected in zip(places, (STREAM[:100], b"".join(EVENTS[:3])), strict=True):
-        head, data, raised, _ = struck(colour, {"fault": how, **place}, chunks)
+        head, data, raised, _ = struck(driver, {"fault": how, **place}, chunks)
         assert (head, data, type(raised)) == (HEAD, expected, error)
 
 
-def test_a_stall_that_ends(colour):
+def test_a_stall_that_ends(driver):
     """Silence of some seconds within the limits costs only time."""
     for place in ({}, {"after_events": 2}):
-        _, *result = struck(colour, {"fault": "stall", "seconds": 29, **place})
+        _, *result = struck(driver, {"fault": "stall", "seconds": 29, **place})
         assert result == [STREAM, None, 29]
 
 
-def test_slow_bytes(colour):
+def test_slow_bytes(driver):
     """Bytes trickle at the rate given, and the total limit is held to."""
     slow = {"fault": "slow", "bytes_per_second": 100}
-    _, data, error, seconds = struck(colour, slow, [b"x" * 4000])
+    _, data, error, seconds = struck(driver, slow, [b"x" * 4000])
     assert (len(data), error, seconds) == (4000, None, pytest.approx(40))
-    _, data, error, seconds = struck(colour, slow, [b"x" * 16_000])
+    _, data, error, seconds = struck(driver, slow, [b"x" * 16_000])
     assert (type(error), error.phase, len(data)) == (TimedOut, "total", pytest.approx(12_000, 0.01))
     assert seconds == pytest.approx(120)
 
 
-def test_the_reply_itself_counts(colour):
+def test_the_reply_itself_counts(driver):
     """What the reply takes of the total limit is not there for the fault."""
     clock = VirtualClock()
-    inside = colour.inside([slowly([b"x"] * 200, clock, 1)], clock)
-    transport = colour.faulty(inside, [{"on": {}, "do": {"fault": "headers", "set": {}}}])
-    _, chunks, error = colour.run(transport)
+    inside = driver.inside([slowly([b"x"] * 200, clock, 1)], clock)
+    transport = driver.faulty(inside, [{"on": {}, "do": {"fault": "headers", "set": {}}}])
+    _, chunks, error = driver.run(transport)
     assert (type(error), error.phase, len(chunks)) == (TimedOut, "total", 120)
 
 
 @pytest.mark.parametrize("how", ["send", "stream"])
-def test_truncation(colour, how):
+def test_truncation(driver, how):
     """The body ends in good order, and its announced length is that of what comes."""
     whole = Response(200, {"content-length": str(len(STREAM))}, STREAM)
     do = {"fault": "truncate", "after_bytes": 100}
-    head, data, error, _ = struck(colour, do, whole, how)
+    head, data, error, _ = struck(driver, do, whole, how)
     assert (head.headers, error) == ({"content-length": "100"}, None)
     assert (data or head.body) == STREAM[:100]
 
 
 @pytest.mark.parametrize("how", ["send", "stream"])
-def test_another_status(colour, how):
+def test_another_status(driver, how):
     """The fault answers in the server's place, which is not asked."""
     do = {"fault": "status", "status": 429, "retry_after": 3600}
-    head, data, error, _ = struck(colour, do, AssertionError("asked"), how)
+    head, data, error, _ = struck(driver, do, AssertionError("asked"), how)
     assert (head.status, head.headers["retry-after"], error) == (429, "3600", None)
     assert b"rate_limit_error" in (data or head.body)
 
 
-def test_an_error_event(colour):
+def test_an_error_event(driver):
     """An `error` event takes the place of the rest of the stream."""
-    _, data, error, _ = struck(colour, {"fault": "error", "after_events": 2})
+    _, data, error, _ = struck(driver, {"fault": "error", "after_events": 2})
     assert error is None
     assert data.startswith(b"".join(EVENTS[:2]) + b"event: error\n")
     assert b"overloaded_error" in data
 
 
-def test_corruption_and_headers(colour):
+def test_corruption_and_headers(driver):
     """Bytes are inverted in place; headers are set and removed."""
-    _, data, _, _ = struck(colour, {"fault": "corrupt", "at": 1, "count": 2})
+    _, data, _, _ = struck(driver, {"fault": "corrupt", "at": 1, "count": 2})
     assert data == STREAM[:1] + bytes(b ^ 0xFF for b in STREAM[1:3]) + STREAM[3:]
     do = {"fault": "headers", "set": {"X-A": "1", "content-type": None}}
-    assert struck(colour, do)[0].headers == {"x-a": "1"}
+    assert struck(driver, do)[0].headers == {"x-a": "1"}
 
 
-def test_a_large_body_is_refused(colour):
+def test_a_large_body_is_refused(driver):
     """`max_response` holds where a fault is acted out, too."""
     request = evolve(ASK, limits=Limits(max_response=100))
     do = {"fault": "headers", "set": {}}
-    assert type(struck(colour, do, how="send", request=request)[2]) is ResponseTooLarge
+    assert type(struck(driver, do, how="send", request=request)[2]) is ResponseTooLarge
 
 
-def test_the_same_seed_strikes_the_same(colour):
+def test_the_same_seed_strikes_the_same(driver):
     """Which requests fail depends on the seed and the body alone, not on the order."""
     rules = [{"on": {"probability": 0.5}, "do": {"fault": "refuse"}}]
     requests = [evolve(ASK, body=b"%d" % number) for number in range(64)]
 
     def failed(seed, order):
-        transport = colour.faulty(colour.inside([[STREAM]] * 64, VirtualClock()), rules, seed)
-        return {r.body for r in order if colour.run(transport, r)[2]}
+        transport = driver.faulty(driver.inside([[STREAM]] * 64, VirtualClock()), rules, seed)
+        return {r.body for r in order if driver.run(transport, r)[2]}
 
     first = failed(1, requests)
     assert 16 < len(first) < 48

@@ -53,7 +53,7 @@ async def forgotten_await(client: AsyncClient) -> None:
     await message
 
 
-async def wrong_colour(client: Client, async_client: AsyncClient) -> None:
+async def wrong_kind(client: Client, async_client: AsyncClient) -> None:
     """`await` on a result, `with` on an asynchronous stream, `for` on its events."""
     await client.messages.create(model="m", max_tokens=1, messages=[])  # type: ignore[misc]
     with async_client.messages.stream(model="m", max_tokens=1, messages=[]):  # type: ignore[attr-defined]
@@ -76,7 +76,7 @@ def options(client: Client, async_client: AsyncClient) -> None:
 
 
 def transports(session: aiohttp.ClientSession) -> None:
-    """A transport of the other colour, or none at all."""
+    """A transport of the other kind (sync or async), or none at all."""
     Client(UrllibTransport(), api_key="k")
     AsyncClient(AiohttpTransport(session=session), api_key="k")
     Client(AiohttpTransport(), api_key="k")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What calls return, in both colours. Checked by mypy and pyright, and never run."""
+"""What calls return, sync and async. Checked by mypy and pyright, and never run."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, assert_type

@@ -222,7 +222,7 @@ def _stopped(draft: AnswerDraft, sequences: list[str]) -> AnswerDraft:
 
 
 def _limited(draft: AnswerDraft, most: int) -> AnswerDraft:
-    """Cut the answer after *most* tokens, if need be in the middle of a tool's input."""
+    """Cut the answer after *most* tokens, even in the middle of a tool's input."""
     left = most
     for i, block in enumerate(draft.blocks):
         tokens = of_text(block.body)

@@ -25,7 +25,7 @@ from claude_lite.emulator.state.batch_runs import ERRORED, EXPIRED, OUTCOMES, SU
 from claude_lite.emulator.state.world import World
 from claude_lite.faults.error_bodies import ERRORS
 
-CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
+RESULTS_CHUNK: Final = 16 * 1024  # bytes of results that are sent at once
 NOT_IN_BATCHES: Final = ("stream", "speed", "thread")
 SHAPED: Final = ("output_config", "output_format")
 STATUSES: Final[Mapping[str, int]] = {type_: status for status, (type_, _) in ERRORS.items()}
@@ -100,7 +100,7 @@ class BatchRequests:
             line = orjson.dumps({"custom_id": request["custom_id"], "result": result})
             lines += line, b"\n"
             size += len(line)
-            if size >= CHUNK:
+            if size >= RESULTS_CHUNK:
                 yield b"".join(lines)
                 lines.clear()
                 size = 0

@@ -17,8 +17,8 @@ from claude_lite_transports.recording import (
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])
-def colour(request):
-    """Give each colour in turn."""
+def driver(request):
+    """Give the sync driver, then the async one."""
     return request.param
 
 
@@ -35,40 +35,40 @@ def path(tmp_path):
     return tmp_path / "x.json"
 
 
-def test_none_never_records(colour, path):
+def test_none_never_records(driver, path):
     """Replay only is the default, and the transport inside is not asked even if there is one."""
-    script = colour.script(answer(1))
-    ((_, _, error),) = colour.block(colour.transport(path, script), (ask(1), "send"))
+    script = driver.script(answer(1))
+    ((_, _, error),) = driver.block(driver.transport(path, script), (ask(1), "send"))
     assert type(error) is CassetteMiss
     assert script.requests == []
     assert not path.exists()
 
 
-def test_once(colour, path):
+def test_once(driver, path):
     """Without a file "once" records; with one it replays only, and needs no transport."""
-    record(colour, path, (answer(1), ask(1), "send"), mode="once")
-    results = colour.block(colour.transport(path, mode="once"), (ask(1), "send"), (ask(2), "send"))
+    record(driver, path, (answer(1), ask(1), "send"), mode="once")
+    results = driver.block(driver.transport(path, mode="once"), (ask(1), "send"), (ask(2), "send"))
     assert [told(result) for result in results] == [1, CassetteMiss]
 
 
-def test_new_episodes(colour, path):
+def test_new_episodes(driver, path):
     """What is known is replayed, what is not is recorded and added at the end."""
-    record(colour, path, (answer(1), ask(1), "send"))
-    script = colour.script(answer(2), answer(3))
-    results = colour.block(
-        colour.transport(path, script, "new_episodes"), *[(ask(i), "send") for i in (2, 1, 1)]
+    record(driver, path, (answer(1), ask(1), "send"))
+    script = driver.script(answer(2), answer(3))
+    results = driver.block(
+        driver.transport(path, script, "new_episodes"), *[(ask(i), "send") for i in (2, 1, 1)]
     )
     assert [told(result) for result in results] == [2, 1, 3]
-    results = colour.block(colour.transport(path), *[(ask(i), "send") for i in (1, 1, 2)])
+    results = driver.block(driver.transport(path), *[(ask(i), "send") for i in (1, 1, 2)])
     assert [told(result) for result in results] == [1, 3, 2]
 
 
-def test_all_replaces_what_is_asked_for_again(colour, path):
+def test_all_replaces_what_is_asked_for_again(driver, path):
     """A new answer takes the old one's place, superfluous old ones go, all others stay."""
     first = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "z"), ("e", "x")]
-    record(colour, path, *[(answer(a), ask(q), "send") for a, q in first])
+    record(driver, path, *[(answer(a), ask(q), "send") for a, q in first])
     second = [("1", "z"), ("2", "x"), ("3", "w"), ("4", "x")]
-    record(colour, path, *[(answer(a), ask(q), "send") for a, q in second], mode="all")
+    record(driver, path, *[(answer(a), ask(q), "send") for a, q in second], mode="all")
     saved = json.loads(path.read_text())["interactions"]
     assert [
         (item["request"]["json"]["ask"], json.loads(item["response"]["text"])["told"])
@@ -76,19 +76,19 @@ def test_all_replaces_what_is_asked_for_again(colour, path):
     ] == [("x", "2"), ("y", "b"), ("x", "4"), ("z", "1"), ("w", "3")]
 
 
-def test_rewrite_begins_anew(colour, path):
+def test_rewrite_begins_anew(driver, path):
     """A rewritten file has nothing of the old one, not even if that was broken."""
     path.write_text("broken")
-    record(colour, path, (answer(2), ask(2), "send"))
-    results = colour.block(colour.transport(path), (ask(1), "send"), (ask(2), "send"))
+    record(driver, path, (answer(2), ask(2), "send"))
+    results = driver.block(driver.transport(path), (ask(1), "send"), (ask(2), "send"))
     assert [told(result) for result in results] == [CassetteMiss, 2]
 
 
-def test_off_passes_through(colour, path):
+def test_off_passes_through(driver, path):
     """Nothing is read, nothing is written, and requests and failures are those of the inside."""
     path.write_text("broken")
     steps = [(answer(1), ask(1), "send"), ([b"a"], ask(1), "stream"), (TimedOut(), ask(1), "send")]
-    results = record(colour, path, *steps, mode="off")
+    results = record(driver, path, *steps, mode="off")
     assert [told(results[0]), results[1][1], told(results[2])] == [1, [b"a"], TimedOut]
     assert path.read_text() == "broken"
 
@@ -132,69 +132,69 @@ def test_wrong_settings(path, options):
         RecordingTransport(path, **options)
 
 
-def test_a_factory_is_called_when_needed(colour, path):
+def test_a_factory_is_called_when_needed(driver, path):
     """A function makes the transport for the first request to record, once, and never to replay."""
     made = []
 
     def factory():
-        made.append(colour.script(answer(1), answer(2)))
+        made.append(driver.script(answer(1), answer(2)))
         return made[-1]
 
     steps = (ask(1), "send"), (ask(2), "send")
-    colour.block(colour.transport(path, factory, "once"), *steps)
+    driver.block(driver.transport(path, factory, "once"), *steps)
     assert [script.closed for script in made] == [1]
-    colour.block(colour.transport(path, factory, "once"), *steps)
+    driver.block(driver.transport(path, factory, "once"), *steps)
     assert len(made) == 1
 
 
 @pytest.mark.parametrize(("speed", "expected"), [(None, 0.0), (1.0, 3.35), (2.0, 1.675)])
-def test_the_pace_of_a_replay(colour, path, speed, expected):
+def test_the_pace_of_a_replay(driver, path, speed, expected):
     """A replay waits not at all, or as long as the recording took, scaled; so do retries."""
-    record(colour, path, ([0.25, b"a", 0.0001, b"b", 0.1, b"c"], ask(1), "stream"))
+    record(driver, path, ([0.25, b"a", 0.0001, b"b", 0.1, b"c"], ask(1), "stream"))
     assert "delays_ms" in json.loads(path.read_text())["interactions"][0]["response"]
-    clock = colour.script()
-    transport = colour.transport(path, clock, speed=speed)
-    colour.block(transport, (ask(1), "stream"))
-    colour.sleep(transport, 3.0)
+    clock = driver.script()
+    transport = driver.transport(path, clock, speed=speed)
+    driver.block(transport, (ask(1), "stream"))
+    driver.sleep(transport, 3.0)
     assert clock.now == pytest.approx(expected)
 
 
-def test_delays_are_told_by_the_clock_inside(colour, path):
+def test_delays_are_told_by_the_clock_inside(driver, path):
     """The clock of a transport counts from its first stream on, even if a function made it."""
-    script = colour.script([b"a", 0.02, b"b"])
+    script = driver.script([b"a", 0.02, b"b"])
     script.now = 1e6
-    colour.block(colour.transport(path, lambda: script, "rewrite"), (ask(1), "stream"))
+    driver.block(driver.transport(path, lambda: script, "rewrite"), (ask(1), "stream"))
     assert '"delays_ms": [0, 0, 20]' in path.read_text()
 
 
-def test_a_recording_waits_as_the_inside_does(colour, path):
+def test_a_recording_waits_as_the_inside_does(driver, path):
     """While it may record, time is the inner transport's."""
-    script = colour.script()
-    transport = colour.transport(path, script, "new_episodes")
-    colour.sleep(transport, 3.0)
+    script = driver.script()
+    transport = driver.transport(path, script, "new_episodes")
+    driver.sleep(transport, 3.0)
     assert (script.now, transport.monotonic()) == (3.0, 3.0)
 
 
-def test_a_replay_without_a_transport_waits_really(colour, path):
+def test_a_replay_without_a_transport_waits_really(driver, path):
     """With a speed and nothing inside, the waits are real ones."""
-    transport = colour.transport(path, speed=100.0)
+    transport = driver.transport(path, speed=100.0)
     before = transport.monotonic()
-    colour.sleep(transport, 2.0)
+    driver.sleep(transport, 2.0)
     assert 0.02 <= transport.monotonic() - before < 0.3
 
 
-def test_delays_are_only_kept_if_there_are_any(colour, path):
+def test_delays_are_only_kept_if_there_are_any(driver, path):
     """A stream without pauses has no delays in the file."""
-    record(colour, path, ([b"a", 0.0004, b"b"], ask(1), "stream"))
+    record(driver, path, ([b"a", 0.0004, b"b"], ask(1), "stream"))
     assert "delays_ms" not in path.read_text()
 
 
-def test_nothing_recorded_nothing_written(colour, path):
+def test_nothing_recorded_nothing_written(driver, path):
     """A block without a request leaves no file, and an old one untouched."""
-    record(colour, path)
+    record(driver, path)
     assert not path.exists()
     path.write_text("old")
-    record(colour, path)
+    record(driver, path)
     assert path.read_text() == "old"
 
 
@@ -246,20 +246,20 @@ def test_save_and_close(path):
     assert not path.exists()
 
 
-def test_unused(colour, path):
+def test_unused(driver, path):
     """What was not asked for is listed, and an error at the end of a block, unless allowed."""
-    record(colour, path, *[(answer(i), ask(i), "send") for i in range(3)])
-    transport = colour.transport(path, strict=False)
-    colour.block(transport, (ask(1), "send"))
+    record(driver, path, *[(answer(i), ask(i), "send") for i in range(3)])
+    transport = driver.transport(path, strict=False)
+    driver.block(transport, (ask(1), "send"))
     assert [item.request["json"]["ask"] for item in transport.unused()] == [0, 2]
     with pytest.raises(InteractionsUnused, match="2 unused"):
-        colour.block(colour.transport(path), (ask(1), "send"))
-    colour.block(colour.transport(path), *[(ask(i), "send") for i in range(3)])
-    assert colour.transport(path, colour.script(), "all").unused() == []
+        driver.block(driver.transport(path), (ask(1), "send"))
+    driver.block(driver.transport(path), *[(ask(i), "send") for i in range(3)])
+    assert driver.transport(path, driver.script(), "all").unused() == []
 
 
-def test_both_colours_share_a_file(path):
-    """A transport of the other colour can share the file: one saves what both recorded."""
+def test_both_modes_share_a_file(path):
+    """A sync and an async transport can share the file: one saves what both recorded."""
     blocking = RecordingTransport(path, Script(answer(1)), "rewrite")
     other = AsyncRecordingTransport.sharing(blocking, AsyncScript(answer(2)))
     with blocking:

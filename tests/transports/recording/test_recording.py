@@ -36,8 +36,8 @@ STREAMS = sorted((SAMPLES / "streams").iterdir())
 
 
 @pytest.fixture(params=[Sync, Async], ids=["sync", "async"])
-def colour(request):
-    """Give each colour in turn."""
+def driver(request):
+    """Give the sync driver, then the async one."""
     return request.param
 
 
@@ -68,12 +68,12 @@ def test_they_are_transports(path):
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_streams_are_replayed_to_the_byte(colour, path, stream, size):
+def test_streams_are_replayed_to_the_byte(driver, path, stream, size):
     """Each golden stream comes back in the same chunks, cut at every byte, at some, or whole."""
     data = stream.read_bytes()
     cut = [data[start : start + size] for start in range(0, len(data), size)]
-    seen = record(colour, path, (cut, ask(1), "stream"))
-    replayed = colour.block(colour.transport(path), (ask(1), "stream"))
+    seen = record(driver, path, (cut, ask(1), "stream"))
+    replayed = driver.block(driver.transport(path), (ask(1), "stream"))
     assert seen[0][1] == cut
     assert replayed == seen
 
@@ -85,26 +85,26 @@ def test_random_cuts_are_replayed_to_the_byte(tmp_path_factory, stream, cuts, bl
     data = stream.read_bytes() + "\N{GRINNING FACE}é".encode()
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
-    colour, path = (Sync if blocking else Async), tmp_path_factory.mktemp("cuts") / "x.json"
-    seen = record(colour, path, (chunks, ask(1), "stream"))
-    replayed = colour.block(colour.transport(path), (ask(1), "stream"))
+    driver, path = (Sync if blocking else Async), tmp_path_factory.mktemp("cuts") / "x.json"
+    seen = record(driver, path, (chunks, ask(1), "stream"))
+    replayed = driver.block(driver.transport(path), (ask(1), "stream"))
     assert seen[0][1] == chunks
     assert replayed == seen
 
 
-def test_a_response_is_replayed(colour, path):
+def test_a_response_is_replayed(driver, path):
     """Status, kept headers and body come back; the host and the key play no part."""
     told_off = Response(529, {"retry-after": "1", "server": "x"}, b"<html>\xff")
-    record(colour, path, (told_off, ask(1), "send"))
+    record(driver, path, (told_off, ask(1), "send"))
     request = Request("POST", "http://localhost/v1/messages", {"x-api-key": "no"}, ask(1).body)
-    (result,) = colour.block(colour.transport(path), (request, "send"))
+    (result,) = driver.block(driver.transport(path), (request, "send"))
     assert result == (Response(529, {"retry-after": "1"}, b"<html>\xff"), [], None)
 
 
-def test_send_and_stream_answer_each_other(colour, path):
+def test_send_and_stream_answer_each_other(driver, path):
     """A recorded stream can be had whole, and a recorded response as a stream of one chunk."""
-    record(colour, path, ([b"a", b"b"], ask(1), "stream"), (answer(2), ask(2), "send"))
-    results = colour.block(colour.transport(path), (ask(1), "send"), (ask(2), "stream"))
+    record(driver, path, ([b"a", b"b"], ask(1), "stream"), (answer(2), ask(2), "send"))
+    results = driver.block(driver.transport(path), (ask(1), "send"), (ask(2), "stream"))
     assert results[0][0].body == b"ab"
     assert results[1][1] == [answer(2).body]
 
@@ -121,7 +121,7 @@ def test_recording_changes_nothing(case, path):
 
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
 def test_async_recording_changes_nothing(case, path):
-    """The same is true of the asynchronous colour."""
+    """The same is true for async code."""
 
     def make():
         return AsyncRecordingTransport(path, AiohttpTransport(), "rewrite", force=True)
@@ -164,12 +164,12 @@ def test_chunks_pass_at_once(path):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_failures_are_replayed(colour, path, error):
+def test_failures_are_replayed(driver, path, error):
     """The same leaf with the same args, before the head, instead of it, and after a chunk."""
     steps = [(error, "send"), (error, "stream"), ([error], "stream"), ([b"a", error], "stream")]
-    seen = record(colour, path, *[(what, ask(i), how) for i, (what, how) in enumerate(steps)])
+    seen = record(driver, path, *[(what, ask(i), how) for i, (what, how) in enumerate(steps)])
     asked = [(ask(i), how) for i, (_, how) in enumerate(steps)]
-    replayed = colour.block(colour.transport(path), *asked)
+    replayed = driver.block(driver.transport(path), *asked)
     assert [same(result) for result in replayed] == [same(result) for result in seen]
     assert [(type(r[2]), r[2].args) for r in replayed] == [(type(error), error.args)] * 4
 
@@ -190,14 +190,14 @@ def test_a_readers_own_error_is_no_failure(path):
     assert raw["left_early"]
 
 
-def test_leaving_early(colour, path):
+def test_leaving_early(driver, path):
     """What was read before the reader left is replayed; reading on is a miss, not an end."""
-    record(colour, path, ([b"a", b"b", b"c"], ask(1), "stream", 2))
+    record(driver, path, ([b"a", b"b", b"c"], ask(1), "stream", 2))
     for most, error in ((2, type(None)), (None, CassetteMiss)):
-        (result,) = colour.block(colour.transport(path), (ask(1), "stream", most))
+        (result,) = driver.block(driver.transport(path), (ask(1), "stream", most))
         assert result[1] == [b"a", b"b"]
         assert type(result[2]) is error
-    (result,) = colour.block(colour.transport(path), (ask(1), "send"))
+    (result,) = driver.block(driver.transport(path), (ask(1), "send"))
     assert type(result[2]) is CassetteMiss
 
 
@@ -225,7 +225,7 @@ def test_reading_on_after_the_block(path):
     assert saved == [["a"], ["c"]]
 
 
-def test_a_form_from_a_source(colour, path):
+def test_a_form_from_a_source(driver, path):
     """A body that is read in pieces is replayed for the same form with another boundary."""
 
     class Source:
@@ -242,8 +242,8 @@ def test_a_form_from_a_source(colour, path):
         headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
         return Request("POST", URL, headers, Source(boundary))
 
-    record(colour, path, (answer(1), upload("one"), "send"))
-    (result,) = colour.block(colour.transport(path), (upload("two"), "send"))
+    record(driver, path, (answer(1), upload("one"), "send"))
+    (result,) = driver.block(driver.transport(path), (upload("two"), "send"))
     assert told(result) == 1
 
 
@@ -265,16 +265,17 @@ def test_a_cancelled_request_is_not_recorded(path):
     assert not path.exists()
 
 
-def test_identical_requests_are_a_queue(colour, path):
+def test_identical_requests_are_a_queue(driver, path):
     """Identical requests get their answers in the order recorded, and then a miss."""
-    record(colour, path, *[(answer(i), ask("x"), "send") for i in range(2)])
-    results = colour.block(colour.transport(path), *[(ask("x"), "send")] * 3)
+    record(driver, path, *[(answer(i), ask("x"), "send") for i in range(2)])
+    results = driver.block(driver.transport(path), *[(ask("x"), "send")] * 3)
     assert [told(result) for result in results] == [0, 1, CassetteMiss]
     assert "made more often than it was recorded" in str(results[2][2])
-    repeating = colour.transport(path, allow_repeats=True)
-    assert [told(r) for r in colour.block(repeating, *[(ask("x"), "send")] * 4)] == [0, 1, 1, 1]
+    repeating = driver.transport(path, allow_repeats=True)
+    assert [told(r) for r in driver.block(repeating, *[(ask("x"), "send")] * 4)] == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_shuffled_concurrent_replays_are_equal(path):
     """Two hundred concurrent requests, in a hundred orders, get the same answers."""
     count = 200

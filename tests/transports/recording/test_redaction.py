@@ -162,8 +162,8 @@ def test_a_replay_needs_no_key(path):
         assert RecordingTransport(path).send(request).body == b"ok"
 
 
-def test_the_async_colour_redacts_too(path):
-    """Both colours share what keeps secrets out."""
+def test_the_async_transport_redacts_too(path):
+    """Sync and async share what keeps secrets out."""
 
     class Inner(Answers):
         async def send(self, request):  # noqa: ARG002  # the protocol
