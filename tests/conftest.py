@@ -4,9 +4,14 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 os.environ.pop("CI", None)  # it forbids recordings; tests that are about that set it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where we run in the background
+
+# Hypothesis' limit of 200 ms per example fails on a loaded machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture

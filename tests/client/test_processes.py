@@ -390,9 +390,8 @@ ENDINGS = [
 @pytest.mark.parametrize(("name", "what"), ENDINGS)
 def test_the_interpreter_exits_at_once(name, what, server):
     """A program that ends with a client open ends without a warning, and does not hang."""
-    assert (
-        python(f"NAME = {name!r}" + AT_EXIT[what].replace("\n        ", "\n"), server, dev=True) < 5
-    )
+    code = AT_EXIT[what].replace("\n        ", "\n")
+    assert python(f"NAME = {name!r}{code}", server, dev=True) < 15  # one that hangs takes a minute
 
 
 @pytest.mark.parametrize(
@@ -417,4 +416,4 @@ def test_the_interpreter_exits_at_once(name, what, server):
 )
 def test_a_stream_that_is_never_left_does_not_hang(code, server):
     """A stream entered by hand and forgotten is a `ResourceWarning`, and the exit is prompt."""
-    assert python(code, server, said="ResourceWarning") < 5
+    assert python(code, server, said="ResourceWarning") < 15

@@ -5,7 +5,6 @@ import copy
 import gc
 import os
 import pickle
-import select
 import socket
 import ssl
 import subprocess
@@ -18,13 +17,12 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from each_transport import stalling, told
 from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
-    CertificateRefused,
     ConnectionFailed,
-    ConnectionLost,
     ConnectTimedOut,
     StreamInterrupted,
     TimedOut,
@@ -33,8 +31,8 @@ from claude_lite.errors import (
 from claude_lite.testing import ASYNC_CASES
 from claude_lite.testing.conformance.cases import fails, get, post
 from claude_lite.testing.conformance.hiding import exposed
-from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, chunked, reply, replying
-from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, reply, replying
+from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import _alternating
@@ -101,11 +99,6 @@ async def opened(**options):
         await transport.close()
 
 
-async def told(news):
-    """Wait for what a server has to tell, while the loop runs on."""
-    return await asyncio.to_thread(news.get, timeout=3)
-
-
 def python(code, *args):
     """Run code in an interpreter where warnings are errors; return what it wrote to stderr."""
     code = QUIET + textwrap.dedent(code)
@@ -140,11 +133,6 @@ def test_conformance(case, run):
     run(main())
 
 
-def test_it_is_a_transport():
-    """It has the methods of the protocol, and needs no arguments."""
-    assert isinstance(AsyncioTransport(), AsyncTransport)
-
-
 # One write, and few timers
 
 
@@ -172,23 +160,6 @@ def test_a_request_costs_one_write_one_read_and_no_timer():
     assert (counts["c_call", "send"], counts["c_call", "recv_into"]) == (50, 50)
     assert (counts["c_call", "recv"], counts["call", "opening"]) == (0, 0)
     assert counts["call", "call_at"] < 10
-
-
-def test_a_small_request_is_one_packet(run):
-    """Head and body arrive in one piece, on every loop."""
-    sizes = Queue()
-
-    def script(peer):
-        sizes.put(len(peer._sock.recv(65536)))
-        peer.send(reply())
-
-    async def main():
-        with LoopbackServer(script) as server:
-            async with opened() as transport:
-                await transport.send(post(server, b"x" * 1000))
-
-    run(main())
-    assert sizes.get() > 1000
 
 
 def test_headers_are_known_again_and_may_change():
@@ -237,35 +208,6 @@ def test_heads_do_not_pile_up():
 # Connections
 
 
-def test_the_newest_idle_connection_is_used_first(run):
-    """The pool is a stack, so that connections that are not needed grow old."""
-    numbers = []
-    begun = Queue()
-    go = threading.Event()
-
-    def script(peer):
-        while got := peer.request():
-            numbers.append((got.target, peer.number))
-            if got.target == "/slow":
-                begun.put("begun")
-                go.wait(2.0)
-            peer.send(reply())
-
-    async def main():
-        with LoopbackServer(script) as server:
-            async with opened() as transport:
-                slow = asyncio.ensure_future(transport.send(get(server, "/slow")))
-                await told(begun)
-                await transport.send(get(server, "/quick"))
-                go.set()
-                await slow
-                await transport.send(get(server, "/next"))
-                await transport.send(get(server, "/next"))
-
-    run(main())
-    assert numbers == [("/slow", 0), ("/quick", 1), ("/next", 0), ("/next", 0)]
-
-
 def test_idle_connections_expire():
     """An idle connection is closed once it is as old as `keepalive`, and not before."""
     closed = Queue()
@@ -291,66 +233,6 @@ def test_idle_connections_expire():
                 assert server.connections == 2
 
     on_a_skewed_loop(main)
-
-
-def test_old_connections_are_not_used(run):
-    """Where `keepalive` is nothing, every request has its own connection."""
-
-    async def main():
-        with LoopbackServer(echo) as server:
-            async with opened(keepalive_timeout=0.0) as transport:
-                await transport.send(get(server))
-                await transport.send(get(server))
-                assert server.connections == 2
-
-    run(main())
-
-
-def test_a_close_that_the_loop_has_not_seen(run):
-    """A connection that the server closed while the loop was busy otherwise is not used."""
-    closed = threading.Event()
-
-    def script(peer):
-        peer.request()
-        peer.send(reply(b"fine"))
-        peer.close()
-        closed.set()
-
-    async def main():
-        with LoopbackServer(script) as server:
-            async with opened() as transport:
-                for _ in range(2):
-                    assert (await transport.send(post(server))).body == b"fine"
-                    closed.wait(2.0)
-                    closed.clear()
-                    sleep(0.12)  # noqa: ASYNC251  # that is the point
-                assert server.connections == 2
-
-    run(main())
-
-
-def test_connections_are_tuned(run):
-    """Small writes go out at once, and a dead peer is found out by TCP keep-alive."""
-
-    async def main():
-        with LoopbackServer(echo) as server:
-            async with opened() as transport:
-                await transport.send(get(server))
-                ((pool, _),) = transport._pools.held.values()
-                (connection,) = pool._connections()
-                sock = connection._transport.get_extra_info("socket")
-                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-                for option, value in (
-                    ("TCP_KEEPIDLE", 60),
-                    ("TCP_KEEPINTVL", 60),
-                    ("TCP_KEEPCNT", 5),
-                ):
-                    if hasattr(socket, option):
-                        number = getattr(socket, option)
-                        assert sock.getsockopt(socket.IPPROTO_TCP, number) == value
-
-    run(main())
 
 
 def test_256_calls_at_once(run):
@@ -413,34 +295,6 @@ def test_close_while_a_call_connects(run):
     run(main())
 
 
-def test_close_ends_what_is_under_way(run):
-    """`close` ends calls that wait and streams that are read, each with its error."""
-
-    async def main():
-        begun = Queue()
-
-        def script(peer):
-            if got := peer.request():
-                if got.target == "/stream":
-                    peer.send(ENDLESS)
-                begun.put("begun")
-                peer.gone()
-
-        with LoopbackServer(script) as server:
-            async with opened() as transport:
-                call = asyncio.ensure_future(transport.send(get(server)))
-                await told(begun)
-                async with transport.stream(get(server, "/stream")) as (_, chunks):
-                    assert await anext(aiter(chunks)) == b"first"
-                    read = asyncio.ensure_future(anext(aiter(chunks)))
-                    await asyncio.sleep(0)
-                    await transport.close()
-                    await fails(ConnectionLost, call)
-                    await fails(StreamInterrupted, read)
-
-    run(main())
-
-
 # Streams
 
 
@@ -490,8 +344,8 @@ def test_finish_does_not_wait_for_long(run):
     run(main())
 
 
-def test_a_stream_that_was_left_cannot_be_read(run):
-    """The chunks of a stream end with an error, not in silence, once the context was left."""
+def test_a_stream_is_entered_once(run):
+    """The chunks of a stream that was left cannot be entered again; each read is an error."""
 
     async def main():
         with LoopbackServer(replying(ENDLESS)) as server:
@@ -562,122 +416,6 @@ class Source(list):
     """A body source with a size of its own."""
 
     size = 5
-
-
-@contextmanager
-def stalling(answer=b""):
-    """Serve: begin to read a request, answer or not, and then neither read nor close."""
-    over = threading.Event()
-
-    def script(peer):
-        peer.head()
-        peer.send(answer)
-        over.wait(3.0)
-
-    with LoopbackServer(script) as server:
-        try:
-            yield server
-        finally:
-            over.set()
-
-
-def test_a_body_source_must_have_its_size(run):
-    """A source that yields less or more than its size is refused, and the connection closed."""
-
-    class Broken(Source):
-        def __iter__(self):
-            yield b"abc"
-            raise KeyError("mine")
-
-    class Unreadable(Source):
-        def __iter__(self):
-            raise KeyError("mine")
-
-    closed = Queue()
-
-    async def main():
-        with LoopbackServer(lambda peer: closed.put(peer.request())) as server:
-            async with opened() as transport:
-                for source, error in (
-                    (Source([b"abcd"]), UsageError),
-                    (Source([b"abc", b"def"]), UsageError),
-                    (Broken(), KeyError),
-                    (Unreadable(), KeyError),
-                ):
-                    watch = Stopwatch()
-                    with pytest.raises(error):
-                        await transport.send(post(server, source))
-                    assert await told(closed) is None
-                    assert watch.seconds < 1.0
-
-    run(main())
-
-
-def test_a_refusal_gets_through_a_reset(run):
-    """An answer that comes before a large body is sent is delivered, even if a reset follows."""
-
-    def refuse(peer):
-        peer.head()
-        peer.send(reply(b"too large", status="413 Too Large"))
-
-    async def main():
-        with LoopbackServer(refuse) as server:
-            async with opened() as transport:
-                for _ in range(10):
-                    response = await transport.send(post(server, bytes(10_000_000)))
-                    assert (response.status, response.body) == (413, b"too large")
-
-    run(main())
-
-
-def test_a_refusal_is_seen_while_the_server_reads_nothing(run):
-    """A server that answers, stops reading and keeps the connection does not stall the upload."""
-
-    async def main():
-        with stalling(reply(b"", status="413 Too Large")) as server:
-            async with opened() as transport:
-                watch = Stopwatch()
-                response = await transport.send(post(server, bytes(20_000_000)))
-                assert (response.status, watch.seconds < 0.4) == (413, True)
-
-    run(main())
-
-
-def test_an_interim_response_does_not_end_an_upload(run):
-    """100 (Continue) in the middle of a large body is passed over; the connection is kept."""
-
-    def script(peer):
-        while head := peer.head():
-            peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            peer.body(head)
-            peer.send(reply(b"done"))
-
-    async def main():
-        with LoopbackServer(script) as server:
-            async with opened() as transport:
-                body = bytes(range(256)) * 40_000
-                for _ in range(2):
-                    assert (await transport.send(post(server, body))).body == b"done"
-                assert [got.body == body for got in server.received] == [True, True]
-                assert server.connections == 1
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    ("limits", "phase"),
-    [(Limits(read=BRIEF), "read"), (Limits(read=9.0, total=BRIEF), "total")],
-)
-def test_a_stalled_upload_times_out(run, limits, phase):
-    """The clocks run while a body is sent, too."""
-
-    async def main():
-        with stalling() as server:
-            async with opened() as transport:
-                call = transport.send(post(server, bytes(20_000_000), limits=limits))
-                assert (await fails(TimedOut, call, within=BRIEF)).phase == phase
-
-    run(main())
 
 
 def test_a_slow_upload_is_no_silence(run):
@@ -757,45 +495,7 @@ def test_a_slow_source_does_not_outlast_the_limits(run):
     run(main())
 
 
-def test_a_lost_upload_is_connection_lost(run):
-    """A connection that breaks in the middle of a body, without an answer, is lost."""
-
-    async def main():
-        with LoopbackServer(lambda peer: peer.head()) as server:
-            async with opened() as transport:
-                await fails(ConnectionLost, transport.send(post(server, bytes(20_000_000))))
-
-    run(main())
-
-
 # Clocks
-
-
-def test_no_time_is_no_connection(run):
-    """A total limit that is over before it began ends the call before anything is sent."""
-
-    async def main():
-        with LoopbackServer(echo) as server:
-            async with opened() as transport:
-                call = transport.send(get(server, limits=Limits(total=0.0)))
-                error = await fails(ConnectTimedOut, call)
-                assert (error.phase, server.connections) == ("total", 0)
-
-    run(main())
-
-
-def test_the_total_limit_spans_the_connection(run):
-    """A total limit that runs out in a TLS handshake says that nothing was sent."""
-
-    async def main():
-        with LoopbackServer(lambda peer: peer.gone()) as server:
-            async with opened() as transport:
-                url = server.url().replace("http:", "https:")
-                call = transport.send(Request("GET", url, {}, limits=Limits(total=BRIEF)))
-                error = await fails(ConnectTimedOut, call, within=BRIEF)
-                assert error.phase == "total"
-
-    run(main())
 
 
 def test_what_arrived_while_the_loop_was_held_up_is_in_time():
@@ -833,85 +533,6 @@ def test_nothing_runs_while_nothing_is_asked():
 
 
 # Processes, loops and threads
-
-
-def test_50_loops_one_after_another():
-    """In 50 runs of `asyncio.run` each call is one POST, nothing stays open, nothing warns."""
-    code = """
-        import asyncio, sys
-        from claude_lite.wire import Request
-        from claude_lite_transports.asyncio import AsyncioTransport
-
-        transport = AsyncioTransport(trust_env=False)
-        for number in range(50):
-            async def main():
-                for _ in range(2):
-                    await transport.send(Request("POST", sys.argv[1], {}, b"body"))
-            asyncio.run(main())
-            assert not transport._pools.held
-    """
-    with LoopbackServer(replying(reply())) as server:
-        assert python(code, server.url()) == ""
-        assert (len(server.received), server.connections) == (100, 50)
-
-
-def test_uvloop_one_after_another():
-    """The same with uvloop."""
-    if uvloop is None:
-        pytest.skip("uvloop is not installed")
-    code = """
-        import sys, uvloop
-        from claude_lite.wire import Request
-        from claude_lite_transports.asyncio import AsyncioTransport
-
-        transport = AsyncioTransport(trust_env=False)
-        for number in range(20):
-            async def main():
-                for _ in range(2):
-                    await transport.send(Request("POST", sys.argv[1], {}, b"body"))
-            uvloop.run(main())
-            assert not transport._pools.held
-    """
-    with LoopbackServer(replying(reply())) as server:
-        assert python(code, server.url()) == ""
-        assert (len(server.received), server.connections) == (40, 20)
-
-
-def test_a_loop_that_was_closed_without_ceremony():
-    """A loop that was just closed leaves nothing open once the transport is used again, or gone."""
-    code = """
-        import asyncio, gc, sys
-        from claude_lite.wire import Request
-        from claude_lite_transports.asyncio import AsyncioTransport
-
-        transport = AsyncioTransport(trust_env=False)
-        for number in range(3):
-            loop = asyncio.new_event_loop()
-            loop.run_until_complete(transport.send(Request("POST", sys.argv[1], {}, b"body")))
-            loop.close()
-            assert len(transport._pools.held) == 1
-        del transport, loop
-        gc.collect()
-    """
-    with LoopbackServer(replying(reply())) as server:
-        assert python(code, server.url()) == ""
-        assert (len(server.received), server.connections) == (3, 3)
-
-
-def test_a_forgotten_transport_closes_its_connections(run):
-    """When the last reference to a transport goes, its idle connections do."""
-    closed = Queue()
-
-    def script(peer):
-        echo(peer)
-        closed.put(peer.number)
-
-    async def main():
-        with LoopbackServer(script) as server:
-            await AsyncioTransport(trust_env=False).send(get(server))
-            assert await told(closed) == 0
-
-    run(main())
 
 
 def test_a_forked_child_makes_its_own_connections():
@@ -975,32 +596,8 @@ def test_threads_have_their_own_loops():
         assert (server.connections, transport._pools.held) == (8, {})
 
 
-def test_it_pickles_its_options():
-    """A pickled transport has the options of the original, and no connection."""
-
-    async def main():
-        with LoopbackServer(echo) as server:
-            transport = AsyncioTransport(keepalive_timeout=7.0, trust_env=False)
-            headers = {"x-api-key": MaskedStr(KEY)}
-            await transport.send(Request("GET", server.url(), headers))
-            data = pickle.dumps(transport)
-            assert KEY.encode() not in data
-            twin = pickle.loads(data)  # noqa: S301  # made here
-            assert twin._options == transport._options
-            assert twin._options.keepalive_timeout == 7.0
-            assert not twin._pools.held
-            assert not copy.deepcopy(transport)._pools.held
-            await transport.close()
-
-    asyncio.run(main())
-
-
-def test_what_cannot_be_pickled_is_refused():
-    """Neither a password, nor a TLS context, nor a head gets into a pickle."""
-    with pytest.raises(TypeError):
-        pickle.dumps(AsyncioTransport(proxy="http://u:canary@p:1"))
-    with pytest.raises(TypeError):
-        pickle.dumps(AsyncioTransport(ssl_context=ssl.create_default_context()))
+def test_a_head_is_not_pickled():
+    """The head of a request, which has the key, is neither pickled nor copied nor shown."""
     request = Request("GET", "http://a/", {"x-api-key": MaskedStr(KEY)})
     opening = Opening(request, Way("http", "a", 80), ("http", "a", "/"))
     for body in (b"", b"body"):
@@ -1068,28 +665,6 @@ def test_no_traceback_shows_a_secret(run):
 
 
 # Addresses and TLS
-
-
-@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test"])
-def test_no_address_is_connection_failed(run, host):
-    """A host that has no address, or cannot be one, is a failed connection."""
-
-    async def main():
-        async with opened() as transport:
-            request = Request("GET", f"http://{host}:9/", {}, limits=Limits(connect=BRIEF))
-            await fails(ConnectionFailed, transport.send(request))
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://127.0.0.1/", "http:///a", "http://u:canary@h/", "http://h/ a"]
-)
-def test_urls_that_cannot_be_used(url):
-    """A URL that is not encoded, or has no usable origin, is refused; it is not shown."""
-    with pytest.raises(UsageError) as caught:
-        asyncio.run(AsyncioTransport(trust_env=False).send(Request("GET", url, {})))
-    assert "canary" not in str(caught.value)
 
 
 def test_families_take_turns():
@@ -1179,180 +754,6 @@ def trust():
     return ssl.create_default_context(cafile=PEM)
 
 
-def test_tls_connections_are_used_again(run, server_tls):
-    """Over TLS all is as without: large bodies both ways, streams, and one connection."""
-    body = bytes(range(256)) * 8000
-
-    async def main():
-        with LoopbackServer(replying(reply(body), chunked(body)), server_tls) as server:
-            async with opened(ssl_context=trust()) as transport:
-                for _ in range(2):
-                    assert (await transport.send(post(server, body))).body == body
-                async with transport.stream(get(server)) as (_, chunks):
-                    assert b"".join([chunk async for chunk in chunks]) == body
-                assert [got.body == body for got in server.received] == [True, True, False]
-                assert server.connections == 1
-
-    run(main())
-
-
-def test_a_refusal_gets_through_tls(run, server_tls):
-    """An early answer is delivered over TLS."""
-
-    def refuse(peer):
-        peer.head()
-        peer.send(reply(b"too large", status="413 Too Large"))
-        peer.gone()
-
-    async def main():
-        with LoopbackServer(refuse, server_tls) as server:
-            async with opened(ssl_context=trust()) as transport:
-                response = await transport.send(post(server, bytes(20_000_000)))
-                assert response.body == b"too large"
-
-    run(main())
-
-
-def test_an_unknown_certificate_is_refused(run, server_tls):
-    """Without trust in its certificate, a server gets nothing, and it is not a passing failure."""
-
-    async def main():
-        with LoopbackServer(replying(reply()), server_tls) as server:
-            async with opened() as transport:
-                for _ in range(2):
-                    error = await fails(CertificateRefused, transport.send(get(server)))
-                    assert "self" in str(error)
-                    assert isinstance(error.__cause__, ssl.SSLCertVerificationError)
-                assert server.received == []
-
-    run(main())
-
-
-def test_a_certificate_is_for_its_name(run, server_tls):
-    """A trusted certificate is refused from a server that was asked for by another name."""
-
-    async def main():
-        with LoopbackServer(replying(reply()), server_tls) as server:
-            async with opened(ssl_context=trust()) as transport:
-                url = server.url().replace("127.0.0.1", "127.1")  # the same to the resolver
-                await fails(CertificateRefused, transport.send(Request("GET", url, {})))
-
-    run(main())
-
-
-# Proxies
-
-
-def relay(sock, server):
-    """Pass bytes between a client and a server, until one of them ends."""
-    with socket.create_connection(server._listener.getsockname()) as other:
-        ends = {sock: other, other: sock}
-        while True:
-            for end in select.select(list(ends), [], [], 2.0)[0]:
-                if not (data := end.recv(65536)):
-                    return
-                ends[end].sendall(data)
-
-
-def through(proxy, user=""):
-    """Write the URL of a proxy."""
-    return proxy.url("").replace("http://", f"http://{user}")
-
-
-def test_an_http_proxy_gets_the_whole_url(run):
-    """Without TLS the proxy is asked for the URL, and given the credentials in its own."""
-    url = "http://api.test/v1/models?x=%2F"
-
-    async def main():
-        with LoopbackServer(replying(reply(b"proxied"))) as proxy:
-            async with opened(proxy=through(proxy, "me:p%40ss@")) as transport:
-                for _ in range(2):
-                    assert (await transport.send(Request("GET", url, {}))).body == b"proxied"
-            got = proxy.received[0]
-            assert (got.target, got.values("host")) == (url, ["api.test"])
-            assert got.values("proxy-authorization") == ["Basic bWU6cEBzcw=="]
-            assert proxy.connections == 1
-
-    run(main())
-
-
-def test_tls_goes_through_a_tunnel(run, server_tls):
-    """With TLS the proxy opens a tunnel, and sees nothing of what is sent through it."""
-    asked = []
-
-    def tunnel(peer):
-        asked.append(peer.head())
-        peer.send(b"HTTP/1.0 200 Connection established\r\nContent-Length: 0\r\n\r\n")
-        relay(peer._sock, server)
-
-    async def main():
-        for _ in range(2):
-            assert (await transport.send(post(server))).body == b"safe"
-        await transport.close()
-
-    with LoopbackServer(replying(reply(b"safe")), server_tls) as server:
-        with LoopbackServer(tunnel) as proxy:
-            via = through(proxy, "me:p%40ss@")
-            transport = AsyncioTransport(ssl_context=trust(), proxy=via)
-            run(main())
-            origin = server.url("").removeprefix("https://")
-        (connect,) = asked
-        assert (connect.method, connect.target) == ("CONNECT", origin)
-        assert connect.values("proxy-authorization") == ["Basic bWU6cEBzcw=="]
-        assert server.received[0].values("proxy-authorization") == []
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (reply(b"", status="407 Proxy Authentication Required"), ConnectionFailed),
-        (reply(b"", status="502 Bad Gateway"), ConnectionFailed),
-        (b"SSH-2.0\r\n", ConnectionFailed),
-        (b"HTTP/1.1 200", ConnectionFailed),
-        (b"", ConnectionFailed),
-        (b"HTTP/1.1 200 OK\r\n\r\n", ConnectionFailed),
-        (b"HTTP/1.1 200 OK\r\n\r\nnot TLS at all", ConnectionFailed),
-        (None, ConnectTimedOut),
-    ],
-)
-def test_no_tunnel_is_no_connection(run, answer, error):
-    """Whatever a proxy does instead of opening a tunnel, nothing was sent; no secret shows."""
-
-    def refuse(peer):
-        peer.head()
-        if answer is None:
-            peer.gone()
-        else:
-            peer.send(answer)
-            peer.finish()
-            peer.gone()
-
-    async def main():
-        with LoopbackServer(refuse) as proxy:
-            async with opened(proxy=through(proxy, "me:canary@")) as transport:
-                headers = {"x-api-key": MaskedStr("canary")}
-                limits = Limits(connect=BRIEF if answer is None else 2.0)
-                request = Request("GET", "https://api.test/", headers, limits=limits)
-                failure = await fails(error, transport.send(request))
-                shown = "".join(exposed(failure.with_traceback(failure.__traceback__.tb_next)))
-                assert "canary" not in shown + repr(transport)
-                assert "bWU6Y2FuYXJ5" not in shown
-
-    run(main())
-
-
-def test_proxies_come_from_the_environment(monkeypatch):
-    """By default the variables that urllib knows are obeyed, `no_proxy` included."""
-    for name in ("http_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name.upper(), raising=False)
-    proxied, direct = replying(reply(b"proxied")), replying(reply(b"direct"))
-    with LoopbackServer(proxied) as proxy, LoopbackServer(direct) as server:
-        monkeypatch.setenv("http_proxy", proxy.url(""))
-        for bypass, expected in (("", b"proxied"), ("localhost,127.0.0.1", b"direct")):
-            monkeypatch.setenv("no_proxy", bypass)
-            assert asyncio.run(AsyncioTransport().send(get(server))).body == expected
-
-
 # Rare events
 
 
@@ -1437,32 +838,6 @@ def test_finish_reads_on_where_a_stream_was_held_back(run):
                 assert server.connections == 1
 
     run(main())
-
-
-@pytest.mark.filterwarnings("ignore:unclosed resource <TCPTransport")  # uvloop's own
-@pytest.mark.parametrize("secure", [False, True])
-@pytest.mark.parametrize("kind", LOOPS)
-def test_connections_of_a_closed_loop_are_closed(kind, secure, server_tls):
-    """The first call on another loop closes what a loop left that was closed with them."""
-    if LOOPS[kind] is None:
-        pytest.skip("uvloop is not installed")
-    gone = Queue()
-
-    def script(peer):
-        echo(peer)
-        gone.put(peer.number)
-
-    transport = AsyncioTransport(trust_env=False, ssl_context=trust())
-    with LoopbackServer(script, server_tls if secure else None) as server:
-        loop = LOOPS[kind]()
-        loop.run_until_complete(transport.send(get(server, "/first")))
-        loop.close()
-        assert len(transport._pools.held) == 1
-        with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
-            assert runner.run(transport.send(get(server, "/second"))).body == b"/second"
-            assert gone.get(timeout=2) == 0
-        assert not transport._pools.held
-    gc.collect()  # what is left open would be a warning, which is an error
 
 
 def test_an_address_that_hangs_does_not_hide_that_another_refuses():
