@@ -1,15 +1,16 @@
 # Everything happens in .venv, which each target sets up as far as it needs it. `make help` prints
 # this list. Times are those of 2 cores; the first run of a target adds up to a minute of set-up.
 #
-#   make demo      run examples/requests.jsonl against the emulator, with faults; no key, no network; 10 s
-#   make test      run the tests but those marked `slow`, in parallel; 2 min
-#   make test-all  run all tests, in parallel; 5 min
-#   make check     lint, formatting, types, and the size of the core; 1 min
-#   make bench     measure what a call costs, beside other clients; some minutes
-#   make soak      a million calls with faults; most of an hour, Linux only
-#   make fuzz      feed the parsers what no server sends, for SECONDS=60; Linux only
-#   make clean     remove .venv and what was built
-#   make help      print this list
+#   make demo          run examples/requests.jsonl against the emulator, with faults; no key, no network; 10 s
+#   make test          run the tests but those marked `slow`, in parallel; 2 min
+#   make test-all      run all tests, in parallel; 5 min
+#   make test-aiohttp  run the aiohttp transport's tests on the oldest and the newest aiohttp; 2 min
+#   make check         lint, formatting, types, and the size of the core; 1 min
+#   make bench         measure what a call costs, beside other clients; some minutes
+#   make soak          a million calls with faults; most of an hour, Linux only
+#   make fuzz          feed the parsers what no server sends, for SECONDS=60; Linux only
+#   make clean         remove .venv and what was built
+#   make help          print this list
 #
 # ARGS goes to pytest, the benchmarks, the soak or the fuzzer: make test ARGS="-n 0 -x tests/core"
 
@@ -18,7 +19,7 @@ SECONDS ?= 60
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-all check bench soak fuzz clean help
+.PHONY: demo test test-all test-aiohttp check bench soak fuzz clean help
 .DEFAULT_GOAL := test
 
 # The tests start hundreds of interpreters: without caches each would compile everything anew.
@@ -53,6 +54,9 @@ test: .venv/installed-test
 
 test-all: .venv/installed-dev
 	$(PYTEST) $(ARGS)
+
+test-aiohttp: $(BIN)/pip
+	$(BIN)/python tests/transports/aiohttp_versions.py
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

@@ -107,7 +107,8 @@ class Limits:
 
     Attributes:
         connect: Seconds for DNS, TCP and TLS together.
-        read: The longest silence, in seconds, before a reply and within it.
+        read: The longest silence, in seconds: while the request is written, before the reply, and
+            within it.
         total: Seconds for the attempt, to the end of the body, streamed or not.
         max_response: The most bytes of a body that is read whole. It does not bound a streamed
             body: the core bounds each event of a stream.
@@ -320,6 +321,9 @@ class Transport(Protocol):
 
     def send(self, request: Request, /) -> Response:
         """Send *request* and return the whole response.
+
+        Many threads call it at once, and so may a forked child, which must not use a connection of
+        its parent.
 
         Args:
             request: The request, with the limits of this attempt.

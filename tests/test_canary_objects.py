@@ -91,7 +91,7 @@ NOT_SHOWN = {
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own
     },
     "within a transport, for as long as one exchange takes": {
-        *("Body", "Part", "Proxy", "RecordedPart", "Upload", "Wait"),
+        *("Body", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
     "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
