@@ -56,7 +56,7 @@ test-all: .venv/installed-dev
 	$(PYTEST) $(ARGS)
 
 test-aiohttp: $(BIN)/pip
-	$(BIN)/python tests/transports/aiohttp_versions.py
+	$(BIN)/python tests/transports/aiohttp_versions.py $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check
