@@ -196,11 +196,11 @@ def test_a_stream_that_is_not_open(mode):
             lambda: s.snapshot,
             lambda: s.text_stream,
         ):
-            with pytest.raises(UsageError, match="context manager"):
+            with pytest.raises(UsageError, match="stream is not open"):
                 ask()
-        with pytest.raises(UsageError, match="context manager"):
+        with pytest.raises(UsageError, match="stream is not open"):
             await listed(s)
-        with pytest.raises(UsageError, match="context manager"):
+        with pytest.raises(UsageError, match="stream is not open"):
             await s.final_message()
         assert made.transport.requests == []
 
