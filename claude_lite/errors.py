@@ -73,7 +73,7 @@ __all__ = [
 
 D = TypeVar("D")
 
-KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+FIELD_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("message", "type", "error_code", "advice", "phase"), str),
     **dict.fromkeys(("request_id", "organization_id"), str),
     **dict.fromkeys(("status", "attempts"), int),
@@ -83,7 +83,7 @@ KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
 """The type that each field of an error has in plain data."""
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """Give *text* as one line, with escapes in place of invisible and control characters."""
     if text.isprintable():
         return text
@@ -148,7 +148,7 @@ class ClaudeError(Exception):
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.FIELDS)
 
-    def amend(self, **changes: Any) -> Self:
+    def update(self, **changes: Any) -> Self:
         """Set fields by name, update `args`, and return the error itself."""
         for name, value in changes.items():
             if name not in self.FIELDS:
@@ -181,7 +181,9 @@ class ClaudeError(Exception):
         """
         cls = _by_name().get(str(data.get("error")), ClaudeError)
         given = {name: data[name] for name in cls.FIELDS if data.get(name) is not None}
-        wrong = [name for name in given if not isinstance(given[name], KINDS.get(name, object))]
+        wrong = [
+            name for name in given if not isinstance(given[name], FIELD_TYPES.get(name, object))
+        ]
         if wrong:
             types = ", ".join(f"`{n}` cannot be {type(given[n]).__name__}" for n in wrong)
             raise UsageError(f"not a serialised error: {types}")
@@ -216,7 +218,7 @@ class ClaudeError(Exception):
         return type(self), self.args
 
     def __str__(self) -> str:
-        return visible(self._text())  # a server's text must not look like lines of a log
+        return escape_invisible(self._text())  # a server's text must not look like lines of a log
 
     def _text(self) -> str:
         where = [
@@ -361,7 +363,7 @@ class ResponseTooLarge(UnexpectedResponse):
     """A response beyond a limit of this client: too many bytes, values, headers or levels."""
 
     @classmethod
-    def past(cls, setting: str, limit: int, what: str) -> Self:
+    def over_limit(cls, setting: str, limit: int, what: str) -> Self:
         """Make the error for a response beyond a limit.
 
         Args:
@@ -374,10 +376,10 @@ class ResponseTooLarge(UnexpectedResponse):
         return cls(what, advice=f"Raise {setting} to allow it.", details=details)
 
     @classmethod
-    def whole(cls, limit: float) -> Self:
+    def over_max_response(cls, limit: float) -> Self:
         """Make the error for a body of more bytes than *limit*, the value of `max_response`."""
         limit = int(limit)
-        return cls.past("max_response", limit, f"a response of over {limit} bytes")
+        return cls.over_limit("max_response", limit, f"a response of over {limit} bytes")
 
     @property
     def setting(self) -> str | None:
@@ -446,7 +448,7 @@ SPEND_LIMIT_CODES: Final = frozenset(
 )
 
 
-def class_for(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
+def error_class(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
     """Choose the class of an error: by its code, then its status, then the API's type of error.
 
     A specific status decides. The type decides where there is no status, in an error event, and

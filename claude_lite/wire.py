@@ -132,7 +132,7 @@ class Limits:
     max_event: int | None = 40 * 1024 * 1024
 
     @property
-    def max_whole(self) -> int | None:
+    def max_in_memory(self) -> int | None:
         """The most bytes that the pieces of a stream may have together, where all are kept."""
         if self.max_event is None or self.max_response is None:
             return None
@@ -307,8 +307,8 @@ class Done(Generic[R]):
     result: R
 
 
-Head = tuple[Response, Iterable[bytes]]
-AsyncHead = tuple[Response, AsyncIterable[bytes]]
+HeadAndChunks = tuple[Response, Iterable[bytes]]
+AsyncHeadAndChunks = tuple[Response, AsyncIterable[bytes]]
 
 
 @runtime_checkable
@@ -340,7 +340,7 @@ class Transport(Protocol):
         """
         ...
 
-    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+    def stream(self, request: Request, /) -> AbstractContextManager[HeadAndChunks]:
         """Send *request* and yield the head of its response, and the body in chunks.
 
         If the context ends before the body does, the transport closes the connection. The iterable
@@ -375,7 +375,7 @@ class AsyncTransport(Protocol):
         """Send *request* and return the whole response; see `Transport.send`."""
         ...
 
-    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHeadAndChunks]:
         """Send *request* and yield the head, and the body in chunks; see `Transport.stream`."""
         ...
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from claude_lite.core.limits import PIECE_ITSELF, parse_json
 from claude_lite.core.responses import unexpected
-from claude_lite.core.structure import hook_for
+from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -93,7 +93,7 @@ class _Body:
         """Keep the error with which the body broke off, unless the body has ended or failed."""
         if self.complete or self.error is not None:
             return
-        self.error = error.amend(request_id=error.request_id or self.head.request_id)
+        self.error = error.update(request_id=error.request_id or self.head.request_id)
 
     def close(self) -> list[Any]:
         """Take the end of the body."""
@@ -105,7 +105,7 @@ class BytesDecoder(_Body):
     """The decoder of a download. Its items are pieces; its result is all pieces that wait.
 
     A piece waits from `receive` until `item` takes it. So a download of any size can be read piece
-    by piece. Pieces that nobody takes may have `Limits.max_whole` bytes together.
+    by piece. Pieces that nobody takes may have `Limits.max_in_memory` bytes together.
 
     Args:
         head: The head of the response.
@@ -116,7 +116,7 @@ class BytesDecoder(_Body):
     def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()
-        self._limit = limits.max_whole
+        self._limit = limits.max_in_memory
         self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -126,7 +126,7 @@ class BytesDecoder(_Body):
         self._held += len(data) + PIECE_ITSELF
         if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
             what = f"a download of over {self._limit} bytes that is not read piece by piece"
-            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
+            self.fail(ResponseTooLarge.over_limit("max_event", self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:
@@ -152,7 +152,7 @@ class LinesDecoder(_Body, Generic[T]):
 
     def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
-        self._hook = hook_for(cls)
+        self._read = reader_for(cls)
         self._limit = limits.max_event
         self._limits = limits
         self._rest = bytearray()
@@ -179,7 +179,7 @@ class LinesDecoder(_Body, Generic[T]):
 
     def item(self, raw: dict[str, Any]) -> T:
         """Turn the object of a line into a *cls*. It fits, because `receive` has checked it."""
-        return cast("T", self._hook(raw))
+        return cast("T", self._read(raw))
 
     def result(self) -> None:
         """Give None: only single lines can be taken."""
@@ -192,7 +192,7 @@ class LinesDecoder(_Body, Generic[T]):
                 continue
             try:
                 item = parse_json(line, self._limits)
-                self._hook({**item})
+                self._read({**item})
             except ResponseTooLarge as error:
                 self.fail(error)
             except (ValueError, TypeError):
@@ -205,4 +205,4 @@ class LinesDecoder(_Body, Generic[T]):
     def _check_size(self, line: bytes | bytearray) -> None:
         if self._limit is not None and len(line) > self._limit:
             what = f"a line of over {self._limit} bytes"
-            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
+            self.fail(ResponseTooLarge.over_limit("max_event", self._limit, what))

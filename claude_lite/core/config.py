@@ -25,8 +25,8 @@ from claude_lite.core.credentials import (
     secret_words,
 )
 from claude_lite.core.logs import Observer
+from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.spellings import ELSEWHERE
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
@@ -304,7 +304,7 @@ class Config:
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
-        advice = "; ".join(ELSEWHERE[name] for name in sorted(unknown & ELSEWHERE.keys()))
+        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
         raise UsageError(f"no such option: {', '.join(sorted(unknown))}", advice=advice or None)
     if dialect is not None and options.get("base_url") is not None:
         raise UsageError("give base_url to the dialect: a client with a dialect takes none")

@@ -58,7 +58,7 @@ class ContentDecoder:
             self._size += len(piece)
             if self._limit is not None and self._size > self._limit:
                 what = f"a body of over {self._limit} bytes once decompressed"
-                raise ResponseTooLarge.past("max_response", self._limit, what)
+                raise ResponseTooLarge.over_limit("max_response", self._limit, what)
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             # zlib may hold output back for input that it has already read.

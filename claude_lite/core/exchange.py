@@ -136,8 +136,8 @@ class Exchange(Generic[R]):
             limits = self.config.limits
             most = limits.max_response
             if most is not None and len(response.body) > most:  # for transports without limits
-                raise placed(ResponseTooLarge.whole(most), response)
-            result = self.operation.read(response, limits)
+                raise placed(ResponseTooLarge.over_max_response(most), response)
+            result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
         else:
@@ -159,7 +159,7 @@ class Exchange(Generic[R]):
         An error that `next_action` has raised may be reported, too; this changes nothing.
         """
         if isinstance(error, ClaudeError):
-            error.amend(attempts=self.attempts)
+            error.update(attempts=self.attempts)
         self._log_end(None, error)
 
     # Attempts
@@ -225,7 +225,7 @@ class Exchange(Generic[R]):
         error = error_from_response(response, body)
         verdict = should_retry(response.headers)
         if verdict is not None:
-            error.amend(details={**error.details, "should_retry": verdict})
+            error.update(details={**error.details, "should_retry": verdict})
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
@@ -268,26 +268,26 @@ class Exchange(Generic[R]):
         return wait
 
     def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent)
+        return Failure(error, self.operation.resend_rule, self._resent)
 
     def _give_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         self._log_attempt(error)
         return self._end_with(error, advice)
 
     def _defer(self, error: ClaudeError, wait: float) -> RetryLater:
-        later = RetryLater(wait).amend(
+        later = RetryLater(wait).update(
             request_id=error.request_id,
             organization_id=error.organization_id,
             status=error.status,
             retry_after=error.retry_after,
-            details={"cause": error.amend(attempts=self.attempts).to_dict()},
+            details={"cause": error.update(attempts=self.attempts).to_dict()},
         )
         self._end_with(later)
         return later
 
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         """End the call. Give *error* for the caller, without the frames of the transport."""
-        error.amend(attempts=self.attempts, advice=advice or error.advice)
+        error.update(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)

@@ -75,12 +75,12 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     """
     most, deepest = limits.max_values, limits.max_depth
     if most is not None and len(data) > 2 * most and _has_more(data, most):
-        raise ResponseTooLarge.past("max_values", most, f"JSON of over {most} values")
+        raise ResponseTooLarge.over_limit("max_values", most, f"JSON of over {most} values")
     try:
         return loads(data, UNLIMITED_DEPTH if deepest is None else deepest)
     except TooDeep as error:
         bound = deepest or UNLIMITED_DEPTH
-        raise ResponseTooLarge.past("max_depth", bound, f"JSON {error}") from None
+        raise ResponseTooLarge.over_limit("max_depth", bound, f"JSON {error}") from None
 
 
 def check_kept(values: int, limits: Limits) -> None:
@@ -88,7 +88,7 @@ def check_kept(values: int, limits: Limits) -> None:
     most = limits.max_values
     if most is not None and values > KEPT * most:
         what = f"a stream of over {KEPT:g} times {most} values, which are all kept"
-        raise ResponseTooLarge.past("max_values", most, what)
+        raise ResponseTooLarge.over_limit("max_values", most, what)
 
 
 def most_values(data: bytes) -> int:

@@ -17,9 +17,10 @@ Four tricks make models fast, and keep every key:
    `to_dict`. Python looks a name up among the data descriptors of the class first, then in the
    instance's `__dict__`, and then among the functions of the class. So `model` wraps each function
    of the class in a data descriptor (`Method`).
-4. **Our own keys cannot collide with the API's.** A result keeps its response in `__dict__`, under
-   the key `_response`. `OURS` names such keys of ours. If the API sends a key with one of these
-   names, `escape_keys` turns it into bytes, and `to_dict` turns it back. So no key is lost.
+4. **Internal keys cannot collide with the API's keys.** A result stores its response in `__dict__`,
+   under the key `_response`. `INTERNAL_KEYS` names such keys. If the API sends a key with one of
+   these names, `escape_keys` stores that key as bytes (`b"_response"`), and `to_dict` makes the key
+   text again. So no key is lost.
 """
 
 from copy import deepcopy
@@ -72,7 +73,7 @@ class Model:
 
     TAGS: ClassVar[tuple[str, ...]] = ()
     """The values of the JSON's `type` that stand for this class in a family of classes."""
-    OURS: ClassVar[frozenset[str]] = frozenset()
+    INTERNAL_KEYS: ClassVar[frozenset[str]] = frozenset()
     """Our own keys in `__dict__`, which are not JSON (trick 4)."""
 
     received: dict[str, Any] | None = field(default=None, kw_only=True, repr=False)
@@ -91,7 +92,7 @@ class Model:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the model as a JSON object: all that was received, with the changes made since."""
-        ours = type(self).OURS
+        ours = type(self).INTERNAL_KEYS
         values = _unescape_keys(self.__dict__, ours) if ours else self.__dict__
         return {k: v if v.__class__ in PLAIN else as_json(v) for k, v in values.items()}
 

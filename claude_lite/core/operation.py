@@ -34,10 +34,10 @@ from attrs import NOTHING, Factory, field, fields, frozen
 from claude_lite.core import registry
 from claude_lite.core.credentials import header_value
 from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
-from claude_lite.core.spellings import ELSEWHERE
-from claude_lite.core.structure import StructureError, hook_for
+from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
@@ -63,7 +63,7 @@ E = TypeVar("E")
 JSON = Mapping[str, Any]
 """A JSON object, as a dict or as a model."""
 
-LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
+EXTRA_FIELDS: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
 
 
@@ -166,7 +166,7 @@ def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Convert
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            hint = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            hint = f": {OPTION_HINTS[name]}" if name in OPTION_HINTS else ""
             raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
@@ -253,7 +253,7 @@ class Operation(Generic[R]):
             if attribute.default is not NOTHING:
                 setattr(cls, attribute.name, attribute.default)
         in_path = path_names(cls.route.path) if hasattr(cls, "route") else ()
-        apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
+        apart = EXTRA_FIELDS | {a.name for a in declared if a.metadata} | set(in_path)
         cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
         cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
         cls._header_fields = frozenset({"betas", "extra_headers", *cls._in_headers})
@@ -261,7 +261,7 @@ class Operation(Generic[R]):
             registry.register(cls.route.name, cls)
 
     @property
-    def resends(self) -> Resend:
+    def resend_rule(self) -> Resend:
         """What happens if this request is sent twice: `route.resend`, unless a field changes it."""
         return self.route.resend
 
@@ -307,13 +307,13 @@ class Operation(Generic[R]):
         """
         data = json_body(response, limits)
         try:
-            made: Any = hook_for(self.result_type)(data)
+            made: Any = reader_for(self.result_type)(data)
         except StructureError as error:
             raise unexpected(response, str(error)) from None
         made.__dict__["_response"] = response if not response.body else head_of(response)
         return made  # type: ignore[no-any-return]  # the type that the class declares
 
-    def read(self, response: Response, limits: Limits) -> R:
+    def call_parse(self, response: Response, limits: Limits) -> R:
         """Call `parse`. Operations of users may override `parse` without the parameter *limits*."""
         if _takes_limits(type(self).parse):
             return self.parse(response, limits)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from claude_lite.core.model import model
 from claude_lite.core.operation import Operation, operation
 from claude_lite.core.responses import head_of, json_body, unexpected
-from claude_lite.core.structure import Result, StructureError, hook_for
+from claude_lite.core.structure import Result, StructureError, reader_for
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = ["CursorPaged", "IdPaged", "ListOperation", "Page"]
@@ -45,7 +45,7 @@ class Page(Result, Generic[T]):
     def next(self) -> "ListOperation[T] | None":
         """The operation that gets the next page; None if this is the last page."""
         made_by: ListOperation[T] | None = self.__dict__.get("_operation")
-        return made_by.after(self) if made_by is not None else None
+        return made_by.next_operation(self) if made_by is not None else None
 
 
 @operation
@@ -65,16 +65,16 @@ class ListOperation(Operation[Page[T]], Generic[T]):
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
         """Read one page; see `Operation.parse`."""
         data = json_body(response, limits)
-        item = hook_for(self.item_type)
+        item = reader_for(self.item_type)
         try:
-            page = hook_for(Page)(data)
+            page = reader_for(Page)(data)
             items = [item(each) for each in page.data]
         except StructureError as error:
             raise unexpected(response, f"a page of the wrong shape ({error})") from None
         page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
         """Make the operation for the page after *page*; None if *page* is the last one."""
         raise NotImplementedError
 
@@ -92,7 +92,7 @@ class IdPaged(ListOperation[T], Generic[T]):
     after_id: str | None = None
     before_id: str | None = None
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
         """Make the operation for the page after *page*, in the direction of this operation."""
         if page.has_more is False or not page.data:
             return None
@@ -112,7 +112,7 @@ class CursorPaged(ListOperation[T], Generic[T]):
 
     page: str | None = None
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
         """Make the operation for the page after *page*, from the cursor in *page*."""
         if not page.next_page or page.has_more is False:
             return None

@@ -16,7 +16,7 @@ from claude_lite.errors import (
     ClaudeError,
     ResponseTooLarge,
     UnexpectedResponse,
-    class_for,
+    error_class,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -111,7 +111,7 @@ def error_from_response(response: Response, body: bytes) -> APIError:
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
     found = {"body": text} if text else {}
-    return class_for(response.status, None, None)(
+    return error_class(response.status, None, None)(
         _foreign_message(envelope, response.status),
         **_head_fields(response),
         details={**found, **_details(response)},
@@ -142,7 +142,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     fields = _head_fields(head)
     if _text_or_none(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
-    return class_for(status, type_, code)(
+    return error_class(status, type_, code)(
         _text_or_none(inner.get("message")) or "no message",
         type=type_,
         error_code=code,
@@ -153,7 +153,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
 
 def placed(error: E, head: Response) -> E:
     """Add to *error* the status, the ids and the wait that *head* has; return *error* itself."""
-    return error.amend(**_head_fields(head))
+    return error.update(**_head_fields(head))
 
 
 def unexpected(head: Response, what: str) -> UnexpectedResponse:

@@ -233,4 +233,4 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         return super()._attempt()
 
     def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent, self._decoder is not None)
+        return Failure(error, self.operation.resend_rule, self._resent, self._decoder is not None)

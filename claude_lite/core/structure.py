@@ -59,7 +59,7 @@ def structure(data: Any, cls: type[M]) -> M:
         StructureError: The JSON does not fit.
 
     """
-    return cast("M", hook_for(cast("Any", cls))(data))
+    return cast("M", reader_for(cast("Any", cls))(data))
 
 
 def unstructure(value: Any) -> Any:
@@ -78,7 +78,7 @@ def converter() -> "OrjsonConverter":
     from cattrs.preconf.orjson import make_converter  # slow to import, and rarely needed
 
     made = make_converter(detailed_validation=False)
-    made.register_structure_hook_factory(_is_model, hook_for)
+    made.register_structure_hook_factory(_is_model, reader_for)
     made.register_unstructure_hook_factory(_is_model, lambda _: lambda value: value.to_dict())
     return made
 
@@ -88,7 +88,7 @@ def _is_model(cls: Any) -> bool:
 
 
 @functools.cache
-def hook_for(cls: Any) -> Hook:
+def reader_for(cls: Any) -> Hook:
     """Give the function that makes a *cls* of a parsed JSON object."""
     if not _is_model(cls):
         return functools.partial(_structured, cls=cls)
@@ -132,10 +132,10 @@ def _class_hook(cls: Any) -> Hook:
     """Generate the function that makes a *cls* of a dict: it checks and converts the fields."""
     hints = get_type_hints(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail, "put": set_values}
-    scope |= {"ours": cls.OURS, "escape_keys": escape_keys}
+    scope |= {"ours": cls.INTERNAL_KEYS, "escape_keys": escape_keys}
     lines = ["def hook(data, _=None):", " if data.__class__ is not dict: fail(cls, '', data)"]
-    if cls.OURS:
-        taken = " or ".join(f"{name!r} in data" for name in sorted(cls.OURS))
+    if cls.INTERNAL_KEYS:
+        taken = " or ".join(f"{name!r} in data" for name in sorted(cls.INTERNAL_KEYS))
         lines.append(f" if {taken}: data = escape_keys(data, ours)")
     declared = [a for a in fields(cls) if a.name != "received"]
     lines += [" values = data", " try:", "  pass"]
@@ -171,10 +171,10 @@ def _conversion(hint: Any, name: str, scope: dict[str, Any]) -> tuple[str, str]:
     if get_origin(hint) in (Union, types.UnionType):
         (hint,) = [arg for arg in get_args(hint) if arg is not types.NoneType]
     if _is_model(hint):
-        scope[f"hook_{name}"] = hook_for(hint)
+        scope[f"hook_{name}"] = reader_for(hint)
         return f"hook_{name}(value)", "dict"
     if get_origin(hint) is list and _is_model(get_args(hint)[0]):
-        scope[f"hook_{name}"] = hook_for(get_args(hint)[0])
+        scope[f"hook_{name}"] = reader_for(get_args(hint)[0])
         return f"list(map(hook_{name}, value))", "list"
     return "", _SCALARS.get(get_origin(hint) or hint, "")
 
@@ -193,7 +193,7 @@ def _fail(cls: type[Model], name: str, value: Any) -> None:
 class Result(Model):
     """Base of what a call returns: a model that knows the head of its response."""
 
-    OURS = frozenset({"_response", "_operation"})
+    INTERNAL_KEYS = frozenset({"_response", "_operation"})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -548,7 +548,7 @@ def test_raw_requests_without_a_body():
 )
 def test_raw_requests_are_repeated_where_that_is_safe(method, resend, expected):
     """Only GET and HEAD count as safe to repeat, unless the caller says otherwise."""
-    assert RawRequest(method=method, path="/v1/x", resend=resend).resends == expected
+    assert RawRequest(method=method, path="/v1/x", resend=resend).resend_rule == expected
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ def test_operations_that_lack_their_own_part():
     with pytest.raises(NotImplementedError):
         UploadOperation().build(CONFIG.target)
     with pytest.raises(NotImplementedError):
-        ListOperation().after(Page(data=[]))
+        ListOperation().next_operation(Page(data=[]))
 
 
 @operation

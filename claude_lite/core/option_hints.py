@@ -5,7 +5,7 @@ The errors about an unknown option or field show these hints.
 
 from typing import Final
 
-ELSEWHERE: Final = {
+OPTION_HINTS: Final = {
     "default_headers": "use `headers` in place of `default_headers`",
     "http_client": "use `transport` in place of `http_client`",
     "max_retries": "use `retry=standard(attempts=...)`, which counts the first attempt, too",
