@@ -257,7 +257,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """The API's id for this request (`req_…`). Anthropic's support team asks for this id."""
+        """The API's id for this request (`req_…`). Anthropic's support asks for this id."""
         return self.headers.get("request-id")
 
     @property

@@ -240,14 +240,14 @@ def test_classes_that_are_two_things():
     assert issubclass(ConnectTimedOut, TimedOut)
     assert issubclass(ConnectTimedOut, errors.ConnectionFailed)
     assert ConnectTimedOut().phase == "connect"
-    assert TimedOut("total").message == "timed out (total)"
+    assert TimedOut("total").message == "the call took longer than the option `deadline` allows"
 
 
 def test_retry_later_says_how_long_and_why():
     """It has the delay, and the error behind it as that error's dict."""
     cause = Overloaded("busy", 529)
     later = RetryLater(2.5).update(details={"cause": cause.to_dict()})
-    assert (later.delay, later.message) == (2.5, "try again in 2.5 s")
+    assert (later.delay, later.message) == (2.5, "the call failed: run it again in 2.5 s")
     assert type(ClaudeError.from_dict(later.cause)) is Overloaded
     assert RetryLater().cause is None
 
