@@ -30,9 +30,9 @@
     └── RetryLater                  `retry=defer()`: run the call again in `delay` seconds
 
 An error holds plain data: no library objects, no secrets. `type(error)(*error.args)` makes an equal
-error, so errors survive pickle. For a queue, `to_dict` makes JSON of an error, and `from_dict` makes
-the error again. An HTTP status and an error event in a stream raise the same class for the same
-problem. Source: https://docs.claude.com/en/api/errors
+error, so errors survive pickle. For a queue, `to_dict` makes JSON of an error, and `from_dict`
+makes the error again. An HTTP status and an error event in a stream raise the same class for the
+same problem. Source: https://docs.claude.com/en/api/errors
 """
 
 from collections.abc import Mapping

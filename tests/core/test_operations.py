@@ -278,7 +278,7 @@ def test_an_empty_query_is_none():
 )
 def test_operations_hold_no_credential(name):
     """A credential in an operation is refused: operations are stored, queued and shown."""
-    with pytest.raises(UsageError, match="extra_headers has a credential") as caught:
+    with pytest.raises(UsageError, match="in extra_headers is a credential") as caught:
         CreateMessage(**HELLO, extra_headers={name: "secret-0123"})
     assert "secret" not in str(caught.value)
 
@@ -433,7 +433,7 @@ def test_fields_are_checked_by_name():
     """A missing field and one that there is not are a `TypeError` which names it."""
     with pytest.raises(TypeError, match="CreateMessage has no field 'max_token'"):
         CreateMessage(**HELLO, max_token=1)
-    with pytest.raises(TypeError, match="CreateMessage needs max_tokens, messages"):
+    with pytest.raises(TypeError, match="CreateMessage is missing the fields max_tokens, messages"):
         CreateMessage(model="m")  # type: ignore[call-arg]
 
 
