@@ -351,5 +351,5 @@ def test_a_result_comes_back_from_a_queue():
     data["content"].clear()
     assert twin == made
     for wrong in ({"content": "text"}, None, "text", [1]):
-        with pytest.raises(UsageError, match="not a serialised Message"):
+        with pytest.raises(UsageError, match="not a Message from to_dict"):
             type(made).from_dict(wrong)

@@ -288,7 +288,7 @@ def test_nothing_is_half_filled(name, field, value):
     cls = getattr(claude_lite, name)
     hollow = without(LEAST[name], field, value)
     with pytest.raises(
-        StructureError, match=rf"^{name}\.{field} (is missing or null|cannot be \w+)$"
+        StructureError, match=rf"^{name}\.{field} (is missing or null|has to be \w+, not \w+)$"
     ):
         structure(hollow, cls)
     if field != "type":
