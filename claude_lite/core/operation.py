@@ -87,7 +87,7 @@ def local(default: Any = None) -> Any:
     return field(default=default, metadata={"local": True})
 
 
-# `field_specifiers` lacks `header` and `local`: so a type checker reads `= header(...)` as a default
+# `field_specifiers` lacks `header` and `local`. So type checkers read `= header(...)` as a default
 # value, and the field is optional.
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
@@ -326,7 +326,7 @@ class Operation(Generic[R]):
         return result  # type: ignore[no-any-return]  # `result_type` is R
 
     def call_parse(self, response: Response, limits: Limits) -> R:
-        """Call `parse`. A subclass by a user may declare `parse(self, response)`, without limits."""
+        """Call `parse`. A user's subclass may declare `parse(self, response)`, without limits."""
         if _takes_limits(type(self).parse):
             return self.parse(response, limits)
         return self.parse(response)
