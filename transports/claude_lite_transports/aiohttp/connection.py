@@ -117,9 +117,8 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         self._parse()
         body = self._payload
         if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:
-            body.set_exception(
-                aiohttp.ClientPayloadError()
-            )  # aiohttp would take a reset for the end of the body
+            # By itself, aiohttp takes a reset for the end of the body.
+            body.set_exception(aiohttp.ClientPayloadError())
         super().connection_lost(exc)
 
     def _wake(self) -> None:

@@ -34,7 +34,7 @@ from claude_lite.errors import (
 )
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.read_buffer import ReadBuffer
@@ -57,7 +57,7 @@ class AiohttpPool:
     def __init__(
         self,
         connector: aiohttp.BaseConnector | None,
-        options: Options,
+        options: TransportOptions,
     ) -> None:
         self._connector = connector or _Connector(options.keepalive_timeout)
         self._options = options

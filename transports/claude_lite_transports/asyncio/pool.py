@@ -19,7 +19,7 @@ from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import reach
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import SMALL
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
@@ -34,7 +34,7 @@ class AsyncioPool:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        options: Options,
+        options: TransportOptions,
     ) -> None:
         self.buffer = ReadBuffer()
         self._loop = loop

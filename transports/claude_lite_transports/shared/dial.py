@@ -28,7 +28,7 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.shared.http1 import ReplyParser, opening
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.tcp import tcp_socket
 
@@ -176,7 +176,7 @@ def split_url(url: str) -> tuple[str, str, str]:
     return parts[1], parts[2], target if target.startswith("/") else "/" + target
 
 
-def find_way(scheme: str, authority: str, options: Options) -> Way:
+def find_way(scheme: str, authority: str, options: TransportOptions) -> Way:
     """Find the way to a server.
 
     Args:
