@@ -16,13 +16,13 @@ from claude_lite.core.credentials import (
     Credential,
     Secret,
     bearer,
-    clean,
-    conceal,
-    concealed,
+    checked_credential,
     from_environment,
     header_value,
-    masked,
-    secret_words,
+    hide_credentials,
+    mask_headers,
+    to_secret,
+    words_to_mask,
 )
 from claude_lite.core.logs import Observer
 from claude_lite.core.option_hints import OPTION_HINTS
@@ -42,7 +42,7 @@ _BASE_URL: Final = re.compile(
 
 
 def _headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    headers = masked(given or {})
+    headers = mask_headers(given or {})
     return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
@@ -153,8 +153,8 @@ class Config:
 
     """
 
-    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
-    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
+    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
+    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
     base_url: str = field(default=None, converter=_base_url)
     api_version: str = API_VERSION
     betas: tuple[str, ...] = field(default=(), converter=_betas)
@@ -190,7 +190,7 @@ class Config:
             UsageError: An option is not known, or has a value that it cannot have.
 
         """
-        conceal(changes)
+        hide_credentials(changes)
         if "headers" in changes:
             changes["headers"] = {**self.headers, **changes["headers"]}
         for one, other in (("api_key", "auth_token"), ("auth_token", "api_key")):
@@ -204,7 +204,7 @@ class Config:
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Config":
         """Make a configuration of *options* by name; hides the credentials in *options* itself."""
-        conceal(options)
+        hide_credentials(options)
         _check_names(options, options.get("dialect"))
         return cls(**options)
 
@@ -257,11 +257,11 @@ class Config:
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
         if isinstance(self.api_key, Secret):
-            return {"x-api-key": clean("api_key", self.api_key.reveal())}
+            return {"x-api-key": checked_credential("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            return {"x-api-key": clean("api_key", self.api_key())}
+            return {"x-api-key": checked_credential("api_key", self.api_key())}
         if key := from_environment("ANTHROPIC_API_KEY"):
-            return {"x-api-key": clean("ANTHROPIC_API_KEY", key)}
+            return {"x-api-key": checked_credential("ANTHROPIC_API_KEY", key)}
         if token := from_environment("ANTHROPIC_AUTH_TOKEN"):
             return bearer(token)
         raise CredentialMissing(
@@ -279,7 +279,7 @@ class Config:
     @_CachedProperty
     def _secrets(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
-        return [word for value in values for word in secret_words(value)]
+        return [word for value in values for word in words_to_mask(value)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}

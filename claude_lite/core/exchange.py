@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar, cast
 from attrs import evolve, frozen
 
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import bearer, scrub, secret_words
+from claude_lite.core.credentials import bearer, mask_error, words_to_mask
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
@@ -118,7 +118,7 @@ class Exchange(Generic[R]):
         """Count the time of the call from now on, not from the creation of this object."""
         self._started = self._clock()
         if self._log is not None:
-            self._log.start()
+            self._log.start_call()
 
     def receive_token(self, token: str) -> None:
         """Report the token that `Authenticate` asked for."""
@@ -169,7 +169,7 @@ class Exchange(Generic[R]):
         if request is None:
             request = self._request = self._build_request()
         if self._log is not None:
-            self._log.begin()
+            self._log.start_attempt()
         if self.attempts or self._redirects or self._token is not None:
             request = self._within_deadline(request)
             self.head = None
@@ -241,7 +241,7 @@ class Exchange(Generic[R]):
 
     def _decide_wait(self, error: ClaudeError) -> float:
         """Give the seconds to wait before the next attempt; raise *error* to end the call."""
-        scrub(error, self._secrets())
+        mask_error(error, self._secrets())
         if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
             self._stale, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)
@@ -296,17 +296,17 @@ class Exchange(Generic[R]):
         tokens = [token for token in (self._token, self._stale) if token is not None]
         if self._signed is not None:
             tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
-        return self.config.secrets() + [word for token in tokens for word in secret_words(token)]
+        return self.config.secrets() + [word for token in tokens for word in words_to_mask(token)]
 
     # Logs
 
     def _log_attempt(self, error: ClaudeError | None, retry_in: float | None = None) -> None:
         if self._log is not None:
-            self._log.attempt(self.attempts, self.head, error, retry_in, self._secrets)
+            self._log.log_attempt(self.attempts, self.head, error, retry_in, self._secrets)
 
     def _log_end(self, result: object, error: BaseException | None = None) -> None:
         if self._log is not None:
-            self._log.end(self.attempts, self.head, result, error, self._secrets)
+            self._log.log_call(self.attempts, self.head, result, error, self._secrets)
 
 
 def follow(request: Request, response: Response, before: int) -> Request:

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import scrub
+from claude_lite.core.credentials import mask_error
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.exchange import REDIRECT, Exchange
 from claude_lite.core.limits import (
@@ -177,7 +177,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def check(self) -> None:
         """Raise the error that ended the stream early, if there is one."""
         if self._decoder is not None and self._decoder.error is not None:
-            scrub(self._decoder.error, self._secrets())
+            mask_error(self._decoder.error, self._secrets())
             raise self._end_with(self._decoder.error)
 
     def finish(self, *, left: BaseException | None = None) -> None:
@@ -197,7 +197,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._log_end(result, error)
         else:
             secrets = self._secrets
-            self._log.end(self.attempts, self.head, result, left, secrets, left=True)
+            self._log.log_call(self.attempts, self.head, result, left, secrets, left=True)
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from claude_lite.core.credentials import header_value, masked
+from claude_lite.core.credentials import header_value, mask_headers
 from claude_lite.errors import UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
@@ -30,7 +30,7 @@ STANDARD_HEADERS: Final = {
 
 
 def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
-    headers = {name: header_value(name, value) for name, value in masked(given).items()}
+    headers = {name: header_value(name, value) for name, value in mask_headers(given).items()}
     return {**STANDARD_HEADERS, **headers}
 
 

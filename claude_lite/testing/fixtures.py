@@ -63,8 +63,8 @@ class ClaudeCassette:
 
         """
         self.path = path
-        inner: Link[Transport] = Link(transport, asynchronous=False)
-        async_inner: Link[AsyncTransport] = Link(async_transport, asynchronous=True)
+        inner: Link[Transport] = Link(transport, is_async=False)
+        async_inner: Link[AsyncTransport] = Link(async_transport, is_async=True)
         try:
             self.transport = RecordingTransport(path, inner.get, mode, **options)
         except TypeError as error:  # an unknown option
