@@ -38,7 +38,7 @@ from claude_lite.client.endpoints import (
     StreamEndpoint,
 )
 from claude_lite.client.sync import SyncClient
-from claude_lite.core.retry import is_passing
+from claude_lite.core.retry import is_temporary
 from claude_lite.errors import (
     CertificateRefused,
     ClaudeError,
@@ -141,7 +141,7 @@ class Waiting:
             bearable = not self._seen and self._clock() - self._began < self._grace
         else:
             lost = isinstance(error, TransportError) and not isinstance(error, CertificateRefused)
-            bearable = (lost or is_passing(error)) and self._clock() - self._heard < PATIENCE
+            bearable = (lost or is_temporary(error)) and self._clock() - self._heard < PATIENCE
         if not bearable:
             raise error
         self._at_least = error.retry_after or 0.0

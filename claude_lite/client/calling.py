@@ -31,7 +31,7 @@ class BaseClient(Generic[T]):
     _ASYNC = False
 
     def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
-        self.config = Config.of(options)
+        self.config = Config.from_options(options)
         self._link: Link[T] = Link(transport, asynchronous=self._ASYNC)
 
     def with_options(self, **options: Unpack[Options]) -> Self:
@@ -145,7 +145,7 @@ class BaseStream(Generic[E, R]):
 
     def _first(self, chunk: bytes | memoryview) -> bytes:
         """Cut off as much of *chunk* as is decoded at once, and keep the rest for the next read."""
-        stride = self._exchange.stride
+        stride = self._exchange.slice_size
         if len(chunk) > stride:
             view = memoryview(chunk)
             chunk, self._rest = view[:stride], view[stride:]
@@ -161,7 +161,7 @@ class BaseStream(Generic[E, R]):
             self._exchange.finish()
         if self._finished:
             return True
-        self._exchange.check()
+        self._exchange.raise_stream_error()
         if self._closed:  # the whole body had come, but the caller closed the stream
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
@@ -173,7 +173,7 @@ class BaseStream(Generic[E, R]):
             self._exchange.finish()
         else:
             interrupted = StreamInterrupted(CLOSED)
-            self._exchange.finish(left=error or interrupted)
+            self._exchange.finish(exit_error=error or interrupted)
             self._decoder.fail(interrupted)
 
 

@@ -7,7 +7,7 @@ results of a batch. Decoders do no I/O: an exchange feeds them the chunks of a b
 from collections import deque
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-from claude_lite.core.limits import PIECE_ITSELF, parse_json
+from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
 from claude_lite.core.responses import unexpected
 from claude_lite.core.structure import hook_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
@@ -123,8 +123,8 @@ class BytesDecoder(_Body):
         """Take a chunk and return it as a piece."""
         self.begun = True
         self._pieces.append(data)
-        self._held += len(data) + PIECE_ITSELF
-        if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
+        self._held += len(data) + PIECE_OVERHEAD
+        if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
             what = f"a download of over {self._limit} bytes that is not read piece by piece"
             self.fail(ResponseTooLarge.past("max_event", self._limit, what))
         return [data]
@@ -132,7 +132,7 @@ class BytesDecoder(_Body):
     def item(self, raw: bytes) -> bytes:
         """Take the piece that has waited longest, which is *raw*."""
         self._pieces.popleft()
-        self._held -= len(raw) + PIECE_ITSELF
+        self._held -= len(raw) + PIECE_OVERHEAD
         return raw
 
     def result(self) -> bytes:

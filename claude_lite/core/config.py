@@ -202,7 +202,7 @@ class Config:
         return evolve(self, **changes)
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> "Config":
+    def from_options(cls, options: dict[str, Any]) -> "Config":
         """Make a configuration of *options* by name; hides the credentials in *options* itself."""
         conceal(options)
         _check_names(options, options.get("dialect"))
@@ -269,15 +269,15 @@ class Config:
             advice="A key is never pickled: set one in the process that unpickles the client.",
         )
 
-    def secrets(self) -> list[MaskedStr]:
+    def words_to_mask(self) -> list[MaskedStr]:
         """Give the words of the credential as it is sent, to mask them in replies and errors."""
         try:
-            return self._secrets
+            return self._words_to_mask
         except UsageError:
             return []
 
     @_CachedProperty
-    def _secrets(self) -> list[MaskedStr]:
+    def _words_to_mask(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
         return [word for value in values for word in secret_words(value)]
 

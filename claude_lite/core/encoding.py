@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from claude_lite.core.limits import DEFLATED_SLICE, INFLATED_PIECE
+from claude_lite.core.limits import ZLIB_INPUT, ZLIB_OUTPUT
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -39,9 +39,9 @@ class ContentDecoder:
             # RFC 9110 (section 8.4.1.2) demands a zlib header; some servers send none.
             self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
         self._begun = True
-        starts = range(0, len(data), DEFLATED_SLICE)
+        starts = range(0, len(data), ZLIB_INPUT)
         return b"".join(
-            [p for start in starts for p in self._pieces(data[start : start + DEFLATED_SLICE])]
+            [p for start in starts for p in self._pieces(data[start : start + ZLIB_INPUT])]
         )
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
@@ -52,7 +52,7 @@ class ContentDecoder:
             if self._zlib.eof:
                 self._zlib = zlib.decompressobj(_GZIP)
             try:
-                piece = self._zlib.decompress(data, INFLATED_PIECE)
+                piece = self._zlib.decompress(data, ZLIB_OUTPUT)
             except zlib.error as error:
                 raise UnexpectedResponse(f"a body cannot be decompressed: {error}") from None
             self._size += len(piece)
@@ -62,7 +62,7 @@ class ContentDecoder:
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             # zlib may hold output back for input that it has already read.
-            more = len(piece) == INFLATED_PIECE and not self._zlib.eof
+            more = len(piece) == ZLIB_OUTPUT and not self._zlib.eof
 
     def close(self) -> None:
         """Take the end of the body; raises `UnexpectedResponse` if the compressed data goes on."""

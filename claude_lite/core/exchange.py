@@ -19,13 +19,13 @@ from claude_lite.core.credentials import bearer, scrub, secret_words
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
-    decoded,
+    decompress_body,
     error_from_response,
-    placed,
     should_retry,
     unexpected,
+    with_head_fields,
 )
-from claude_lite.core.retry import Course, Failure, budget_for
+from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
@@ -136,7 +136,7 @@ class Exchange(Generic[R]):
             limits = self.config.limits
             most = limits.max_response
             if most is not None and len(response.body) > most:  # for transports without limits
-                raise placed(ResponseTooLarge.whole(most), response)
+                raise with_head_fields(ResponseTooLarge.whole(most), response)
             result = self.operation.read(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
@@ -148,7 +148,7 @@ class Exchange(Generic[R]):
         self._error = error
 
     @property
-    def left(self) -> float | None:
+    def time_left(self) -> float | None:
         """The seconds until the deadline; None if there is no deadline."""
         deadline = self.config.deadline
         return None if deadline is None else self._started + deadline - self._clock()
@@ -187,7 +187,7 @@ class Exchange(Generic[R]):
         return request
 
     def _within_deadline(self, request: Request) -> Request:
-        left = self.left
+        left = self.time_left
         if left is None:
             return request
         if left <= 0:
@@ -197,10 +197,10 @@ class Exchange(Generic[R]):
     def _decode(self, response: Response) -> Response:
         """Decompress the body, up to the limit. A broken body of an error becomes empty."""
         try:
-            body = decoded(response, self.config.max_response)
+            body = decompress_body(response, self.config.max_response)
         except UnexpectedResponse as error:
             if response.status < REDIRECT:
-                raise placed(error, response) from None
+                raise with_head_fields(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
         return evolve(response, headers=headers, body=body)
@@ -230,7 +230,9 @@ class Exchange(Generic[R]):
 
     def _redirect(self, response: Response) -> None:
         try:
-            self._request = follow(cast("Request", self._request), response, self._redirects)
+            self._request = redirected_request(
+                cast("Request", self._request), response, self._redirects
+            )
         except UnexpectedResponse as error:
             self.receive_failure(error)
         else:
@@ -247,14 +249,14 @@ class Exchange(Generic[R]):
             self._log_attempt(error, retry_in=0.0)
             return 0.0
         failure = self._failure(error)
-        course = Course(self.attempts, self._started, self._clock(), self._waited)
-        wait = self.config.retry.wait_after(failure, course)
+        history = CallHistory(self.attempts, self._started, self._clock(), self._waited)
+        wait = self.config.retry.wait_after(failure, history)
         if wait is None:
             raise self._give_up(error)
         if self.config.retry.defers:  # a queue waits: this call's deadline and budget do not count
             self._log_attempt(error, retry_in=wait)
             raise self._defer(error, wait) from error.with_traceback(None)
-        left = self.left
+        left = self.time_left
         if left is not None and wait >= left:
             advice = f"Try again in {wait:.1f} s: the deadline comes before that."
             raise self._give_up(error, advice)
@@ -267,8 +269,8 @@ class Exchange(Generic[R]):
         self._log_attempt(error, retry_in=wait)
         return wait
 
-    def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent)
+    def _failure(self, error: ClaudeError) -> FailedAttempt:
+        return FailedAttempt(error, self.operation.resends, self._resent)
 
     def _give_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         self._log_attempt(error)
@@ -296,7 +298,9 @@ class Exchange(Generic[R]):
         tokens = [token for token in (self._token, self._stale) if token is not None]
         if self._signed is not None:
             tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
-        return self.config.secrets() + [word for token in tokens for word in secret_words(token)]
+        return self.config.words_to_mask() + [
+            word for token in tokens for word in secret_words(token)
+        ]
 
     # Logs
 
@@ -309,7 +313,7 @@ class Exchange(Generic[R]):
             self._log.end(self.attempts, self.head, result, error, self._secrets)
 
 
-def follow(request: Request, response: Response, before: int) -> Request:
+def redirected_request(request: Request, response: Response, before: int) -> Request:
     """Give the request that follows a redirect.
 
     Args:

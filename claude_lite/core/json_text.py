@@ -23,7 +23,7 @@ ORJSON_BUFFER: Final = 8192
 # An integer beyond 64 bits has at least 19 digits: a look at every sixth byte finds three of them.
 STEP: Final = 6
 THREE_DIGITS: Final = b"000"
-ONLY_JSON_TYPES: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+PASS_OTHERS_TO_DEFAULT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class TooDeep(ValueError):
@@ -93,7 +93,7 @@ def dumps(value: Any) -> bytes:
 
     """
     try:
-        text = orjson.dumps(value, default=_plain_data, option=ONLY_JSON_TYPES)
+        text = orjson.dumps(value, default=_plain_data, option=PASS_OTHERS_TO_DEFAULT)
     except TypeError:
         return _dumps_slowly(value)
     if text.rfind(b"null") >= 0:  # orjson writes NaN as null; `rfind` is twice as fast as `in`

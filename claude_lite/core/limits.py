@@ -25,15 +25,16 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
 
 These bounds are constants:
 
-- `KEPT`: a stream whose events are all kept may have three times `max_values` values, because each
-  event of a stream has five values besides its content.
+- `COLLECTED_FACTOR`: a stream whose events are all kept may have three times `max_values` values,
+  because each event of a stream has five values besides its content.
 - `ERROR_BODY`: of an error's body the first megabyte is read, because the status says enough.
-- `STRIDE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
-  tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_STRIDE` bytes, because
+- `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
+  tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_SLICE` bytes, because
   gzip can make a thousand bytes out of one.
-- `INFLATED_PIECE`: zlib gives at most this many bytes at a time, and gets at most `DEFLATED_SLICE`
+- `ZLIB_OUTPUT`: zlib gives at most this many bytes at a time, and gets at most `ZLIB_INPUT`
   bytes at a time, because it copies the bytes that it has not used yet.
-- `PIECE_ITSELF`: the Python object of a piece of a download takes this many bytes besides its data.
+- `PIECE_OVERHEAD`: the Python object of a piece of a download takes this many bytes besides its
+  data.
 """
 
 import functools
@@ -45,12 +46,12 @@ from claude_lite.errors import ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits
 
 ERROR_BODY: Final = 1024 * 1024
-STRIDE: Final = 32 * 1024
-COMPRESSED_STRIDE: Final = 64
-INFLATED_PIECE: Final = 1024 * 1024
-DEFLATED_SLICE: Final = 32 * 1024
-PIECE_ITSELF: Final = 64
-KEPT: Final = 3
+SLICE: Final = 32 * 1024
+COMPRESSED_SLICE: Final = 64
+ZLIB_OUTPUT: Final = 1024 * 1024
+ZLIB_INPUT: Final = 32 * 1024
+PIECE_OVERHEAD: Final = 64
+COLLECTED_FACTOR: Final = 3
 
 UNLIMITED_DEPTH: Final = 1 << 30
 BEFORE_VALUES: Final = b",[{"  # one of these stands before each item of a list or an object
@@ -83,22 +84,22 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         raise ResponseTooLarge.past("max_depth", bound, f"JSON {error}") from None
 
 
-def check_kept(values: int, limits: Limits) -> None:
+def check_collected_values(values: int, limits: Limits) -> None:
     """Raise `ResponseTooLarge` if a stream whose events are all kept has too many *values*."""
     most = limits.max_values
-    if most is not None and values > KEPT * most:
-        what = f"a stream of over {KEPT:g} times {most} values, which are all kept"
+    if most is not None and values > COLLECTED_FACTOR * most:
+        what = f"a stream of over {COLLECTED_FACTOR:g} times {most} values, which are all kept"
         raise ResponseTooLarge.past("max_values", most, what)
 
 
-def most_values(data: bytes) -> int:
+def estimate_values(data: bytes) -> int:
     """Count the values in JSON fast. The count may be too high: commas within texts count, too."""
     return len(data.translate(None, OTHER_BYTES))
 
 
 def values_in(data: bytes) -> int:
     """Count the values in JSON. The slow, exact count is made only if there may be many."""
-    found = most_values(data)
+    found = estimate_values(data)
     if found < FEW_VALUES:
         return found
     return len(re.sub(TEXT_IN_JSON, b"", data, flags=re.DOTALL).translate(None, OTHER_BYTES))
@@ -120,7 +121,7 @@ def _has_more(data: bytes, most: int) -> bool:
     """Tell whether JSON has more than *most* values; tries the cheapest test first."""
     if len(data) > LONG_TEXT and _has_few(data, most):
         return False
-    return most_values(data) > most and _more_than(most).match(data) is not None
+    return estimate_values(data) > most and _more_than(most).match(data) is not None
 
 
 def _has_few(data: bytes, most: int) -> bool:

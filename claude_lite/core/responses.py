@@ -66,7 +66,7 @@ def _timestamp(date: str) -> float:
         return math.nan
 
 
-def decoded(response: Response, limit: int | None) -> bytes:
+def decompress_body(response: Response, limit: int | None) -> bytes:
     """Decompress the body of *response*, to at most *limit* bytes.
 
     Raises:
@@ -81,16 +81,16 @@ def decoded(response: Response, limit: int | None) -> bytes:
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
-        raise placed(error, response) from None
+        raise with_head_fields(error, response) from None
     return body
 
 
 def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
     """Parse the body as JSON; raises `UnexpectedResponse` if it is not JSON, or too large."""
     try:
-        return parse_json(decoded(response, limits.max_response), limits)
+        return parse_json(decompress_body(response, limits.max_response), limits)
     except ResponseTooLarge as error:
-        raise placed(error, response) from None
+        raise with_head_fields(error, response) from None
     except ValueError:
         kind = response.headers.get("content-type", "no content-type")
         raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
@@ -151,14 +151,14 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     )
 
 
-def placed(error: E, head: Response) -> E:
+def with_head_fields(error: E, head: Response) -> E:
     """Add to *error* the status, the ids and the wait that *head* has; return *error* itself."""
     return error.amend(**_head_fields(head))
 
 
 def unexpected(head: Response, what: str) -> UnexpectedResponse:
     """Make the error for a response that the API does not send. *what* says what is wrong."""
-    return placed(UnexpectedResponse(f"not a response of the API: {what}"), head)
+    return with_head_fields(UnexpectedResponse(f"not a response of the API: {what}"), head)
 
 
 def _head_fields(head: Response) -> dict[str, Any]:

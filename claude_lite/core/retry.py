@@ -6,12 +6,12 @@
     retry=never()                                       one attempt
     retry=defer(tried=2)                                raise RetryLater in place of a wait
 
-A policy is a frozen value. The table in `again` is the standard policy. In short: if the API surely
-has not done the work, there is another attempt. If the API may have done the work, there is another
-attempt only if doing the work twice is harmless.
+A policy is a frozen value. The function `should_try_again` is the standard policy. In short: if the
+API surely has not processed the request, there is another attempt. If the API may have processed
+the request, there is another attempt only if processing it twice does no harm.
 
-tenacity computes the waits, and a policy takes any of tenacity's waits. Nothing here waits: an
-exchange asks the policy, and the client waits.
+tenacity computes the waits: the option `wait` can be any wait object of tenacity. Nothing here
+waits: an exchange asks the policy for the seconds, and the client waits.
 """
 
 import os
@@ -53,15 +53,23 @@ Resend = Literal["safe", "once", "never"]
 "never": a second thing of its kind, such as a second batch.
 """
 
-TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+TEMPORARY_STATUSES: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 @frozen
 class Rule:
-    """The decision of a user for some types of error, in place of the table in `again`."""
+    """A rule of `on` or `off`. It replaces the decision of `should_try_again` for some errors.
+
+    Attributes:
+        errors: The classes of the errors; their subclasses are included.
+        try_again: Whether to try again.
+        attempts: The largest number of attempts. None: the policy's `attempts`.
+        wait: The wait before the next attempt. None: the policy's `wait`.
+
+    """
 
     errors: tuple[type[ClaudeError], ...]
-    again: bool = True
+    try_again: bool = True
     attempts: int | None = None
     wait: "Wait | None" = None
 
@@ -103,7 +111,7 @@ class RetryPolicy:
             wait: The wait after such an error. None means that of the policy.
 
         """
-        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `again`
+        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `try_again`
 
     def off(self, *errors: type[ClaudeError]) -> "RetryPolicy":
         """Give a policy that does not try again after some errors.
@@ -112,44 +120,48 @@ class RetryPolicy:
             *errors: The classes of the errors; their subclasses are included.
 
         """
-        return evolve(self, rules=(Rule(errors, again=False), *self.rules))
+        return evolve(self, rules=(Rule(errors, try_again=False), *self.rules))
 
-    def wait_after(self, failure: "Failure", course: "Course") -> float | None:
+    def wait_after(self, failure: "FailedAttempt", history: "CallHistory") -> float | None:
         """Give the seconds to wait before the next attempt; None if there is no next attempt.
 
         Args:
             failure: The attempt that failed.
-            course: The history of the call.
+            history: The history of the call.
 
         """
         rule = self.rule_for(failure.error)
         if self.tried:
-            course = evolve(course, attempts=course.attempts + self.tried)
+            history = evolve(history, attempts=history.attempts + self.tried)
             # The connection may have broken in each attempt that the queue has made.
             failure = evolve(failure, resent=failure.resent + self.tried)
-        wanted = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
-        if not wanted or course.attempts >= ((rule and rule.attempts) or self.attempts):
+        if rule is None:
+            wanted = should_try_again(failure, resend_unknown=self.resend_unknown)
+        else:
+            wanted = rule.try_again
+        allowed = rule.attempts if rule and rule.attempts else self.attempts
+        if not wanted or history.attempts >= allowed:
             return None
         if failure.error.retry_after is not None:
             return float(failure.error.retry_after)
         wait = self.wait if rule is None or rule.wait is None else rule.wait
         if wait is not None and not callable(wait):
             return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
-        return float((wait or _full_jitter())(_state(failure, course)))
+        return float((wait or _full_jitter())(_state(failure, history)))
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
         """Find the user's rule for *error*; None if there is none. The last rule added wins."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
 
-def _state(failure: "Failure", course: "Course") -> "RetryCallState":
+def _state(failure: "FailedAttempt", history: "CallHistory") -> "RetryCallState":
     """Make the state from which tenacity computes a wait."""
     from tenacity import Future, RetryCallState, Retrying  # slow to import, and rarely needed
 
     state = RetryCallState(Retrying(), None, (failure,), {})
-    state.start_time, state.outcome_timestamp = course.started, course.now
-    state.attempt_number, state.idle_for = course.attempts, course.waited
-    state.outcome = Future(course.attempts)
+    state.start_time, state.outcome_timestamp = history.started, history.now
+    state.attempt_number, state.idle_for = history.attempts, history.waited
+    state.outcome = Future(history.attempts)
     state.outcome.set_exception(failure.error)
     return state
 
@@ -163,7 +175,7 @@ def _full_jitter() -> "Callable[[RetryCallState], float]":
 def standard(
     *, attempts: int = 3, resend_unknown: bool = False, wait: "Wait | None" = None
 ) -> RetryPolicy:
-    """Give the default policy: the table in `again`.
+    """Give the default policy: the table in `should_try_again`.
 
     Args:
         attempts: The most attempts of a call, the first one included.
@@ -204,7 +216,7 @@ def defer(
 
 
 @frozen
-class Course:
+class CallHistory:
     """The history of a call.
 
     Attributes:
@@ -222,7 +234,7 @@ class Course:
 
 
 @frozen
-class Failure:
+class FailedAttempt:
     """An attempt that failed.
 
     Attributes:
@@ -239,7 +251,7 @@ class Failure:
     streaming: bool = False
 
 
-def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: PLR0911  # a table
+def should_try_again(failure: FailedAttempt, *, resend_unknown: bool = False) -> bool:  # noqa: PLR0911  # a table
     """Tell whether the standard policy tries again: the table of all decisions."""
     error, resend = failure.error, failure.resend
     harmless = resend == "safe" or resend_unknown
@@ -259,16 +271,16 @@ def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: P
         case SpendLimitReached():
             return False
         case APIError():
-            return _again_for(error)
+            return _should_try_again_for(error)
     return False
 
 
-def _again_for(error: APIError) -> bool:
+def _should_try_again_for(error: APIError) -> bool:
     if error.should_retry is not None:
         return error.should_retry
     if error.status is None or error.status < 400:  # noqa: PLR2004  # an error event of a stream
         return isinstance(error, RateLimited | RequestTimeout | Conflict | ServerError)
-    return error.status in TRANSIENT
+    return error.status in TEMPORARY_STATUSES
 
 
 class RetryBudget:
@@ -314,9 +326,9 @@ def budget_for(origin: str) -> RetryBudget:
     return _budgets.get(origin) or _budgets.setdefault(origin, RetryBudget())
 
 
-PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
+TEMPORARY_ERRORS: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
 
 
-def is_passing(error: ClaudeError) -> bool:
+def is_temporary(error: ClaudeError) -> bool:
     """Tell whether the same request is likely to succeed later."""
-    return isinstance(error, PASSING) and not isinstance(error, SpendLimitReached)
+    return isinstance(error, TEMPORARY_ERRORS) and not isinstance(error, SpendLimitReached)

@@ -17,15 +17,15 @@ from claude_lite.core.credentials import scrub
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.exchange import REDIRECT, Exchange
 from claude_lite.core.limits import (
-    COMPRESSED_STRIDE,
+    COMPRESSED_SLICE,
     ERROR_BODY,
-    STRIDE,
-    check_kept,
-    most_values,
+    SLICE,
+    check_collected_values,
+    estimate_values,
 )
 from claude_lite.core.operation import Operation, StreamOperation
-from claude_lite.core.responses import placed, unexpected
-from claude_lite.core.retry import Failure, budget_for
+from claude_lite.core.responses import unexpected, with_head_fields
+from claude_lite.core.retry import FailedAttempt, budget_for
 from claude_lite.errors import ClaudeError, TimedOut
 from claude_lite.wire import Clock, Done, Request, Response
 
@@ -39,9 +39,9 @@ E = TypeVar("E")
 class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     """The state of one call whose body is read as it comes.
 
-    `next_action` gives `Done`, with the decoder, at the first content. From then on the client
-    reports chunks to `receive_data`, takes raw items from `items`, and calls `check`, which raises
-    the error that came after these items.
+    `next_action` returns `Done`, with the decoder, at the first content. After `Done` the client
+    repeats three steps: report a chunk with `receive_data`, take all raw items from `items`, and
+    call `raise_stream_error`.
 
     Args:
         operation: The operation to call.
@@ -73,9 +73,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._values = 0  # in the items of this attempt
 
     @property
-    def stride(self) -> int:
+    def slice_size(self) -> int:
         """The most bytes to report at once, so that decoding them does not block for long."""
-        return STRIDE if self._encoding is None else COMPRESSED_STRIDE
+        return SLICE if self._encoding is None else COMPRESSED_SLICE
 
     def drop_items(self) -> None:
         """Keep no items, for a caller who wants only the result."""
@@ -109,7 +109,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         try:
             self._encoding = ContentDecoder(encoding) if encoding else None
         except ClaudeError as error:
-            self._error = placed(error, head)
+            self._error = with_head_fields(error, head)
         self._decoder = self._streamed.decoder(head, self.config.limits)
 
     def receive_data(self, data: bytes) -> None:
@@ -131,12 +131,12 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         items: list[Any] = []
         encoding, translate = self._encoding, self._translate
         try:
-            for start in range(0, len(data), self.stride):
-                plain = data[start : start + self.stride]
+            for start in range(0, len(data), self.slice_size):
+                plain = data[start : start + self.slice_size]
                 plain = encoding.receive(plain) if encoding is not None else plain
                 for part in translate(plain) if translate is not None else (plain,):
                     items += self._feed(decoder, part)
-            left = self.left  # decoding may take long, and the transport checks no time meanwhile
+            left = self.time_left  # decoding may be slow; the transport does not check the time
             if left is not None and left < 0:
                 decoder.fail(TimedOut("total"))
         except ClaudeError as error:
@@ -150,9 +150,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         """
         items = decoder.receive(data)
         if self._done is None and self.items.maxlen is None and data not in items:
-            self._values += most_values(data)
+            self._values += estimate_values(data)
             try:
-                check_kept(self._values, self.config.limits)
+                check_collected_values(self._values, self.config.limits)
             except ClaudeError as error:
                 decoder.fail(error)
         return items
@@ -174,17 +174,17 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if self._done is None:
             self._error = error
 
-    def check(self) -> None:
+    def raise_stream_error(self) -> None:
         """Raise the error that ended the stream early, if there is one."""
         if self._decoder is not None and self._decoder.error is not None:
             scrub(self._decoder.error, self._secrets())
             raise self._end_with(self._decoder.error)
 
-    def finish(self, *, left: BaseException | None = None) -> None:
-        """Report that the caller is done with the stream.
+    def finish(self, *, exit_error: BaseException | None = None) -> None:
+        """Log the end of the call. The caller has read the stream to its end, or has left it.
 
         Args:
-            left: The error with which the caller left the stream before its end, if any.
+            exit_error: The exception that left the stream before its end; None if there was none.
 
         """
         if self._log is None or self._decoder is None or self._log.ended:
@@ -197,7 +197,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._log_end(result, error)
         else:
             secrets = self._secrets
-            self._log.end(self.attempts, self.head, result, left, secrets, left=True)
+            self._log.end(self.attempts, self.head, result, exit_error, secrets, left=True)
 
     def _progress(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:
@@ -232,5 +232,5 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._refused.clear()
         return super()._attempt()
 
-    def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent, self._decoder is not None)
+    def _failure(self, error: ClaudeError) -> FailedAttempt:
+        return FailedAttempt(error, self.operation.resends, self._resent, self._decoder is not None)

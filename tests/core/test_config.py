@@ -363,7 +363,7 @@ def test_the_secrets_of_a_configuration():
     config = Config(
         api_key=KEY, headers={"Cookie": "a=1; session=0123456789", "X-Team": "blue-and-red"}
     )
-    assert sorted(config.secrets()) == ["session=0123456789", KEY]
-    assert Config(api_key="any").secrets() == []
-    assert Config().secrets() == []
+    assert sorted(config.words_to_mask()) == ["session=0123456789", KEY]
+    assert Config(api_key="any").words_to_mask() == []
+    assert Config().words_to_mask() == []
     assert secret_words("Bearer 0123456789") == ["0123456789"]

@@ -17,7 +17,7 @@ from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.core.limits import LONG_TEXT, parse_json
 from claude_lite.core.responses import (
     LONGEST_WAIT,
-    decoded,
+    decompress_body,
     error_from_response,
     retry_after,
     should_retry,
@@ -249,7 +249,7 @@ def test_no_rate_limits():
 def test_a_body_is_decoded():
     """A body comes as it is, or decompressed if the response says so."""
     for headers, body in (({}, b"x"), ({"content-encoding": "gzip"}, gzip.compress(b"x"))):
-        assert decoded(Response(200, headers, body), None) == b"x"
+        assert decompress_body(Response(200, headers, body), None) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_body_is_decoded():
 def test_a_body_that_cannot_be_decoded(encoding, body, expected):
     """The error is typed, and has the status and the ids of the response."""
     with pytest.raises(UnexpectedResponse) as caught:
-        decoded(Response(200, {**HEADERS, "content-encoding": encoding}, body), 1000)
+        decompress_body(Response(200, {**HEADERS, "content-encoding": encoding}, body), 1000)
     error = caught.value
     assert type(error) is expected
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
