@@ -471,7 +471,7 @@ def test_a_stream_has_to_be_one(kind):
     exchange, _ = begin(STREAMED["create"])
     exchange.receive_head(Response(200, {"content-type": kind, "request-id": "req_1"}))
     assert not exchange.wants_data
-    with pytest.raises(UnexpectedResponse, match=kind or "no content-type") as caught:
+    with pytest.raises(UnexpectedResponse, match=kind or "content-type is missing") as caught:
         exchange.next_action()
     assert (caught.value.request_id, caught.value.attempts) == ("req_1", 1)
 
