@@ -22,6 +22,9 @@ PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 .PHONY: demo test test-all test-aiohttp check bench soak fuzz clean help
 .DEFAULT_GOAL := test
 
+# The tests start hundreds of interpreters: without caches each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@sed -n 's/^#   make/make/p' Makefile
 
@@ -53,7 +56,7 @@ test-all: .venv/installed-dev
 	$(PYTEST) $(ARGS)
 
 test-aiohttp: $(BIN)/pip
-	$(BIN)/python tests/transports/aiohttp_versions.py
+	$(BIN)/python tests/transports/aiohttp_versions.py $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

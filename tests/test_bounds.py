@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zlib
+from functools import cache
 from itertools import repeat
 from pathlib import Path
 
@@ -98,119 +99,130 @@ WIDE = "x" * 999 + "\U0001f600"  # one such letter makes Python use four bytes f
 EVENT = b'data: {"type":"x"}\n\n'
 BIG = MOST - 2000
 WIDE_MOST = Config().max_event // BYTES_PER_LETTER - 2000
-BOMB = squeezed(bytes(MEGABYTE), 60)
 N = DEFAULT_LIMITS.max_values - 100
 INPUT = '"' + WIDE * (BIG // 1004) + '"'
 LINE = json.dumps({"custom_id": "a", "result": {"type": "expired"}}).encode() + b"\n"
 CHAT = b'data: {"id":"x","model":"m","choices":[{"delta":{"content":"x"}}]}\n\n'
 
-# What is sent: pieces, the last of which is sent again and again unless it is None.
-REPLIES = {
-    "warm": [*whole(json.dumps(message("Hi")).encode()), None],
-    # Bodies
-    "announced": [OK + JSON + b"Content-Length: 10000000000\r\n\r\n", b"x" * 65536],
-    "endless": [OK + JSON + CHUNKED + chunks(b'{"a":"'), chunks(b"x" * 65536)],
-    "endless-tiny-chunks": [OK + JSON + CHUNKED, chunks(b"x" * 65536, 16)],
-    "endless-chunk": [OK + JSON + CHUNKED + b"fffffffff\r\n", b"x" * 65536],
-    "until-closed": [OK + JSON + b"\r\n", b"x" * 65536],
-    "endless-error": [ERROR + CHUNKED + chunks(b'{"error":"'), chunks(b"x" * 65536)],
-    "long-error": [
-        ERROR + b"Content-Length: 7000000\r\n\r\n",
-        filled(7_000_000, b"x", b'{"error":{"type":"x","message":"', b'"}}'),
-        None,
-    ],
-    # Heads
-    "endless-header": [OK + b"X: ", b"x" * 65536],
-    "endless-headers": [OK, b"".join(b"X-%d: y\r\n" % n for n in range(5000))],
-    "endless-interim": [b"", b"HTTP/1.1 103 Hints\r\nX: y\r\n\r\n" * 2000],
-    "endless-extension": [OK + JSON + CHUNKED + b"1;", b"x" * 65536],
-    "endless-trailers": [OK + SSE + CHUNKED + chunks(START) + b"0\r\n", b"X: y\r\n" * 9000],
-    # Compression
-    "bomb": [*whole(BOMB, GZIP), None],
-    "bomb-deflate": [*whole(squeezed(bytes(MEGABYTE), 60, 15), DEFLATE), None],
-    "bomb-members": [*whole(gzip.compress(bytes(MEGABYTE)) * 60, GZIP), None],
-    "bomb-brotli": [*whole(b"x" * MEGABYTE, b"Content-Encoding: br\r\n"), None],
-    "bomb-zstd": [*whole(b"x" * MEGABYTE, b"Content-Encoding: zstd\r\n"), None],
-    "bomb-twice": [*whole(b"x" * MEGABYTE, b"Content-Encoding: gzip, gzip\r\n"), None],
-    "bomb-error": [
-        ERROR + GZIP + b"Content-Length: %d\r\n\r\n" % len(BOMB),
-        BOMB,
-        None,
-    ],
-    "bomb-stream": stream(squeezed(b"x" * MEGABYTE, 60), headers=GZIP, ends=True),
-    "bomb-events": stream(squeezed(EVENT * 50_000, 12), headers=GZIP, ends=True),
-    "bomb-comments": stream(squeezed(b":\n\n" * 300_000, 3), headers=GZIP, ends=True),
-    # JSON
-    "text": [*whole(in_message(filled(BIG, b"x", b'"', b'"'))), None],
-    "text-40": [*whole(in_message(filled(40 * MEGABYTE, b"x", b'"', b'"'))), None],
-    "wide-text": [*whole(in_message(filled(BIG, WIDE.encode(), b'"', b'"'))), None],
-    "escapes": [*whole(in_message(filled(BIG, b"\\u00e9", b'"', b'"'))), None],
-    "lists": [*whole(in_message(filled(BIG, b",[]"))), None],
-    "deep-lists": [*whole(in_message(filled(BIG, b"," + b"[" * 200 + b"]" * 200))), None],
-    "bottomless": [*whole(filled(BIG, b"[", b"[", b"]")), None],
-    "numbers": [*whole(in_message(filled(BIG, b",1e300"))), None],
-    "commas-in-text": [*whole(in_message(filled(BIG, b"[{,", b'"', b'"'))), None],
-    "empty-texts": [*whole(in_message(filled(BIG, b' ""', b"[" + b"1," * N))), None],
-    "most-lists": [*whole(in_message(filled(3 * N // 2, b",[]"))), None],
-    "most-deep-lists": [
-        *whole(in_message(filled(2 * N - 2000, b"," + b"[" * 200 + b"]" * 200))),
-        None,
-    ],
-    "most-objects": [*whole(in_message(filled(7 * N // 2, b',{"":0}'))), None],
-    "most-numbers": [*whole(in_message(filled(6 * N, b",1e300"))), None],
-    "most-blocks": [
-        *whole(json.dumps(message(*["a"] * (N // 3))).encode()),
-        None,
-    ],
-    # Events
-    "endless-line": stream(b"x" * 65536, start=START + BLOCK + b"data: "),
-    "line-32": stream(delta("x" * 32 * MEGABYTE), END, start=START + BLOCK, ends=True),
-    "line-48": stream(delta("x" * 48 * MEGABYTE), END, start=START + BLOCK, ends=True),
-    "endless-event": stream(b"data: x\n" * 8000, start=START),
-    "long-event": stream(delta("x" * BIG), END, start=START + BLOCK, ends=True),
-    "wide-event": stream(delta(WIDE * (WIDE_MOST // 1004)), END, start=START + BLOCK, ends=True),
-    "wide-deltas": stream(delta(WIDE * 99), start=START + BLOCK),
-    "wide-deltas-that-fit": stream(
-        b"".join(repeat(delta(WIDE * 99), BIG // 99_100)), END, start=START + BLOCK, ends=True
-    ),
-    "wide-input": stream(
-        b"".join(
-            delta(text, "partial_json")
-            for text in (
-                '{"a":' + INPUT[: BIG // 2],
-                INPUT[BIG // 2 :] + "}",
-            )
+
+@cache
+def replies():
+    """Give what is sent by name: pieces, of which the last is sent again and again, or None.
+
+    They are made when they are first asked for: to compress them takes a second.
+    """
+    bomb = squeezed(bytes(MEGABYTE), 60)
+    return {
+        "warm": [*whole(json.dumps(message("Hi")).encode()), None],
+        # Bodies
+        "announced": [OK + JSON + b"Content-Length: 10000000000\r\n\r\n", b"x" * 65536],
+        "endless": [OK + JSON + CHUNKED + chunks(b'{"a":"'), chunks(b"x" * 65536)],
+        "endless-tiny-chunks": [OK + JSON + CHUNKED, chunks(b"x" * 65536, 16)],
+        "endless-chunk": [OK + JSON + CHUNKED + b"fffffffff\r\n", b"x" * 65536],
+        "until-closed": [OK + JSON + b"\r\n", b"x" * 65536],
+        "endless-error": [ERROR + CHUNKED + chunks(b'{"error":"'), chunks(b"x" * 65536)],
+        "long-error": [
+            ERROR + b"Content-Length: 7000000\r\n\r\n",
+            filled(7_000_000, b"x", b'{"error":{"type":"x","message":"', b'"}}'),
+            None,
+        ],
+        # Heads
+        "endless-header": [OK + b"X: ", b"x" * 65536],
+        "endless-headers": [OK, b"".join(b"X-%d: y\r\n" % n for n in range(5000))],
+        "endless-interim": [b"", b"HTTP/1.1 103 Hints\r\nX: y\r\n\r\n" * 2000],
+        "endless-extension": [OK + JSON + CHUNKED + b"1;", b"x" * 65536],
+        "endless-trailers": [OK + SSE + CHUNKED + chunks(START) + b"0\r\n", b"X: y\r\n" * 9000],
+        # Compression
+        "bomb": [*whole(bomb, GZIP), None],
+        "bomb-deflate": [*whole(squeezed(bytes(MEGABYTE), 60, 15), DEFLATE), None],
+        "bomb-members": [*whole(gzip.compress(bytes(MEGABYTE)) * 60, GZIP), None],
+        "bomb-brotli": [*whole(b"x" * MEGABYTE, b"Content-Encoding: br\r\n"), None],
+        "bomb-zstd": [*whole(b"x" * MEGABYTE, b"Content-Encoding: zstd\r\n"), None],
+        "bomb-twice": [*whole(b"x" * MEGABYTE, b"Content-Encoding: gzip, gzip\r\n"), None],
+        "bomb-error": [
+            ERROR + GZIP + b"Content-Length: %d\r\n\r\n" % len(bomb),
+            bomb,
+            None,
+        ],
+        "bomb-stream": stream(squeezed(b"x" * MEGABYTE, 60), headers=GZIP, ends=True),
+        "bomb-events": stream(squeezed(EVENT * 50_000, 12), headers=GZIP, ends=True),
+        "bomb-comments": stream(squeezed(b":\n\n" * 300_000, 3), headers=GZIP, ends=True),
+        # JSON
+        "text": [*whole(in_message(filled(BIG, b"x", b'"', b'"'))), None],
+        "text-40": [*whole(in_message(filled(40 * MEGABYTE, b"x", b'"', b'"'))), None],
+        "wide-text": [*whole(in_message(filled(BIG, WIDE.encode(), b'"', b'"'))), None],
+        "escapes": [*whole(in_message(filled(BIG, b"\\u00e9", b'"', b'"'))), None],
+        "lists": [*whole(in_message(filled(BIG, b",[]"))), None],
+        "deep-lists": [*whole(in_message(filled(BIG, b"," + b"[" * 200 + b"]" * 200))), None],
+        "bottomless": [*whole(filled(BIG, b"[", b"[", b"]")), None],
+        "numbers": [*whole(in_message(filled(BIG, b",1e300"))), None],
+        "commas-in-text": [*whole(in_message(filled(BIG, b"[{,", b'"', b'"'))), None],
+        "empty-texts": [*whole(in_message(filled(BIG, b' ""', b"[" + b"1," * N))), None],
+        "most-lists": [*whole(in_message(filled(3 * N // 2, b",[]"))), None],
+        "most-deep-lists": [
+            *whole(in_message(filled(2 * N - 2000, b"," + b"[" * 200 + b"]" * 200))),
+            None,
+        ],
+        "most-objects": [*whole(in_message(filled(7 * N // 2, b',{"":0}'))), None],
+        "most-numbers": [*whole(in_message(filled(6 * N, b",1e300"))), None],
+        "most-blocks": [
+            *whole(json.dumps(message(*["a"] * (N // 3))).encode()),
+            None,
+        ],
+        # Events
+        "endless-line": stream(b"x" * 65536, start=START + BLOCK + b"data: "),
+        "line-32": stream(delta("x" * 32 * MEGABYTE), END, start=START + BLOCK, ends=True),
+        "line-48": stream(delta("x" * 48 * MEGABYTE), END, start=START + BLOCK, ends=True),
+        "endless-event": stream(b"data: x\n" * 8000, start=START),
+        "long-event": stream(delta("x" * BIG), END, start=START + BLOCK, ends=True),
+        "wide-event": stream(
+            delta(WIDE * (WIDE_MOST // 1004)), END, start=START + BLOCK, ends=True
         ),
-        END,
-        start=START + TOOL,
-        ends=True,
-    ),
-    "deltas": stream(delta("x" * 20) * 2000, start=START + BLOCK),
-    "tiny-events": stream(*[EVENT * 10_000] * 5, END, start=START + BLOCK + delta("x"), ends=True),
-    "tiny-events-first": stream(*[EVENT * 10_000] * 5, END, start=START + BLOCK, ends=True),
-    "tiny-comments": stream(*[b":\n\n" * 100_000] * 3, END, start=START + BLOCK, ends=True),
-    "unknown-events": stream(event("x", more=[[]] * 500) * 30, start=START),
-    "message-of-lists": stream(
-        START.replace(b'"usage"', b'"more": %b, "usage"' % filled(N, b",[]")),
-        BLOCK + END,
-        ends=True,
-    ),
-    "citations": stream(
-        event(
-            "content_block_delta",
-            index=0,
-            delta={"type": "citations_delta", "citation": {"type": "x", "a": [{}] * 50}},
-        )
-        * 100,
-        start=START + BLOCK,
-    ),
-    # Others
-    "endless-lines": [OK + CHUNKED, chunks(LINE * 1000)],
-    "lines": [OK + CHUNKED, chunks(LINE * 50_000), LAST, None],
-    "line": [OK + CHUNKED, chunks(b"x" * 65536)],
-    "chat": [OK + SSE + CHUNKED, chunks(CHAT * 1000)],
-    "download": [OK + CHUNKED, chunks(b"x" * 65536)],
-}
+        "wide-deltas": stream(delta(WIDE * 99), start=START + BLOCK),
+        "wide-deltas-that-fit": stream(
+            b"".join(repeat(delta(WIDE * 99), BIG // 99_100)), END, start=START + BLOCK, ends=True
+        ),
+        "wide-input": stream(
+            b"".join(
+                delta(text, "partial_json")
+                for text in (
+                    '{"a":' + INPUT[: BIG // 2],
+                    INPUT[BIG // 2 :] + "}",
+                )
+            ),
+            END,
+            start=START + TOOL,
+            ends=True,
+        ),
+        "deltas": stream(delta("x" * 20) * 2000, start=START + BLOCK),
+        "tiny-events": stream(
+            *[EVENT * 10_000] * 5, END, start=START + BLOCK + delta("x"), ends=True
+        ),
+        "tiny-events-first": stream(*[EVENT * 10_000] * 5, END, start=START + BLOCK, ends=True),
+        "tiny-comments": stream(*[b":\n\n" * 100_000] * 3, END, start=START + BLOCK, ends=True),
+        "unknown-events": stream(event("x", more=[[]] * 500) * 30, start=START),
+        "message-of-lists": stream(
+            START.replace(b'"usage"', b'"more": %b, "usage"' % filled(N, b",[]")),
+            BLOCK + END,
+            ends=True,
+        ),
+        "citations": stream(
+            event(
+                "content_block_delta",
+                index=0,
+                delta={"type": "citations_delta", "citation": {"type": "x", "a": [{}] * 50}},
+            )
+            * 100,
+            start=START + BLOCK,
+        ),
+        # Others
+        "endless-lines": [OK + CHUNKED, chunks(LINE * 1000)],
+        "lines": [OK + CHUNKED, chunks(LINE * 50_000), LAST, None],
+        "line": [OK + CHUNKED, chunks(b"x" * 65536)],
+        "chat": [OK + SSE + CHUNKED, chunks(CHAT * 1000)],
+        "download": [OK + CHUNKED, chunks(b"x" * 65536)],
+    }
+
 
 # How each is asked for, and what it comes to: an error's class, or "" for an answer.
 TOO_LARGE = "ResponseTooLarge"
@@ -282,7 +294,7 @@ CALLS = {
 def serve(peer):
     """Send what the path of the request asks for."""
     while request := peer.request():
-        *pieces, last = REPLIES[request.target.split("/")[1]]
+        *pieces, last = replies()[request.target.split("/")[1]]
         peer.send(*pieces)
         while last is not None:
             peer.send(last)

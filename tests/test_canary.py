@@ -309,6 +309,7 @@ def test_a_server_that_echoes(kind, options):
         silent(request.body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [truncated, resetting, garbage], ids=lambda s: s.__name__)
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_failures_on_the_wire(kind, script):

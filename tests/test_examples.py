@@ -22,6 +22,7 @@ def load(name):
 httpx_transport = load("httpx_transport")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
 def test_the_httpx_transport_conforms(case):
     """A transport that somebody might write in an hour passes the whole suite."""

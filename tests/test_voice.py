@@ -59,15 +59,7 @@ def refused(path):
     return [f"{path}:{line}: {word}" for line, word in found]
 
 
-UNFINISHED = pytest.mark.xfail(
-    strict=False, reason="the words of the transports are being replaced"
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=UNFINISHED if n == "claude_lite_transports" else ()) for n in PLACES],
-)
+@pytest.mark.parametrize("name", PLACES)
 def test_no_refused_word_is_used(name):
     """No source, test or page uses a word of the list."""
     if not PLACES[name].exists():

@@ -1,5 +1,6 @@
 """Track which requests of a batch were answered, and which to ask again. No I/O.
 
+The results: https://docs.claude.com/en/api/retrieving-message-batch-results
 A job keeps a few bytes per request and no result, so memory does not grow with the results.
 """
 
@@ -27,9 +28,9 @@ Pair = tuple[JSON, BatchResult]
 
 _FRAME: Final = len(b'{"requests":[]}')
 
-_MISSING, _SUCCEEDED, _ERRORED, _CANCELED, _EXPIRED, _PASSED, _OTHER = range(7)
+_MISSING, _SUCCEEDED, _ERRORED, _CANCELED, _EXPIRED, _PASSING, _OTHER = range(7)
 _KIND_OF_TYPE: Final = {"succeeded": _SUCCEEDED, "canceled": _CANCELED, "expired": _EXPIRED}
-_ASKED_AGAIN: Final = frozenset({_MISSING, _EXPIRED, _PASSED})
+_ASKED_AGAIN: Final = frozenset({_MISSING, _EXPIRED, _PASSING})
 
 
 def split_into_batches(
@@ -167,7 +168,7 @@ class BatchJob:
         count = self._kinds.count
         return BatchReport(
             succeeded=count(_SUCCEEDED),
-            errored=count(_ERRORED) + count(_PASSED),
+            errored=count(_ERRORED) + count(_PASSING),
             canceled=count(_CANCELED),
             expired=count(_EXPIRED),
             other=count(_OTHER),
@@ -180,5 +181,5 @@ class BatchJob:
 
 def _kind(result: BatchResult) -> int:
     if isinstance(result, ErroredResult):
-        return _PASSED if is_temporary(result.exception) else _ERRORED
+        return _PASSING if is_temporary(result.exception) else _ERRORED
     return _KIND_OF_TYPE.get(result.type, _OTHER)  # type: ignore[attr-defined]  # every result has a type

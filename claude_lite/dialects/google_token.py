@@ -10,7 +10,7 @@ import os
 from threading import Lock
 from typing import Any, Final
 
-from claude_lite.dialects.rewriting import missing
+from claude_lite.dialects.rewriting import missing_extra
 from claude_lite.errors import ConnectionFailed, CredentialMissing
 from claude_lite.wire import MaskedStr
 
@@ -36,7 +36,7 @@ def token(credentials: Any) -> MaskedStr:
         from google.auth import exceptions  # an extra
         from google.auth.transport.requests import Request  # an extra
     except ImportError:
-        raise missing("vertex", "google-auth (with requests)") from None
+        raise missing_extra("vertex", "google-auth (with requests)") from None
     try:
         used = _default() if credentials is None else credentials
         with _refreshing.setdefault(os.getpid(), Lock()):

@@ -56,7 +56,7 @@ def default_from_environment(what: str, *names: str, default: str | None = None)
     return Factory(found)
 
 
-def missing(extra: str, package: str) -> UsageError:
+def missing_extra(extra: str, package: str) -> UsageError:
     """Make the error for an extra that is not installed."""
     return UsageError(f"{package} is not installed: pip install 'claude-lite[{extra}]'")
 

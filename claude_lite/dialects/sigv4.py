@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from claude_lite.core.credentials import Secret
-from claude_lite.dialects.rewriting import missing
+from claude_lite.dialects.rewriting import missing_extra
 from claude_lite.errors import CredentialMissing
 from claude_lite.wire import MaskedStr, Request
 
@@ -72,7 +72,7 @@ def signed(
         from botocore.awsrequest import AWSRequest  # an extra
         from botocore.exceptions import BotoCoreError  # an extra
     except ImportError:
-        raise missing("bedrock", "botocore") from None
+        raise missing_extra("bedrock", "botocore") from None
     body = request.body if isinstance(request.body, bytes) else b""
     headers = {name: request.headers[name] for name in SIGNED if name in request.headers}
     if not isinstance(request.body, bytes):

@@ -601,6 +601,7 @@ def test_cancelled_in_a_queue(kind, strike, tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", ["MUTE", "HALF"])
 @pytest.mark.parametrize("form", [CreateMessage, StreamMessage])
 @pytest.mark.parametrize("kind", PLAIN)

@@ -33,6 +33,7 @@ def server():
 # asyncio's loops, and uvloop's
 
 
+@pytest.mark.slow
 @ASYNC
 @pytest.mark.parametrize("run", ["asyncio", "uvloop"])
 def test_fifty_loops_one_after_the_other(name, run, server):

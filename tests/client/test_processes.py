@@ -91,6 +91,7 @@ def test_100_children_of_an_async_client(name, server):
     assert server.heard[0][0] == server.heard[-1][0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAY)
 def test_forks_while_threads_make_their_first_calls(name, server):
     """A child's call is answered whatever other threads of its parent did, or loaded, just then."""
@@ -387,6 +388,7 @@ ENDINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "what"), ENDINGS)
 def test_the_interpreter_exits_at_once(name, what, server):
     """A program that ends with a client open ends without a warning, and does not hang."""

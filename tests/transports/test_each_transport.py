@@ -283,6 +283,7 @@ def python(kind, code, *args):
     return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
 
 
+@pytest.mark.slow
 @each_async_transport
 def test_50_loops_one_after_another(kind):
     """In 50 runs of an event loop each call is one POST, nothing stays open, nothing warns."""

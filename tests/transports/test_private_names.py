@@ -18,7 +18,7 @@ from claude_lite_transports.shared.private_names import (
     NEWER_AIOHTTP,
     TESTED,
     exists,
-    missing,
+    missing_names,
 )
 
 FOLDER = Path(claude_lite_transports.__file__).parent
@@ -103,7 +103,7 @@ def listed(name):
 
 def test_all_are_there():
     """The aiohttp and the Python that run this test have all the names that are needed."""
-    assert missing(AIOHTTP) == missing(ASYNCIO) == []
+    assert missing_names(AIOHTTP) == missing_names(ASYNCIO) == []
 
 
 def test_each_has_a_reason():

@@ -1,12 +1,12 @@
-"""The emulator in the place of a network: the same bytes, waits and failures, no sockets.
+"""Transports to the emulator: the bytes, waits and failures of a network, without sockets.
 
     client = Client(transport=EmulatorTransport(Emulator(seed=1)), api_key="any")
 
-One transport a colour around a `claude_lite.emulator.Emulator`, which both may share. Waits
-are slept, `request.limits` are held to (read and total; nothing here has to connect), and a
-bad end becomes the `TransportError` that it would be on a wire. With a clock and a *sleep* of
-one's own, a test of an hour of retries takes no time. No event loop is imported: the async
-colour sleeps by asyncio unless it is given another *sleep* (`trio.sleep`, `anyio.sleep`).
+There is a sync and an async transport around a `claude_lite.emulator.Emulator`, and both may share
+one. They sleep the waits, hold each attempt to `request.limits` (read and total: nothing here has
+to connect), and raise the `TransportError` that a bad end would be on a network. With your own
+clock and *sleep*, a test of an hour of retries takes no time. This module imports no event loop:
+the async transport sleeps by asyncio unless it gets another *sleep* (`trio.sleep`, `anyio.sleep`).
 """
 
 import time
@@ -34,7 +34,14 @@ class EmulatorTransport:
         sleep: Callable[[float], object] = time.sleep,
         **options: Any,
     ) -> None:
-        """Connect to *emulator*, or to a new one with these *options*."""
+        """Connect to an emulator.
+
+        Args:
+            emulator: The emulator; by default a new one, made with *options*.
+            sleep: What waits for a number of seconds.
+            options: Of the new `claude_lite.emulator.Emulator`.
+
+        """
         self.emulator = emulator or Emulator(**options)
         self._sleep = sleep
 
@@ -48,7 +55,7 @@ class EmulatorTransport:
 
     @contextmanager
     def stream(self, request: Request, /) -> Iterator[Head]:
-        """Yield the head and the chunks as they come; raises `TransportError`."""
+        """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
         try:
@@ -66,7 +73,7 @@ class EmulatorTransport:
         self._sleep(seconds)
 
     def monotonic(self) -> float:
-        """Tell the time by the emulator's clock."""
+        """Return the time of the emulator's clock."""
         return self.emulator.clock()
 
     def close(self) -> None:
@@ -102,7 +109,14 @@ class AsyncEmulatorTransport:
         sleep: Callable[[float], Awaitable[object]] | None = None,
         **options: Any,
     ) -> None:
-        """Connect to *emulator*, or to a new one with these *options*."""
+        """Connect to an emulator.
+
+        Args:
+            emulator: The emulator; by default a new one, made with *options*.
+            sleep: What waits for a number of seconds; by default `asyncio.sleep`.
+            options: Of the new `claude_lite.emulator.Emulator`.
+
+        """
         self.emulator = emulator or Emulator(**options)
         self._sleep = sleep or _asyncio_sleep
         self._lines: set[_Line] = set()
@@ -117,14 +131,14 @@ class AsyncEmulatorTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
-        """Yield the head and the chunks as they come; raises `TransportError`."""
+        """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
         line = _Line() if self._sleep is _asyncio_sleep else None
         if line is not None:
             self._lines.add(line)
         try:
-            await self._sleep(0)  # a network would let others run, too
+            await self._sleep(0)  # lets other tasks run, as a network would
             for step in reply.before:
                 if isinstance(step, Sleep):
                     await self._wait(patience, line, step.seconds, begun=False)
@@ -142,11 +156,11 @@ class AsyncEmulatorTransport:
         await self._sleep(seconds)
 
     def monotonic(self) -> float:
-        """Tell the time by the emulator's clock."""
+        """Return the time of the emulator's clock."""
         return self.emulator.clock()
 
     async def close(self) -> None:
-        """Break off what this loop has under way and waits, if it waits by asyncio."""
+        """End the requests that this loop waits for, if it waits by asyncio."""
         for line in tuple(self._lines):
             if line.is_here():
                 line.cut()
@@ -182,31 +196,31 @@ class AsyncEmulatorTransport:
 
 
 class _Line:
-    """What stands for a connection: a wait on it ends early when it is cut. By asyncio."""
+    """A stand-in for a connection, in asyncio: a wait on it ends early when it is cut."""
 
     def __init__(self) -> None:
-        import asyncio  # only those who run under it need it
+        import asyncio  # late: trio and anyio do without it
 
         self._asyncio = asyncio
         self._end = asyncio.get_running_loop().create_future()
 
     async def holds(self, seconds: float) -> bool:
-        """Wait, and tell whether it was not cut."""
+        """Wait; False if the line was cut."""
         if not self._end.done():
             await self._asyncio.wait([self._end], timeout=seconds)
         return not self._end.done()
 
     def is_here(self) -> bool:
-        """Tell whether it belongs to the running loop."""
+        """Whether the line belongs to the running loop."""
         return self._end.get_loop() is self._asyncio.get_running_loop()
 
     def cut(self) -> None:
-        """End it; whoever waits is woken."""
+        """Cut the line, and wake the task that waits on it."""
         if not self._end.done():
             self._end.set_result(None)
 
 
 async def _asyncio_sleep(seconds: float) -> None:
-    import asyncio  # only those who run under it need it
+    import asyncio  # late: trio and anyio do without it
 
     await asyncio.sleep(seconds)

@@ -1,12 +1,12 @@
-"""Faults around any transport, by the same scripts that the emulator acts out.
+"""Faults around any transport, by the same scripts that the emulator follows.
 
     transport = FaultTransport(inner, [{"on": {"nth": [1]}, "do": {"fault": "reset"}}])
 
-`claude_lite.faults` has the language. A request that no rule strikes passes untouched. Where
-the fault lets a request reach the server, `inner` is asked, even if its reply is then lost:
-that is what makes such faults hard. Waits go by the `sleep` of `inner`, so that in a virtual
-clock (`claude_lite.testing.VirtualClock`) a stall of an hour takes no time. What it raises is
-what a network would have raised; it retries nothing.
+`claude_lite.faults` describes the scripts. A request that no rule matches passes untouched. If a
+fault lets a request reach the server, `inner` gets the request even if its reply is then lost:
+this is the hard part of such faults. Waits use the `sleep` of `inner`, so that with a virtual clock
+(`claude_lite.testing.VirtualClock`) a stall of an hour takes no time. The errors are those that a
+network would raise. Nothing is retried.
 """
 
 import itertools
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @frozen
 class _Scene:
-    """A fault that is being acted out: in the place of a reply, or upon one."""
+    """A fault at work on one request: in place of a reply, or on a reply."""
 
     fault: Fault
     patience: Patience
@@ -45,11 +45,11 @@ class _Scene:
 
     @property
     def asks(self) -> bool:
-        """Whether the transport inside is asked."""
+        """Whether the inner transport gets the request."""
         return self.instead is None and self.fault.sends
 
     def head(self, head: Response) -> Response:
-        """Return the head to give, its announced length that of the body to come."""
+        """Return the head as the fault changes it, with the length of the changed body."""
         changed = self.fault.head(head)
         length = changed.headers.get("content-length", "")
         if not length.isdecimal():
@@ -59,7 +59,7 @@ class _Scene:
 
 
 class _Faulty(Generic[T]):
-    """What both colours have in common: the script, and what is inside."""
+    """What the sync and the async transport share: the script and the inner transport."""
 
     def __init__(
         self,
@@ -67,16 +67,23 @@ class _Faulty(Generic[T]):
         script: FaultScript | Iterable[Mapping[str, Any]],
         seed: int = 0,
     ) -> None:
-        """Strike what passes to and from *inner*: *script*, or its rules and *seed*.
+        """Put faults between a client and a transport.
 
-        Raises `UsageError` that names the rule and the field where a rule is wrong.
+        Args:
+            inner: The transport that carries the requests.
+            script: A script, or its rules.
+            seed: Of the random choices, where *script* is a list of rules.
+
+        Raises:
+            UsageError: A rule is wrong; the error names the rule and the field.
+
         """
         self.script = script if isinstance(script, FaultScript) else FaultScript([*script], seed)
         self._inner = inner
         self._numbers = itertools.count(1)
 
     def monotonic(self) -> float:
-        """Tell the time by the clock of the transport inside, if it has one of its own."""
+        """Return the time of the inner transport's clock, if it has its own."""
         own: Clock = getattr(self._inner, "monotonic", time.monotonic)
         return own()
 
@@ -92,7 +99,7 @@ class FaultTransport(_Faulty[Transport]):
     """Faults around a `claude_lite.wire.Transport`."""
 
     def send(self, request: Request, /) -> Response:
-        """Send it; raises what a network would, where a fault says so."""
+        """Send a request; raises what a network would raise if a fault says so."""
         scene = self._scene(request)
         if scene is None:
             return self._inner.send(request)
@@ -104,7 +111,7 @@ class FaultTransport(_Faulty[Transport]):
 
     @contextmanager
     def stream(self, request: Request, /) -> Iterator[Head]:
-        """Send it, and yield the reply as the fault leaves it."""
+        """Send a request, and yield the reply as the fault leaves it."""
         scene = self._scene(request)
         with self._acted(scene, request) if scene else self._inner.stream(request) as reply:
             yield reply
@@ -140,11 +147,11 @@ class FaultTransport(_Faulty[Transport]):
             raise step.error(begun=begun)
 
     def sleep(self, seconds: float, /) -> None:
-        """Wait as the transport inside does."""
+        """Wait as the inner transport does."""
         self._inner.sleep(seconds)
 
     def close(self) -> None:
-        """Close the transport inside."""
+        """Close the inner transport."""
         self._inner.close()
 
 
@@ -152,7 +159,7 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
     """Faults around a `claude_lite.wire.AsyncTransport`."""
 
     async def send(self, request: Request, /) -> Response:
-        """Send it; raises what a network would, where a fault says so."""
+        """Send a request; raises what a network would raise if a fault says so."""
         scene = self._scene(request)
         if scene is None:
             return await self._inner.send(request)
@@ -164,7 +171,7 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
 
     @asynccontextmanager
     async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
-        """Send it, and yield the reply as the fault leaves it."""
+        """Send a request, and yield the reply as the fault leaves it."""
         scene = self._scene(request)
         async with self._acted(scene, request) if scene else self._inner.stream(request) as reply:
             yield reply
@@ -177,7 +184,7 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
             if scene.asks:
                 reply = await stack.enter_async_context(self._inner.stream(request))
             else:
-                await self.sleep(0)  # a network would let others run, too
+                await self.sleep(0)  # lets other tasks run, as a network would
             for step in scene.fault.before():
                 await self._act(step, scene.patience, begun=False)
             head = scene.head(reply[0])
@@ -204,11 +211,11 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
             raise step.error(begun=begun)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait as the transport inside does."""
+        """Wait as the inner transport does."""
         await self._inner.sleep(seconds)
 
     async def close(self) -> None:
-        """Close the transport inside."""
+        """Close the inner transport."""
         await self._inner.close()
 
 

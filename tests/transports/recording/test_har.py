@@ -146,8 +146,8 @@ def test_one_of_a_browser(path):
 
 @pytest.mark.parametrize("har", [None, [], {}, {"log": {"entries": [{}]}}, {"log": {"entries": 1}}])
 def test_what_is_none(har):
-    """Whatever is no HAR is a usage error."""
-    with pytest.raises(UsageError, match="no HAR"):
+    """Whatever is not a HAR is a usage error."""
+    with pytest.raises(UsageError, match="not a HAR"):
         from_har(har, Redactor())
 
 

@@ -174,7 +174,7 @@ def test_a_miss_says_what_differs(tmp_path):
         "    body.top_k: recorded 1, now nothing\n"
         "  2 recorded, 0 used, 2 left."
         " CLAUDE_LITE_RECORD=new_episodes (or pytest --claude-record=new_episodes)"
-        " records what is missing, rewrite all of it anew"
+        ' records what is missing; the mode "rewrite" records everything again'
     )
     assert error.details == {
         "path": str(tmp_path / "x.json"),

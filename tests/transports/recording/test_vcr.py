@@ -89,7 +89,7 @@ def test_what_json_cannot_hold(path):
     answer, body = zipped()
     raw = Response(200, {}, b"\xff")
     items = record(path, [(answer, ask(1), "send", None), (raw, ask(2), "send", None)])
-    with pytest.raises(UsageError, match="no text"):
+    with pytest.raises(UsageError, match="is not text"):
         dump_json(to_vcr(items))
     again = from_vcr(load_yaml(dump_yaml(to_vcr(items))), Redactor())
     assert [item.whole().body for item in again] == [body, b"\xff"]
@@ -152,9 +152,9 @@ def test_older_shapes():
 @pytest.mark.parametrize("data", [None, [], {"interactions": [{}]}, {"interactions": 1}])
 def test_what_is_none(data):
     """Whatever vcrpy did not write is a usage error."""
-    with pytest.raises(UsageError, match="no recording of vcrpy"):
+    with pytest.raises(UsageError, match="not a recording of vcrpy"):
         from_vcr(data, Redactor())
-    with pytest.raises(UsageError, match="no YAML"):
+    with pytest.raises(UsageError, match="not YAML"):
         load_yaml("a: [")
 
 

@@ -1,7 +1,7 @@
-"""A connection of aiohttp's: how it is read, whether it can be used, how it is let go of.
+"""A connection of aiohttp: how it is read, whether it can be used, how it is released or closed.
 
-aiohttp's own protocol reads into a buffer of its own each time, parses before anyone waits, and
-learns only in the next turn of its loop that a server has hung up.
+aiohttp's own protocol allocates a buffer for each read, parses before any task waits for the reply,
+and learns only in the next turn of its loop that a server has hung up.
 """
 
 import asyncio
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
     from aiohttp.http import RawResponseMessage
 
-HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # errors and full hang-ups always count
+HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and full hang-ups anyway
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
 
 class Handler(ResponseHandler, asyncio.BufferedProtocol):
-    """A connection's protocol, which is read into a buffer that all of a loop share.
+    """The protocol of a connection, which reads into a buffer that all of a loop share.
 
-    What a reply begins with is parsed by the task that waits for it, not before. Where
-    thousands are in flight, what each of them is made of would else have to be kept, and be
-    looked through by the garbage collector, until all that are ready have been parsed.
+    The beginning of a reply is parsed by the task that waits for it, not before. Otherwise, with
+    thousands of calls in flight, the objects of each parsed head would have to be kept, and be
+    looked through by the garbage collector, until all heads that have come are parsed.
 
-    One that speaks while it is idle, before it is asked, is closed: nobody would read it.
+    A connection on which the server sends something while it is idle is closed: no request asked
+    for it.
     """
 
     is_idle = False
     tcp: asyncio.Transport | None = None
-    """What lies under TLS: that is paused, since what TLS has not decrypted then can be lost."""
+    """The transport under TLS. It is paused instead of TLS, which could lose undecrypted bytes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, buffer: ReadBuffer) -> None:
         super().__init__(loop)
@@ -49,11 +50,11 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         return self._read_buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what the loop has read into the buffer."""
+        """Take the bytes that the loop has read into the buffer."""
         self.data_received(bytes(self._read_buffer.read(nbytes)))
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of a reply; uvloop calls this itself, for it borrows no buffer."""
+        """Take bytes of a reply; uvloop calls this itself, since it borrows no buffer."""
         if data and self.is_idle:
             self.abort()
         elif data and (self._waiter is not None or self._unparsed):
@@ -81,19 +82,19 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         return await super().read()
 
     def pause_reading(self) -> None:
-        """Pause the socket: aiohttp calls this where nobody reads what has come."""
+        """Pause the socket; aiohttp calls this when a reader does not keep up."""
         transport = self.transport
         if _PAUSES_BY_HOOK or self.tcp is None:
             super().pause_reading()
         elif transport is not None:
-            self.transport = self.tcp  # which is what aiohttp then pauses
+            self.transport = self.tcp  # aiohttp pauses this one
             try:
                 super().pause_reading()
             finally:
                 self.transport = transport
 
     def resume_reading(self, *args: Any, **options: Any) -> None:
-        """Resume reading, where reading was paused: aiohttp calls this after each read."""
+        """Resume reading if it was paused; aiohttp calls this after each read, paused or not."""
         if self._reading_paused:
             if not _PAUSES_BY_HOOK and self.tcp is not None:
                 self._resume_transport_reading()
@@ -112,11 +113,12 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
             self.tcp.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Parse what has come, then end the reply that is being read."""
+        """Parse the bytes that have come, then end the reply that is being read."""
         self._parse()
         body = self._payload
         if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:
-            body.set_exception(aiohttp.ClientPayloadError())  # aiohttp takes it for the body's end
+            # By itself, aiohttp takes a reset for the end of the body.
+            body.set_exception(aiohttp.ClientPayloadError())
         super().connection_lost(exc)
 
     def _wake(self) -> None:
@@ -131,9 +133,9 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
 
 
 def let_go(connection: "Connection", *, whole: bool = False) -> None:
-    """Give a connection back to its pool if the exchange on it is `whole`, else close it now.
+    """Give a connection back to its pool if the exchange on it was *whole*; otherwise close it now.
 
-    aiohttp alone would wait for unsent bytes to leave, and for the peer's end of TLS.
+    aiohttp by itself would wait for unsent bytes to be sent, and for the peer's end of TLS.
     """
     protocol, transport = connection.protocol, connection.transport
     if whole:
@@ -147,7 +149,7 @@ def let_go(connection: "Connection", *, whole: bool = False) -> None:
 
 
 def use(protocol: ResponseHandler) -> None:
-    """Let a connection speak again: it is about to be asked."""
+    """Accept bytes on a connection again: a request is about to be sent."""
     if isinstance(protocol, Handler):
         protocol.is_idle = False
 
@@ -155,19 +157,19 @@ def use(protocol: ResponseHandler) -> None:
 def is_usable(
     protocol: ResponseHandler | None, unwanted: int = HUNG_UP
 ) -> TypeGuard[ResponseHandler]:
-    """Tell whether a connection is open; its loop may not know yet what has come of it."""
+    """Whether a connection is open; `poll` is asked, as the loop may not know of its end yet."""
     transport = None if protocol is None else protocol.transport
     return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
 
 
 def hung_up(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether the peer has closed a connection, which its loop may not know yet."""
+    """Whether the peer has closed a connection; the loop may not know it yet."""
     return _polled(transport, HUNG_UP)
 
 
 def _polled(transport: asyncio.BaseTransport, events: int) -> bool:
     sock = transport.get_extra_info("socket")
-    if sock is None:  # of a caller's own making
+    if sock is None:  # a transport that the caller made
         return False
     number = sock.fileno()
     if number < 0:

@@ -1,11 +1,11 @@
-"""One request and its reply, on a connection of aiohttp's.
+"""One request and its reply, on a connection of aiohttp.
 
-The request is written here, whole and at once; aiohttp's parser reads the reply. What lies
-between the two in aiohttp (sessions, requests, responses) adds cookies, redirects, `.netrc`,
-repeats and rounded timeouts, which a transport must not do, and half of the CPU of a call.
+The request is written here, whole and at once; aiohttp's parser reads the reply. What aiohttp has
+in between (sessions, requests, responses) adds cookies, redirects, `.netrc`, repeated requests and
+rounded timeouts, which a transport must not have, and half of the CPU of a call.
 
-Errors are returned rather than raised, so that the frame that raises them has nothing to
-show: here it would have headers and the connection.
+Errors are returned and not raised: a frame here holds headers and the connection, and a traceback
+through it would show them.
 """
 
 from http import HTTPStatus
@@ -37,19 +37,19 @@ from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
 
-_STATUS_LINE: Final = 19  # bytes of the shortest, with the blank line after it
+_STATUS_LINE: Final = 19  # bytes of the shortest status line and of the blank line after a head
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_ONE_WRITE: Final = 64 * 1024  # a body up to this is written with its head, without a task
+_ONE_WRITE: Final = 64 * 1024  # bytes of a body that is written with its head, without a task
 _COUNTS: Final = "max_headers" in signature(ResponseHandler.set_response_params).parameters
 
 
 async def ask(
     pool: AiohttpPool, request: Request, end: float, *, whole: bool = False
 ) -> "OpenReply | Exception":
-    """Send a request and wait for the head of the reply; what went wrong is returned.
+    """Send a request and wait for the head of the reply; a failure is returned.
 
-    The loop's clock says when the *end* of the attempt is. What is wanted *whole* is read as it
-    comes: up to its limit nothing is held back.
+    The attempt has to be over at *end*, by the loop's clock. A body that is wanted *whole* is
+    read as it comes, up to its limit; otherwise reading pauses when its reader does not keep up.
     """
     watch, limits, body = pool.watch, request.limits, request.body
     size = len(body) if isinstance(body, bytes) else body.size
@@ -62,7 +62,9 @@ async def ask(
         let_go(connection)
         return ConnectionFailed("the connection was closed before its use")
     upload = None
-    silence = None if limits.read is None else max(limits.read, 1e-3)  # aiohttp: 0 is none
+    silence = (
+        None if limits.read is None else max(limits.read, 1e-3)
+    )  # aiohttp takes 0 for no limit
     is_short = isinstance(body, bytes) and size <= _ONE_WRITE
     wait = Wait(watch, protocol, transport, silence if is_short and silence else inf, end)
     try:
@@ -73,7 +75,7 @@ async def ask(
             skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
-            read_timeout=None if is_short else silence,  # from the end of the upload on
+            read_timeout=None if is_short else silence,  # it runs from the end of the upload
             read_bufsize=at_once,
             max_line_size=limits.max_head or LARGEST_LIMIT,
             max_field_size=limits.max_head or LARGEST_LIMIT,
@@ -92,7 +94,7 @@ async def ask(
             if message.code >= HTTPStatus.OK or message.code == HTTPStatus.SWITCHING_PROTOCOLS:
                 break
         if upload is not None:
-            upload.stop()  # if the server answers without the rest
+            upload.stop()  # the server may have answered before it had the whole body
         return OpenReply(connection, protocol, message, content, limits, watch, end)
     except BaseException as error:
         if upload is not None:
@@ -106,7 +108,7 @@ async def ask(
 
 
 def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int:
-    """The size of a head and of those *before* it; raises `ResponseTooLarge`."""
+    """The size of a head and the heads *before* it; raises `ResponseTooLarge` past a limit."""
     headers = message.raw_headers
     size = before + _STATUS_LINE + 4 * len(headers) + sum(map(len, chain.from_iterable(headers)))
     if limits.max_head is not None and size > limits.max_head:
@@ -127,12 +129,12 @@ def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
         lines.append(f"proxy-authorization: {to.credential}")
     head = "\r\n".join(lines)
     if head.count("\r") + head.count("\n") != 2 * len(lines) - 2 or "\0" in head:
-        raise ValueError("a header cannot contain line ends")
+        raise ValueError("a header cannot contain a line end or a null character")
     return (head + "\r\n\r\n").encode("latin-1")
 
 
 def _unanswered(error: Exception) -> Exception:
-    """Say what it means that `error` came instead of the head of a reply."""
+    """Turn an error that came instead of a head into one of ours."""
     match error:
         case Interrupted():
             return error.failure
@@ -141,6 +143,8 @@ def _unanswered(error: Exception) -> Exception:
         case HttpProcessingError():
             return UnexpectedResponse("the reply is not HTTP")
         case ValueError():
-            return UsageError(f"the request cannot be put into HTTP ({type(error).__name__})")
+            return UsageError(
+                f"the request has a character that HTTP cannot carry ({type(error).__name__})"
+            )
         case _:
-            return because(error, ConnectionLost, "sent, but the connection ended without a reply")
+            return because(error, ConnectionLost, "the connection ended before the reply")

@@ -1,12 +1,13 @@
-"""Connections for the aiohttp transport: where to, alive when handed out, closed at once.
+"""The connections of the aiohttp transport: where they lead, which can be used, how they close.
 
-aiohttp's connector brings DNS, happy eyeballs, TLS, proxies and the pool. This module adds
-what it lacks: it never hands out a connection that the server has closed or has spoken on
-out of turn, never lingers over a close, and never touches what a parent process opened: an
-event queue is shared across `fork`, so that closing "our" copy would deafen the parent's.
+aiohttp's connector brings DNS, happy eyeballs, TLS, proxies and the pool. This module adds what
+the connector lacks. It never hands out a connection that the server has closed, or on which the
+server has sent something unasked. It closes without a wait. In a child process it never touches
+what the parent opened: an event queue is shared across `fork`, and closing the child's copy would
+make the parent's loop miss its events.
 
-Whatever fails here fails before anything was sent. A connector is never told a request's
-headers, and so cannot leak the API key.
+Every failure here happens before anything was sent. A connector never gets the headers of a
+request, so it cannot leak the API key.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from claude_lite.errors import (
 )
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.read_buffer import ReadBuffer
@@ -48,15 +49,15 @@ _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)
 
 
 class AiohttpPool:
-    """The connections of one loop, and how each origin is reached.
+    """The connections of one loop, and how each server is reached.
 
-    Takes the options of `AiohttpTransport`, and a connector unless it is to make its own.
+    *connector* is that of the caller's session; without one, the pool makes its own.
     """
 
     def __init__(
         self,
         connector: aiohttp.BaseConnector | None,
-        options: Options,
+        options: TransportOptions,
     ) -> None:
         self._connector = connector or _Connector(options.keepalive_timeout)
         self._options = options
@@ -64,9 +65,9 @@ class AiohttpPool:
         self.watch = Watch()
 
     def way_to(self, url: str) -> "tuple[Origin, str]":
-        """Find out where to connect to, and how the target of the request is written there.
+        """Return where to connect to, and the target of the request as it is written there.
 
-        Raises `UsageError` if the URL, or that of a proxy, cannot be used.
+        Raises `UsageError` if the URL of the request or of a proxy cannot be used.
         """
         try:
             origin, target = _split(url)
@@ -76,15 +77,17 @@ class AiohttpPool:
         except ValueError:
             to, origin, target = None, "", ""
         if to is None:  # raised here, so that the error is chained to none that shows the URL
-            raise UsageError("the URL has to begin with http(s)://host, and to be encoded")
+            raise UsageError(
+                "a URL has to begin with http:// or https:// and a host, and to be percent-encoded"
+            )
         return to, f"{origin}{target}" if to.proxy is not None and not to.is_ssl() else target
 
     async def connect(
         self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        """Take a connection from the pool or open one; what went wrong is returned.
+        """Take a connection from the pool or open one; a failure is returned.
 
-        It may take so many seconds, but not longer than to the *end* of the attempt.
+        It may take *seconds*, but not longer than until *end*, when the attempt has to be over.
         """
         left = end - self.watch.now()
         if left <= 0:
@@ -94,9 +97,9 @@ class AiohttpPool:
             within = _limited_to(left) if is_last else _timeout(seconds)
             connection = await self._connector.connect(to, [], within)
         except BaseException as error:
-            # Where connections are limited and this one ends just as it is its turn, aiohttp
-            # loses the turn, and those who wait behind it would wait for good.
-            self._connector._release_waiter()  # noqa: SLF001  # as said
+            # If a session limits its connections, and this call ends just as its turn comes,
+            # aiohttp loses the turn: the calls that wait behind it would wait for ever.
+            self._connector._release_waiter()  # noqa: SLF001  # listed in private_names.py
             if not isinstance(error, Exception):
                 raise
             if is_last and isinstance(error, TimeoutError):
@@ -108,13 +111,13 @@ class AiohttpPool:
         return connection
 
     async def close(self) -> None:
-        """Close all connections, those in use as well, and wait until they are."""
+        """Close all connections, busy ones too, and wait until they are closed."""
         if isinstance(self._connector, _Connector):
             await self._connector.close()
-            await asyncio.sleep(0)  # the transports' last callbacks
+            await asyncio.sleep(0)  # for the last callbacks of transports
 
     def bury(self) -> None:
-        """Close the sockets of a loop that is closed itself."""
+        """Close the sockets of a loop that is closed already."""
         if isinstance(self._connector, _Connector):
             self._connector.bury()
 
@@ -126,7 +129,7 @@ class AiohttpPool:
 
 
 class Origin(aiohttp.ClientRequest):
-    """Where to connect to, in the form that connectors take; the key is made but once."""
+    """A server to connect to, in the form that connectors take; its key is made once."""
 
     _key: "ConnectionKey | None" = None
 
@@ -150,7 +153,7 @@ class Origin(aiohttp.ClientRequest):
 
     @property
     def connection_key(self) -> "ConnectionKey":
-        """What connectors find a connection by."""
+        """The key by which a connector finds idle connections to this server."""
         if self._key is None:
             self._key = super().connection_key
         return self._key
@@ -166,7 +169,7 @@ class _Connector(aiohttp.TCPConnector):
             limit=0,
             **kept,
             timeout_ceil_threshold=inf,
-            resolver=aiohttp.ThreadedResolver(),  # the system's answers, aiodns or not
+            resolver=aiohttp.ThreadedResolver(),  # the system's answers, not those of aiodns
             ttl_dns_cache=10,
             socket_factory=_socket,
         )
@@ -185,7 +188,7 @@ class _Connector(aiohttp.TCPConnector):
         self,
         req: aiohttp.ClientRequest,
         traces: "list[Trace]",
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # the name that it has
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's name
     ) -> ResponseHandler:
         protocol = await super()._create_connection(req, traces, timeout)
         if not is_usable(protocol):
@@ -201,7 +204,7 @@ class _Connector(aiohttp.TCPConnector):
             return await super()._wrap_create_connection(*args, **options)
         options.pop("server_hostname", None)
         tcp, _ = await super()._wrap_create_connection(asyncio.Protocol, **options)
-        if tcp.is_closing():  # uvloop's TLS would fail where nobody hears of it
+        if tcp.is_closing():  # uvloop's TLS would fail without an error that reaches us
             closed = ConnectionResetError(ECONNRESET, "closed before TLS")
             raise options["client_error"](options["req"].connection_key, closed)
         made: Any = await self._start_tls_connection(
@@ -222,7 +225,7 @@ class _Connector(aiohttp.TCPConnector):
             if protocol.transport is not None:
                 yield protocol.transport
 
-    async def close(self, *, abort_ssl: bool = True) -> None:  # noqa: ARG002  # always so
+    async def close(self, *, abort_ssl: bool = True) -> None:  # noqa: ARG002  # it is always aborted
         for transport in self._transports():
             transport.abort()
         await super().close()
@@ -233,7 +236,7 @@ class _Connector(aiohttp.TCPConnector):
         self._close()
 
     def __del__(self, *args: Any) -> None:
-        if self._pid == getpid():  # pragma: no branch  # else it is in a forked child
+        if self._pid == getpid():  # pragma: no branch  # not in a forked child
             super().__del__(*args)
 
 
@@ -243,7 +246,7 @@ def _socket(address: "AddrInfoType") -> socket.socket:
 
 @lru_cache(512)
 def _split(url: str) -> tuple[str, str]:
-    """Cut a URL into its origin and the rest, which is to be sent byte for byte."""
+    """Cut a URL into scheme and host, and the rest, which is sent byte for byte."""
     match = _URL.fullmatch(url)
     if match is None:
         raise ValueError
@@ -252,12 +255,12 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _limited_to(connect: float | None) -> aiohttp.ClientTimeout:
-    # aiohttp takes 0 for "no limit"; here it is no time at all.
+    # aiohttp takes 0 for no limit; here 0 is no time at all.
     connect = connect if connect is None else max(connect, 1e-3)
     return aiohttp.ClientTimeout(connect=connect, ceil_threshold=inf)
 
 
-_timeout: Final = lru_cache(64)(_limited_to)  # of those that clients are configured with
+_timeout: Final = lru_cache(64)(_limited_to)  # for the limits that clients are configured with
 
 
 def _unconnected(error: Exception, place: str) -> ClaudeError:
@@ -265,17 +268,17 @@ def _unconnected(error: Exception, place: str) -> ClaudeError:
         case TimeoutError():
             return ConnectTimedOut(message=f"no connection to {place} in time")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
-            return because(error, CertificateRefused, f"the certificate of {place} is refused")
+            return because(error, CertificateRefused, f"certificate of {place} refused")
         case aiohttp.ClientHttpProxyError():
-            return ConnectionFailed(f"the proxy refused a connection (status {error.status})")
+            return ConnectionFailed(f"no tunnel through the proxy: {error.status}")
         case _:
             return because(error, ConnectionFailed, f"no connection to {place}")
 
 
 def because(error: Exception, kind: type[ClaudeError], what: str) -> ClaudeError:
-    """Make an error of our own, caused by no more than the operating system's (or TLS's) word.
+    """Make an error of ours, whose cause is that of the operating system or of TLS, if any.
 
-    What aiohttp raises stays behind, and so do the frames: they hold on to too much.
+    The error of aiohttp and all frames are left out: they hold headers and connections.
     """
     cause, name = None, type(error).__name__
     for found in (getattr(error, "os_error", None), error.__cause__, error):

@@ -1,7 +1,7 @@
-"""A reply whose head has arrived, on a connection of aiohttp's, which parses it.
+"""A reply whose head has arrived, on a connection of aiohttp, whose parser reads the body.
 
-It holds the connection until its body has come, too, or the attempt is over. Errors are
-returned rather than raised, so that the frame that raises them has nothing to show.
+It holds the connection until the body has come, too, or the attempt is over. Errors are returned
+and not raised, because a traceback through the frames here would show headers.
 """
 
 from collections import deque
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
 
 LARGEST_LIMIT: Final = 1 << 30
+"""Stands for no limit: aiohttp takes only numbers."""
 _NONE: Final[deque[bytes]] = deque()
 
 
 class OpenReply:
-    """A reply whose head has arrived; it holds the connection until its body has, too."""
+    """A reply whose head has arrived; it holds the connection until the body has come, too."""
 
     __slots__ = (
         *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_message"),
@@ -58,9 +59,9 @@ class OpenReply:
         self._closed: asyncio.Future[None] | None = None
         watch.add(self, end)
         if not content.is_eof():
-            protocol.read_timeout = None  # aiohttp's timer would be set anew by all that comes
+            protocol.read_timeout = None  # aiohttp would set its timer again for every read
             protocol.start_timeout()
-            # aiohttp does not tell a body that what comes of it is malformed, it just closes.
+            # If a body is malformed, aiohttp closes the connection and does not tell the reader.
             self._closed = protocol.closed
             if self._closed is not None:
                 self._closed.add_done_callback(self._lost)
@@ -68,7 +69,7 @@ class OpenReply:
                 self._wake()
 
     def response(self, body: bytes = b"") -> Response:
-        """Put the head into our own form."""
+        """Return the head, with *body*, as the response that the core knows."""
         headers: dict[str, str] = {}
         for raw_name, raw_value in self._message.raw_headers:
             name, value = _name(raw_name), raw_value.decode("latin-1").strip(" \t")
@@ -76,7 +77,7 @@ class OpenReply:
         return Response(self._message.code, headers, body)
 
     async def read(self, limit: int | None) -> bytes | ClaudeError:
-        """Read the body and let go of the connection; what went wrong is returned."""
+        """Read the body and release the connection; a failure is returned."""
         body = bytearray()
         try:
             content = self._content
@@ -88,39 +89,39 @@ class OpenReply:
                 piece = await self.chunk()
                 if isinstance(piece, ClaudeError) or not piece:
                     return piece or bytes(body)
-                body += piece  # not kept apart: there may be millions, of two bytes each
+                body += piece  # joined at once: there may be millions of pieces, of two bytes each
         finally:
             self.end()
         return self._of(ResponseTooLarge.whole(limit))
 
     async def chunk(self) -> bytes | ClaudeError:
-        """Wait for some of the body (b"" at its end); what went wrong is returned."""
+        """Wait for a part of the body, b"" at its end; a failure is returned."""
         content = self._content
         try:
             while not (_buffer(content) or content.is_eof() or content.exception()):
                 await self._more()
             return _all_of(content)
-        except Exception as error:  # noqa: BLE001  # foreign errors are mapped here, all of them
+        except Exception as error:  # noqa: BLE001  # every error of aiohttp becomes one of ours
             if self._connection is not None and (
-                left := self._content._read_nowait(-1)  # noqa: SLF001  # else it would be lost
+                left := self._content._read_nowait(-1)  # noqa: SLF001  # listed in private_names.py
             ):
                 return left
             return self._failure(error)
 
     async def _more(self) -> None:
-        """Wait until something comes, as long as silence may last."""
+        """Wait until something comes, for as long as silence is allowed."""
         watch, silence = self._watch, self._limits.read
         if silence is not None:
             watch.add(self, min(watch.now() + silence, self._end))
         try:
-            await self._content._wait("chunk")  # noqa: SLF001  # `readany` would also read
+            await self._content._wait("chunk")  # noqa: SLF001  # listed in private_names.py
         finally:
             watch.drop(self)
             if self._connection is not None:
                 watch.add(self, self._end)
 
     def time_up(self) -> None:
-        """It is the end of the attempt, or nothing has come for too long; a reader learns it."""
+        """End the attempt if its time is up, or tell the reader of a silence that was too long."""
         came_while_the_loop_was_held = _buffer(self._content) or self._content.is_eof()
         if self._watch.now() >= self._end:
             self.expire()
@@ -128,7 +129,7 @@ class OpenReply:
             self._content.set_exception(aiohttp.SocketTimeoutError())
 
     def end(self) -> None:
-        """Let go of the connection: to its pool if the reply has come to its end."""
+        """Give the connection back to its pool if the reply has ended; otherwise close it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -145,7 +146,7 @@ class OpenReply:
             self._wake()
 
     def expire(self) -> None:
-        """The attempt's time is up; a reader learns it, at once or when it comes back."""
+        """End the attempt because its time is up; the reader gets the error when it reads."""
         self._late = True
         self.end()
 
@@ -158,12 +159,12 @@ class OpenReply:
             self._content.set_exception(aiohttp.ClientPayloadError())
 
     def _failure(self, error: Exception) -> ClaudeError:
-        error.__traceback__ = None  # the body keeps it, and with it our frames
+        error.__traceback__ = None  # the body keeps the error, which would keep our frames
         if self._late:
             return self._of(TimedOut("total"))
         if isinstance(error, aiohttp.SocketTimeoutError):
             return self._of(TimedOut("read"))
-        large = limit_passed(self._protocol.exception(), self._limits)  # trailers, say
+        large = limit_passed(self._protocol.exception(), self._limits)  # of trailers
         return self._of(large or because(error, StreamInterrupted, "the reply broke off"))
 
     def _of(self, failure: ClaudeError) -> ClaudeError:
@@ -172,11 +173,11 @@ class OpenReply:
 
 
 def _buffer(content: aiohttp.StreamReader) -> "deque[bytes]":
-    return getattr(content, "_buffer", _NONE)  # an empty body has none
+    return getattr(content, "_buffer", _NONE)  # an empty body has no buffer
 
 
 def _all_of(content: aiohttp.StreamReader) -> bytes:
-    """`read_nowait`, for which aiohttp has a lot to do for every HTTP chunk: here for one."""
+    """Read all that has come. The chunks are joined first: aiohttp does a lot for each of them."""
     buffer = _buffer(content)
     if len(buffer) > 1:
         whole = b"".join(buffer)
@@ -191,15 +192,15 @@ def _name(raw: bytes) -> str:
 
 
 def _seen(closed: "asyncio.Future[None]") -> None:
-    closed.exception()  # else asyncio logs that nobody has asked
+    closed.exception()  # or asyncio logs an exception that was not retrieved
 
 
 def limit_passed(error: BaseException | None, limits: Limits) -> ResponseTooLarge | None:
-    """What aiohttp's parser means by `error`, if that is a limit of ours."""
+    """Return our error for an error of aiohttp's parser, if that is about one of our limits."""
     if isinstance(error, ResponseTooLarge):
         return error
     words = str(error.message) if isinstance(error, HttpProcessingError) else ""
-    if words.startswith("Got more than"):  # of an error after a head, only its words are left
+    if words.startswith("Got more than"):  # after a head, aiohttp keeps only the words of an error
         return head_too_long(limits.max_head or LARGEST_LIMIT)
     if words.startswith("Too many headers"):
         return too_many_headers(limits.max_headers or LARGEST_LIMIT)

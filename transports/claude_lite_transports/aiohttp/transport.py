@@ -1,13 +1,13 @@
 """The asynchronous transport, on aiohttp's connections.
 
-It sends each request once, as it is, and says what became of it. Connections are opened on
-first use, in a pool for each process and running loop, and closed with their loop; so one
-transport serves threads, successive `asyncio.run` calls and forked workers, and it holds
-nothing but its options until then.
+It sends each request once, as it is, and returns the response or raises an error. It never follows
+a redirect, keeps a cookie, decompresses or retries. Connections are opened at the first request, in
+a pool per process and running loop, and closed with their loop; so one transport serves threads,
+successive `asyncio.run` calls and forked workers. Until then it holds only its options.
 
-A pooled connection that the server has closed is never used. What remains is a race that no
-client can settle: a connection that dies while the request is on its way was alive when it
-was chosen, and the server may have acted. That is a `ConnectionLost`.
+A pooled connection that the server has closed is never used. One race remains, which no client can
+decide: if a connection ends while a request is on its way, the server may have acted on the request
+or not. The error is `ConnectionLost`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from claude_lite_transports.shared.per_loop import PerLoop
 __all__ = ["AiohttpTransport"]
 
 
-_LINGER: Final = 0.1
+_LINGER: Final = 0.1  # seconds to wait for the end of a body, so that its connection is kept
 
 
 class AiohttpTransport:
@@ -89,18 +89,27 @@ class AiohttpTransport:
         return partial(type(self), **self._options.for_pickle()), ()
 
     async def send(self, request: Request, /) -> Response:
-        """Send one request and read the whole response, of whatever status."""
+        """Send a request and return the whole response, whatever its status.
+
+        Raises the leaves of `TransportError`, `UnexpectedResponse` if the reply is not HTTP,
+        `ResponseTooLarge`, `UsageError` if the request cannot be put on the wire, and what
+        the request's body source raises when it is read.
+        """
         outcome = await self._whole(request)
         if isinstance(outcome, Response):
             return outcome
         raise outcome
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
-        """Send one request and yield the response's head and its chunks, as they arrive."""
+        """Send a request; the context gives the head of the response and an iterator of chunks.
+
+        Raises what `send` raises, on entering and while the chunks are read. The iterator has a
+        method `finish`, to be awaited when the rest of the chunks is not needed.
+        """
         return _Stream(self, request)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait, on the running loop."""
+        """Wait *seconds* on the running loop."""
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
@@ -108,10 +117,12 @@ class AiohttpTransport:
         await self._pools.close()
 
     async def begin(self, request: Request, *, whole: bool = False) -> OpenReply | Exception:
-        """Send one request and wait for the head of the reply; what went wrong is returned."""
+        """Send a request and wait for the head of the reply; a failure is returned."""
         now, total = asyncio.get_running_loop().time(), request.limits.total
         end = inf if total is None else now + total
-        await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
+        await asyncio.sleep(
+            0
+        )  # sends requests that were made together in a row: far less CPU for each
         return await ask(await self.pool(), request, end, whole=whole)
 
     async def _whole(self, request: Request) -> Response | Exception:
@@ -122,7 +133,7 @@ class AiohttpTransport:
         return reply.response(body) if isinstance(body, bytes) else body
 
     async def pool(self) -> AiohttpPool:
-        """Find or open the running loop's connections."""
+        """Return the pool of the running loop, which is made at the first request."""
         return self._pools.here() or await self._pools.open(self._make)
 
     def _make(self) -> AiohttpPool:
@@ -130,12 +141,14 @@ class AiohttpTransport:
         if self._session is not None:
             connector = self._session.connector
             if connector is None or self._pid != getpid():
-                raise UsageError("the session is closed, or it belongs to another process")
+                raise UsageError(
+                    "the `session` is closed, or it was made in the parent of this process"
+                )
         return AiohttpPool(connector, self._options)
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHead]):
-    """A context around a reply, and an iterator of its chunks."""
+    """The context around a reply, and the iterator of its chunks."""
 
     _reply: OpenReply
 
@@ -159,7 +172,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
 
     async def __anext__(self) -> bytes:
         if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("a stream is read on the event loop that opened it")
+            raise UsageError("a stream has to be read on the event loop that opened it")
         chunk = await self._reply.chunk()
         if isinstance(chunk, bytes) and chunk:
             return chunk
@@ -169,7 +182,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         raise chunk
 
     async def finish(self) -> None:
-        """Wait a moment for the end of a body of which all that matters has come."""
+        """Wait a moment for the end of a body whose rest is not needed."""
         timer = asyncio.get_running_loop().call_later(_LINGER, self._reply.expire)
         try:
             while isinstance(chunk := await self._reply.chunk(), bytes) and chunk:

@@ -1,7 +1,7 @@
-"""A large body on its way, on a connection of aiohttp's, in a task beside the wait for a reply.
+"""A large body that is being sent, on a connection of aiohttp, in a task of its own.
 
-It is never held whole if it comes from a disk: pieces are read in a thread, one at a time.
-The server may answer before it has all; then there is no use in going on.
+A body from a disk is never held whole: a thread reads it piece by piece. The server may answer
+before it has the whole body; then the upload ends.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ UPLOAD_PIECE: Final = 256 * 1024
 
 
 class Upload:
-    """A large body on its way while the reply is awaited, in a task of its own."""
+    """The upload of a large body while another task waits for the reply."""
 
     def __init__(
         self,
@@ -38,24 +38,24 @@ class Upload:
         self.task: asyncio.Task[None] | None = asyncio.create_task(self._send(body))
 
     def stop(self) -> None:
-        """Give it up, if it is not over; a connection that is owed a rest is not used again."""
+        """End the upload; if a part of the body was not sent, the connection is not used again."""
         if self.task is not None:
             self.task.cancel()
-            self.task = None  # once cancelled, it holds on to its frames, and they to this
-        # Up to 3.13, aiohttp keeps the future of a writer that was cancelled; asyncio complains.
+            self.task = None  # a cancelled task keeps its frames, and they keep this object
+        # aiohttp up to 3.13 keeps the future of a cancelled writer, of which asyncio complains.
         if self._protocol.writing_paused:
             self._protocol.resume_writing()
-            self._protocol.pause_writing()  # as its transport still has it
+            self._protocol.pause_writing()  # its transport is still paused
         if self._left:
             self._protocol.force_close()
 
     async def _send(self, body: bytes | BodySource) -> None:
         try:
             failure = await self._copy(body)
-        except Exception as error:  # noqa: BLE001  # of a source that yields something else
+        except Exception as error:  # noqa: BLE001  # from a source that yields no bytes
             failure = error
         except (asyncio.CancelledError, GeneratorExit) as error:
-            if self.task is None:  # it was stopped
+            if self.task is None:  # `stop` cancelled it
                 raise
             failure = UsageError(f"the source of a request's body raised {type(error).__name__}")
         if failure is not None:
@@ -64,19 +64,19 @@ class Upload:
             self._protocol.start_timeout()
 
     async def _copy(self, body: bytes | BodySource) -> Exception | None:
-        """Write a body, holding one piece at a time; what went wrong is returned."""
+        """Write a body, one piece at a time; a failure is returned."""
         protocol = self._protocol
         writer = StreamWriter(protocol, asyncio.get_running_loop())
         following = _slices(body) if isinstance(body, bytes) else _in_a_thread(body)
         while True:
             try:
                 piece = await following()
-            except Exception as error:  # noqa: BLE001  # the source's own, handed to its owner
+            except Exception as error:  # noqa: BLE001  # raised by the source: the caller gets it
                 return error
             if piece is None or len(piece) > self._left:
                 break
             if protocol.transport is None or hung_up(protocol.transport):
-                protocol.force_close()  # whatever the server has said is still to be read
+                protocol.force_close()  # what the server has sent is still read
                 return None
             try:
                 async with asyncio.timeout(self._silence):
@@ -88,9 +88,11 @@ class Upload:
                 return because(error, ConnectionLost, "the connection ended during the upload")
             self._left -= len(piece)
             del piece
-            await asyncio.sleep(0)  # a reply may have come
+            await asyncio.sleep(0)  # lets the loop read a reply
         if self._left or piece is not None:
-            return UsageError("a request's body is not of the size that it says it is")
+            return UsageError(
+                "the source of a body has to yield exactly the bytes that its `size` says"
+            )
         return None
 
 

@@ -1,6 +1,6 @@
-"""The time that attempts have to end by, watched by one timer a loop while there are any.
+"""The time by which attempts have to end, watched by one timer per loop while there are any.
 
-A timer of its own for every request costs more than all else that is done about time.
+A timer per request would cost more than everything else that is done about time.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
 
 TICK: Final = 0.1
-_LAST_HEARD: Final = slice(52, 56)  # of Linux's `struct tcp_info`, in milliseconds
+_LAST_HEARD: Final = slice(52, 56)  # `tcpi_last_data_recv` of Linux's `struct tcp_info`, in ms
 
 
 class Timed(Protocol):
-    """Something that has to end in time."""
+    """Something that has to end by a certain time."""
 
     def time_up(self) -> None:
-        """Its time has passed."""
+        """Act on the end of its time."""
         ...
 
 
 class Watch:
-    """Ends what is late, a tenth of a second after its time at most."""
+    """A watch that calls `time_up` on what is late, at most a tenth of a second after its time."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -36,7 +36,7 @@ class Watch:
         self._ticking = False
 
     def add(self, timed: Timed, when: float) -> None:
-        """Tell *timed* that its time is up when the loop's clock says *when*, if ever."""
+        """Call `time_up` on *timed* when the loop's clock says *when*, unless that is infinite."""
         if when == inf:
             return
         self._due[timed] = when
@@ -45,7 +45,7 @@ class Watch:
             self._loop.call_at(min(self.now() + TICK, when), self._look)
 
     def drop(self, timed: Timed) -> None:
-        """Forget about *timed*."""
+        """Forget *timed*."""
         self._due.pop(timed, None)
 
     def _look(self) -> None:
@@ -61,7 +61,7 @@ class Watch:
 
 
 class Interrupted(Exception):
-    """Tells the coroutine that waits for a reply why it waits in vain."""
+    """An error for the coroutine that waits for a reply; `failure` says why none will come."""
 
     def __init__(self, failure: Exception) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class Interrupted(Exception):
 
 
 class Wait:
-    """The wait for the head of a reply: for so long there may be silence, and then is the end.
+    """The wait for the head of a reply, which may be silent for *silence*, and ends at *end*.
 
-    Silence ends with all that comes, though a head come in pieces. aiohttp's own timer is set
-    anew by each of them, which costs more than the rest of a wait.
+    Every byte ends a silence, even if a head comes in pieces. aiohttp would set its own timer
+    again for each piece, which costs more than the rest of a wait.
     """
 
     __slots__ = ("_end", "_protocol", "_silence", "_transport", "_watch")
@@ -92,15 +92,15 @@ class Wait:
         self._end = end
 
     def begin(self, now: float) -> None:
-        """Listen from now on."""
+        """Begin to wait."""
         self._watch.add(self, min(now + self._silence, self._end))
 
     def over(self) -> None:
-        """Listen no longer."""
+        """End the wait."""
         self._watch.drop(self)
 
     def time_up(self) -> None:
-        """Look whether it is the end, or nothing has come, or how much of the silence is left."""
+        """End the wait if it was too long or too silent; otherwise go on for what is left."""
         now = self._watch.now()
         if now >= self._end:
             self._interrupt(TimedOut("total"))
@@ -110,18 +110,18 @@ class Wait:
             self._interrupt(TimedOut("read"))
 
     def _interrupt(self, failure: TimedOut) -> None:
-        self._protocol.set_exception(Interrupted(failure))  # what has come is read before it
+        self._protocol.set_exception(Interrupted(failure))  # read after the bytes that have come
 
 
 def _unheard(transport: asyncio.BaseTransport) -> float:
-    """The seconds since anything came, not much more; forever, where the system does not say."""
+    """The seconds since anything came, or a little more; infinite if the system does not say."""
     if sys.platform != "linux":
         return inf
     sock = transport.get_extra_info("socket")
-    if sock is None:  # of a caller's own making
+    if sock is None:  # a transport that the caller made
         return inf
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_HEARD.stop)
-    except OSError:  # closed meanwhile, or no TCP
+    except OSError:  # closed in the meantime, or not TCP
         return inf
     return int.from_bytes(info[_LAST_HEARD], sys.byteorder) / 1000

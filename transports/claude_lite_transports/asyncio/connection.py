@@ -1,8 +1,8 @@
-"""One connection as an `asyncio.BufferedProtocol`: a request at a time, and its reply.
+"""One connection as an `asyncio.BufferedProtocol`: one request at a time, and its reply.
 
-What arrives goes straight from the event loop into the parser, and the task that waits is
-woken when there is something for it: no reader, no queue and no task lie in between. A request
-that is not large is one write. The clocks of a request are looked at from outside, by `check`.
+Bytes go from the event loop straight into the parser, and the task that waits for the reply is
+woken when there is something for it; no reader, queue or task stands in between. A request that
+is not large is one write. The pool calls `check` to see whether a limit of the request passed.
 """
 
 import asyncio
@@ -18,32 +18,32 @@ from claude_lite_transports.shared.dial import Way, bare, ready
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
-_HIGH_WATER: Final = 256 * 1024  # bytes of a stream that nobody reads
-_PIECE: Final = 64 * 1024  # as much as asyncio buffers before it says that this is enough
+_HIGH_WATER: Final = 256 * 1024  # bytes of a stream that were not read; reading then pauses
+_PIECE: Final = 64 * 1024  # what asyncio buffers before it calls `pause_writing`
 
 
 class Keeper(Protocol):
-    """Whoever keeps connections: it is told when one is free again, or closed."""
+    """The owner of connections, which is told when one of them is free again or closed."""
 
     @property
     def buffer(self) -> ReadBuffer:
-        """The buffer that all its connections read into."""
+        """The buffer that all connections read into."""
         ...
 
     def keep(self, connection: "Connection", /) -> None:
-        """Take back a connection that another request can use."""
+        """Take back a connection that can carry another request."""
         ...
 
     def forget(self, connection: "Connection", /) -> None:
-        """Let go of a connection that was closed."""
+        """Forget a connection that was closed."""
         ...
 
 
 class Connection(asyncio.BufferedProtocol):
-    """A connection of a *keeper*.
+    """A connection that belongs to a *keeper*.
 
-    While it is `busy`, the request's clocks are `deadline`, in the loop's time, and `silence`,
-    in seconds since `quiet_since`.
+    While it is `busy`, the limits of its request are `deadline`, in the loop's time, and
+    `silence`, in seconds since `quiet_since`.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
 
     _incoming: Incoming
     _transport: asyncio.Transport
-    _tcp: asyncio.Transport  # under TLS: what that has not decrypted when it is paused can be lost
+    _tcp: asyncio.Transport  # under TLS; it is paused instead of TLS, which could lose bytes
 
     def __init__(self, keeper: Keeper, way: Way) -> None:
         self.way = way
@@ -86,10 +86,10 @@ class Connection(asyncio.BufferedProtocol):
     # What the pool and the readers of replies call
 
     def start(self, incoming: Incoming, data: memoryview, *, whole: bool) -> bool:
-        """Send the `whole` request, or begin to; False if it is closed and nothing was sent."""
+        """Send a request, or its beginning; False if the connection is closed and sent nothing."""
         if not self._transport.is_closing():
             self._transport.write(data)
-        if self._transport.is_closing():  # found out by writing, perhaps
+        if self._transport.is_closing():  # perhaps since the write
             self.close()
             return False
         self._incoming = incoming
@@ -99,9 +99,9 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     async def upload(self, incoming: Incoming, body: bytes | BodySource) -> None:
-        """Send a large body, until all of it is sent or the reply comes.
+        """Send a large body until all of it is sent, or the reply comes.
 
-        Raises `UsageError` if it is not as long as it says, and whatever its reading raises.
+        Raises `UsageError` if its size is not what it says, and whatever its source raises.
         """
         if isinstance(body, bytes):
             await self._push(incoming, memoryview(body))
@@ -115,19 +115,24 @@ class Connection(asyncio.BufferedProtocol):
                 await self._push(incoming, memoryview(piece))
                 del piece  # before the next one is read
             if left and not incoming.begun:
-                raise UsageError("a request body has to have the size that it says it has")
+                raise UsageError(
+                    "the source of a body has to yield exactly the bytes that its `size` says"
+                )
         self._sent = not incoming.begun
 
     async def _step(self, incoming: Incoming, read: Callable[..., Any], *args: object) -> Any:
-        """Read on in a thread; the silence is ours. None if the reply comes first."""
+        """Read the source in a thread; None if the reply comes first.
 
-        def heed(done: "asyncio.Future[Any]") -> None:
+        The limit on silence does not apply meanwhile: the server waits for the source.
+        """
+
+        def finished(done: "asyncio.Future[Any]") -> None:
             if not done.cancelled():
-                done.exception()  # seen, wanted or not
+                done.exception()  # or asyncio logs an exception that was not retrieved
             incoming.wake()
 
         result = asyncio.get_running_loop().run_in_executor(None, read, *args)
-        result.add_done_callback(heed)
+        result.add_done_callback(finished)
         self._ours = True
         try:
             while not (result.done() or incoming.begun):
@@ -143,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
             while self._full and not incoming.begun:
                 await incoming.wait()
             if not incoming.begun and self.spoken():
-                await asyncio.sleep(0)  # a write that fails would drop the reply that is there
+                await asyncio.sleep(0)  # read the reply first: a write that fails would drop it
             if incoming.begun or self._transport.is_closing():
                 return
             self._transport.write(data[start : start + _PIECE])
@@ -151,27 +156,27 @@ class Connection(asyncio.BufferedProtocol):
                 self._hear_out()
 
     def _hear_out(self) -> None:
-        """Read what came before a write failed: asyncio will not, once it has."""
+        """Read what came before a write failed: asyncio reads nothing after that."""
         with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
             while self.busy and (nbytes := sock.recv_into(self._keeper.buffer.lend(-1))):
                 self.buffer_updated(nbytes)
 
     def spoken(self) -> bool:
-        """Say whether there is something to read, or the end, that the loop has not seen yet."""
+        """Whether there are bytes to read, or the end, that the loop has not seen yet."""
         transport = self._transport
         return transport.is_closing() or any(
             ready(transport.get_extra_info("socket"), 0, write=False)
         )
 
     def resume(self, incoming: Incoming) -> None:
-        """Read on, after a stream that nobody read has been read."""
+        """Resume reading for a stream whose reader has caught up."""
         incoming.paused = False
         if self.busy and self._incoming is incoming:
             self._heard, self._ours = True, False
             self._tcp.resume_reading()
 
     def check(self, now: float) -> None:
-        """End the request that is under way if one of its clocks has run out."""
+        """End the request that is under way if one of its limits has passed."""
         if now >= self.deadline:
             self._fail(TimedOut("total"))
         elif self._heard or self._ours or self._drains():
@@ -185,12 +190,12 @@ class Connection(asyncio.BufferedProtocol):
         return self._unsent != before
 
     def drop(self, incoming: Incoming) -> None:
-        """Give a request up if it is still under way, and the connection with it."""
+        """Give up a request that is still under way, and close its connection."""
         if self.busy and self._incoming is incoming:
-            self._fail(StreamInterrupted("the stream was left before its end"))
+            self._fail(StreamInterrupted("the stream was closed before its end"))
 
     def close(self) -> None:
-        """Close it at once: no unsent bytes, and no other side's end of TLS, are waited for."""
+        """Close it at once, without a wait for unsent bytes or for the end of TLS."""
         if not self._closed:
             self._closed = True
             self._keeper.forget(self)
@@ -201,7 +206,7 @@ class Connection(asyncio.BufferedProtocol):
             self._incoming.wake()
 
     def bury(self) -> None:
-        """Close it after its loop, none of whose callbacks will run any more."""
+        """Close it after its loop was closed, when no callback will run any more."""
         close_without_loop(self._transport)
 
     def _fail(self, error: ClaudeError) -> None:
@@ -209,7 +214,7 @@ class Connection(asyncio.BufferedProtocol):
         self.close()
 
     def _settle(self) -> None:
-        """The reply is over: serve another request, or close."""
+        """End the exchange: keep the connection for another request, or close it."""
         incoming = self._incoming
         unsent = not self._sent or self._transport.get_write_buffer_size()
         if incoming.complete and incoming.reusable and not unsent:
@@ -222,19 +227,19 @@ class Connection(asyncio.BufferedProtocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; once more when TLS has been laid over it."""
+        """Take the transport; called once more with the transport of TLS."""
         if not hasattr(self, "_tcp"):
             self._tcp = cast("asyncio.Transport", transport)
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the buffer to read into."""
+        """Lend the buffer that all connections of the pool read into."""
         return self._keeper.buffer.lend(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Pass on what has come, and tell who waits for it."""
+        """Parse the bytes that came, and wake the task that waits for them."""
         if not self.busy:
-            self.close()  # nobody asked
+            self.close()  # no request asked for these bytes
             return
         self._heard = True
         incoming = self._incoming
@@ -248,20 +253,20 @@ class Connection(asyncio.BufferedProtocol):
                 self._tcp.pause_reading()
 
     def pause_writing(self) -> None:
-        """Take note that no more should be written for now."""
+        """Note that no more should be written for now."""
         self._full = True
 
     def resume_writing(self) -> None:
-        """Tell who waits that there is room again."""
+        """Wake the upload that waits: there is room again."""
         self._full = False
         self._incoming.wake()
 
     def eof_received(self) -> None:
-        """Take the end that the server made; asyncio would close the connection next."""
+        """Take the end that the server sent, after which asyncio would close the connection."""
         self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end, of whatever kind."""
+        """Take the end of the connection, for whatever reason."""
         if self.busy and exc is None:
             self._incoming.end()
         elif self.busy:

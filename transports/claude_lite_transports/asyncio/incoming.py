@@ -1,11 +1,11 @@
-"""A reply on its way in: bytes go in, cut anywhere; a head, pieces of body, or an error come out.
+"""A reply that is arriving: bytes go in, cut anywhere; a head, pieces of body or an error come out.
 
-The parser is httptools' (llhttp, the one of Node.js). What that leaves to its users is added
+The parser is that of httptools (llhttp, as in Node.js). What llhttp leaves to its users is added
 here: limits, the end of the connection, HEAD. There is no socket and no clock.
 
-Receiving raises nothing. An error is kept until whoever wants the reply raises it in a frame
-of his own, so that no traceback shows what was received. A reply may outlive its connection's
-part in it: that serves the next request while this one's last bytes are still to be taken.
+Receiving raises nothing. An error is kept until the task that wants the reply raises it in its own
+frame, so that no traceback shows what was received. A reply may outlive its time on a connection:
+the connection can carry the next request while the last bytes of this reply wait to be taken.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _names: Final[dict[bytes, str]] = {}
 
 
 def _lower(name: bytes) -> str:
-    """Decode the name of a header and remember it: there are but a few dozen."""
+    """Decode the name of a header and remember it: there are only a few dozen."""
     if len(_names) >= _MAX_NAMES:
         _names.clear()
     _names[name] = lower = name.decode("latin-1").lower()
@@ -48,11 +48,11 @@ def _size_of(headers: dict[str, str]) -> int:
 
 
 class Incoming:
-    """One reply: feed it with `receive` until it is `over`: `complete`, or with an `error`.
+    """One reply. Pass bytes to `receive` until it is `over`: `complete`, or with an `error`.
 
-    `status` and `headers` are those of the final head. `size` counts the bytes of the body
-    that have come and were not taken; where it is wanted `whole`, the request's limit on it
-    holds. `reusable` says whether another request may follow on the connection.
+    `status` and `headers` are those of the final head. `size` counts the bytes of the body that
+    came and were not taken. If the body is wanted `whole`, the limit of the request applies to
+    it. `reusable` says whether another request may follow on the connection.
     """
 
     __slots__ = (
@@ -100,22 +100,22 @@ class Incoming:
         self._repeats = 0
         self._until_end = False
         self._waiter: asyncio.Future[None] | None = None
-        self._parser: HttpResponseParser | None = None  # until something comes: that may take long
+        self._parser: HttpResponseParser | None = None  # made when bytes come, which may take long
 
     @property
     def begun(self) -> bool:
-        """Whether there is a head, or never will be."""
+        """Whether the head has come, or never will come."""
         return self.status != 0 or self.error is not None
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the reply has ended, well or not."""
         return self.complete or self.error is not None
 
     # What comes in
 
     def receive(self, data: bytes | memoryview) -> None:
-        """Take what has arrived. It is not kept: what is needed of it is copied."""
+        """Parse bytes that arrived. The memory is not kept: what is needed is copied."""
         if self.over:
             return
         parser = self._parser or self._begin()
@@ -136,14 +136,14 @@ class Incoming:
 
     def _begin(self) -> HttpResponseParser:
         self._parser = parser = HttpResponseParser(self)
-        # Harmless, and common: lines that end in LF alone, chunk sizes with spaces after them.
+        # Common and harmless: lines that end in LF alone, and spaces after the size of a chunk.
         parser.set_dangerous_leniencies(
             lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         return parser
 
     def end(self) -> None:
-        """Take the end of the connection, which some bodies end with."""
+        """Take the end of the connection, which is also the end of some bodies."""
         if self._until_end and self.error is None:
             self.complete = True
             self._parser = None
@@ -151,16 +151,16 @@ class Incoming:
             self.lose()
 
     def lose(self, cause: OSError | None = None) -> None:
-        """Take the loss of the connection; after a refusal it may be the end of the body."""
+        """Take the loss of the connection; after an error status it may be the end of the body."""
         if self._until_end and self.status >= REFUSED and self.error is None:
             self.end()
         elif self.status:
-            self.fail(StreamInterrupted("the reply broke off"), cause)
+            self.fail(StreamInterrupted("the connection ended before the end of the reply"), cause)
         else:
             self.fail(ConnectionLost("the connection ended before the reply"), cause)
 
     def fail(self, error: ClaudeError, cause: OSError | None = None) -> None:
-        """End it with an error, unless it is over already."""
+        """End the reply with an error, unless it is over."""
         if not self.over:
             if self.status:
                 error.amend(status=self.status, request_id=self.headers.get("request-id"))
@@ -178,7 +178,7 @@ class Incoming:
         self.fail(ResponseTooLarge.whole(self._limit))
 
     def _melt(self) -> None:
-        """Join the pieces so far: there may be millions, of two bytes each."""
+        """Join the pieces so far: there may be millions of them, of two bytes each."""
         if self._body is None:
             self._body = bytearray()
         self._body += b"".join(self._pieces)
@@ -187,7 +187,7 @@ class Incoming:
     # What goes out
 
     def take(self) -> bytes:
-        """Return what has come of the body since the last time."""
+        """Return the part of the body that came since the last call."""
         if self._body is not None:
             self._melt()
             body, self._body = bytes(self._body), None
@@ -199,20 +199,20 @@ class Incoming:
         return body
 
     def failure(self) -> ClaudeError:
-        """Return the error to raise. It is not kept: once raised, it holds on to frames."""
-        later = StreamInterrupted("the stream has broken off before")
+        """Return the error to raise, and forget it: a raised error keeps its frames alive."""
+        later = StreamInterrupted("the stream was interrupted before")
         error, self.error = self.error, later
         return error or later
 
     def wait(self) -> "asyncio.Future[None]":
-        """Return what to await until there may be news. It is for one task at a time."""
+        """Return a future that is done when the reply may have changed; for one task at a time."""
         if self._waiter is not None and not self._waiter.done():
-            raise UsageError("two tasks cannot read the same stream")
+            raise UsageError("two tasks cannot read the same stream at the same time")
         self._waiter = asyncio.get_running_loop().create_future()
         return self._waiter
 
     def wake(self) -> None:
-        """Tell whoever waits that there may be news."""
+        """Wake the task that waits: the reply may have changed."""
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -222,12 +222,12 @@ class Incoming:
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """Begin a reply: to this request, or to none."""
+        """Note the beginning of a reply; a second one answers no request."""
         if self.complete:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers are counted, and dropped."""
+        """Take a header; trailers are counted and ignored."""
         if self.status:
             self._extra += len(name) + len(value) + 4
             if self._extra > self._max_head:
@@ -238,12 +238,12 @@ class Incoming:
         if key in self.headers:
             self._repeats += 1
             if self._repeats > self._max_headers:
-                return  # the whole head will be refused
+                return  # `on_headers_complete` refuses the head
             text = f"{self.headers[key]}, {text}"
         self.headers[key] = text
 
     def on_headers_complete(self) -> None:
-        """Take a head, and find out where the body ends (RFC 9112, section 6.3)."""
+        """Take a head, and find where the body ends (RFC 9112, section 6.3)."""
         parser, headers = self._parser, self.headers
         if self.status or parser is None:
             return
@@ -270,7 +270,7 @@ class Incoming:
                 self._refuse_size()
 
     def _is_long(self) -> bool:
-        # Where all came at once, body included, this is the only look at it.
+        # If head and body came at once, nothing else compares the head with its limit.
         return (
             self._since_body > self._max_head
             and self._extra + _size_of(self.headers) > self._max_head

@@ -1,8 +1,8 @@
-"""The heads of requests, each serialised once for all the requests that share it.
+"""The heads of requests, each serialised once for all requests that share it.
 
-Nearly all requests of a client have the same method, URL and headers, and differ in their
-bodies only. What is kept has the API key in it: it is held where no repr and no pickle get at
-it, and there is little of it at a time.
+Nearly all requests of a client have the same method, URL and headers, and differ only in their
+bodies. A head contains the API key, so it is held where no repr and no pickle shows it, and the
+number of heads that are kept is small.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _NO_BODY: Final = b"\r\ncontent-length: 0\r\n\r\n"
 
 
 class Opening:
-    """What requests to `way` begin with, up to the size of their bodies.
+    """The head of requests on a way to a server, up to the size of their bodies.
 
     Raises `UsageError` for what cannot stand in a head.
     """
@@ -37,14 +37,14 @@ class Opening:
         self._head = self._empty.removesuffix(_NO_BODY).removesuffix(b"\r\n\r\n")
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("what has a credential in it is not pickled")
+        raise TypeError("the head of a request is not pickled: it contains a credential")
 
     def fits(self, headers: Mapping[str, str]) -> bool:
-        """Say whether it was made for such headers, which may have been changed since."""
+        """Whether it was made from headers like these: the mapping may have changed since."""
         return self._headers == headers
 
     def with_body(self, body: bytes, size: int) -> memoryview:
-        """Return a head for `size` bytes, and `body`. As a memoryview: its repr shows nothing."""
+        """Return the head for a body of *size* bytes, and *body*; a memoryview, for its repr."""
         if not size:
             return memoryview(self._empty)
         return memoryview(b"%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, size, body))

@@ -1,8 +1,8 @@
 """The connections of one event loop: opened when needed, used again, and watched.
 
-One timer looks after all requests under way, ten times a second, instead of one for each: a
-limit may be noticed a little late, and a request that is answered in time pays nothing for
-it. While no request is under way, the only timer is that of the oldest idle connection.
+One timer checks all requests under way, ten times a second, in place of a timer per request. A
+limit may be noticed up to a tenth of a second late, and a request that is answered in time pays
+nothing. While no request is under way, the only timer is that of the oldest idle connection.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import reach
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import SMALL
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
 _HELD_UP: Final = 1.0
-_UNSEEN: Final = 0.1  # seconds for which the loop may not have seen that a server hung up
+_UNSEEN: Final = 0.1  # seconds: a connection idle for longer is polled before its use
 _MAX_OPENINGS: Final = 256
 
 
 class AsyncioPool:
-    """Connections by way, idle and busy. The one that was idle for the shortest time is next."""
+    """Connections by way to a server, idle and busy; the one idle for the shortest time is next."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        options: Options,
+        options: TransportOptions,
     ) -> None:
         self.buffer = ReadBuffer()
         self._loop = loop
@@ -53,10 +53,10 @@ class AsyncioPool:
     async def begin(
         self, request: Request, start: float, *, whole: bool
     ) -> tuple[Connection, Incoming]:
-        """Send a request; return the reply that will come, and the connection it will come on.
+        """Send a request; return the connection, and the reply that will come on it.
 
-        The limit on the whole of it counts from `start`, in the loop's time.
-        Raises `ConnectionFailed`, `UsageError`, and whatever reading the request's body raises.
+        The total limit counts from *start*, in the loop's time. Raises `ConnectionFailed`,
+        `UsageError`, and whatever the source of the request's body raises.
         """
         now = self._loop.time()
         limits, body = request.limits, request.body
@@ -91,7 +91,7 @@ class AsyncioPool:
         return connection, incoming
 
     def keep(self, connection: Connection) -> None:
-        """Take a connection back whose request is done, for the next one or to close it."""
+        """Take a connection back whose request is done, and keep it for another request."""
         self._busy.discard(connection)
         if self._closed:
             connection.close()
@@ -102,7 +102,7 @@ class AsyncioPool:
             self._expiring = self._loop.call_later(self._keepalive, self._expire)
 
     def forget(self, connection: Connection) -> None:
-        """Let go of a connection that is closed, or about to be."""
+        """Forget a connection that is closed, or about to be closed."""
         self._busy.discard(connection)
         idle = self._idle.get(connection.way)
         if idle and not connection.busy:
@@ -110,7 +110,7 @@ class AsyncioPool:
                 idle.remove(connection)
 
     async def close(self) -> None:
-        """Close everything. Requests under way fail, those that still connect are the last."""
+        """Close all. Requests under way fail; those still connecting go on, and none is kept."""
         self._closed = True
         self._openings.clear()
         for timer in (self._ticking, self._expiring):
@@ -119,11 +119,11 @@ class AsyncioPool:
         self._ticking = self._expiring = None
         for connection in self._connections():
             connection.close()
-        for _ in range(2):  # the transports' last callbacks; with TLS one calls another
+        for _ in range(2):  # for the last callbacks of transports; with TLS one calls another
             await asyncio.sleep(0)
 
     def bury(self) -> None:
-        """Close everything after the loop itself was closed."""
+        """Close all after the loop was closed."""
         for connection in self._connections():
             connection.bury()
 
@@ -131,7 +131,7 @@ class AsyncioPool:
         return [*self._busy, *(one for idle in self._idle.values() for one in idle)]
 
     def _opening(self, request: Request) -> Opening:
-        """Find or make the head of a request. Its headers are known again by their identity."""
+        """Find or make the head of a request; the identity of its headers is part of the key."""
         key = request.method, request.url, id(request.headers)
         known = self._openings.get(key)
         if known is not None and known.fits(request.headers):
@@ -166,9 +166,9 @@ class AsyncioPool:
         self._ticking = self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
-        """Look at the clocks of the requests under way.
+        """Check the limits of the requests under way.
 
-        Where the loop itself was held up, what has arrived in the meantime is read first.
+        If the loop was held up, it reads what arrived in the meantime before the next check.
         """
         now = self._loop.time()
         self._ticking = None

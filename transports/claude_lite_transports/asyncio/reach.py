@@ -1,9 +1,9 @@
 """How a connection is made on an event loop: clocks, proxies, DNS, TCP and TLS.
 
-Nothing is sent over it here but the CONNECT that asks a proxy for a tunnel. Every failure is a
-`ConnectionFailed`, so that whoever decides about retries knows that the request was not sent.
+The only thing that this module sends is the CONNECT that asks a proxy for a tunnel. Every failure
+is a `ConnectionFailed`, so that a retry policy knows that the request was not sent.
 
-The race between addresses is run here: that of asyncio's `create_connection` loses sockets
+The race between addresses is run here, because that of asyncio's `create_connection` loses sockets
 when it is cancelled, and uvloop has none.
 """
 
@@ -49,8 +49,8 @@ async def reach(
 ) -> P:
     """Return a protocol, from `make`, on a connection that is ready for a request.
 
-    `limit` is for the connection, in seconds; `deadline` is for the whole of the request, in
-    the loop's time. Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`.
+    *limit* is that of the connection, in seconds; *deadline* is that of the whole attempt, in the
+    loop's time. Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`.
     """
     by = inf if limit is None else asyncio.get_running_loop().time() + limit
     phase = "total" if deadline < by else "connect"
@@ -68,7 +68,7 @@ def _failure(error: OSError | UnicodeError, where: str, phase: str) -> Connectio
         failure: ConnectionFailed = CertificateRefused(
             f"certificate of {where} refused: {error.verify_message}"
         )
-    elif isinstance(error, UnicodeError):  # the codec for host names: empty or overlong labels
+    elif isinstance(error, UnicodeError):  # from the codec for host names: empty or too long labels
         return ConnectionFailed(f"no address for {where}")
     elif is_timeout(error):
         return ConnectTimedOut(phase)
@@ -94,7 +94,7 @@ async def _connect(way: Way, make: Callable[[], P], context: ssl.SSLContext | No
             await tunnel.opened()
         _check_open(transport)
         protocol = make()
-        protocol.connection_made(transport)  # what lies under TLS is what is paused, and closed
+        protocol.connection_made(transport)  # it pauses and closes what is under TLS
         secure = await loop.start_tls(transport, protocol, tls, server_hostname=way.server_name)
         protocol.connection_made(secure or transport)
     except BaseException:
@@ -104,7 +104,7 @@ async def _connect(way: Way, make: Callable[[], P], context: ssl.SSLContext | No
 
 
 def _check_open(transport: asyncio.BaseTransport) -> None:
-    if transport.is_closing():  # uvloop's TLS would fail where nobody hears of it
+    if transport.is_closing():  # uvloop's TLS would fail without an error that reaches us
         raise ConnectionResetError(ECONNRESET, "closed before TLS")
 
 
@@ -167,7 +167,7 @@ def _discard(task: "asyncio.Task[socket.socket]") -> None:
 
 
 class _Tunnel(asyncio.Protocol):
-    """What a proxy says to CONNECT (RFC 9110, section 9.3.6)."""
+    """The answer of a proxy to CONNECT (RFC 9110, section 9.3.6)."""
 
     def __init__(self) -> None:
         self._reply = ReplyParser("CONNECT")
@@ -185,12 +185,12 @@ class _Tunnel(asyncio.Protocol):
         self._look()
 
     def eof_received(self) -> None:
-        """Read no more."""
+        """Take the end of the answer."""
         self._reply.receive(b"")
         self._look()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's way
-        """Read no more."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio passes it
+        """Take the end of the answer."""
         self.eof_received()
 
     def _look(self) -> None:

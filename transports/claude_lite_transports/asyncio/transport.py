@@ -1,12 +1,12 @@
 """The fast asynchronous transport: HTTP/1.1 on asyncio's own transports and a parser in C.
 
 It does what the aiohttp transport does, for less than half of the CPU, and needs the extra
-`fast` (httptools). It sends each request once and says what became of it. It never follows a
-redirect, keeps a cookie, decompresses, retries, or limits how many connections there are.
+`fast` (httptools). It sends each request once, and returns the response or raises an error. It
+never follows a redirect, keeps a cookie, decompresses, retries, or limits the connections.
 
 Connections belong to the process and the running loop that opened them, and are closed with
-their loop. What a parent process opened is never touched in a child: an epoll descriptor is
-shared across `fork`. It runs on uvloop as well as on asyncio's loops.
+their loop. A child process never touches what its parent opened, because an epoll descriptor is
+shared across `fork`. The transport runs on uvloop as well as on asyncio's own loops.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncioTransport"]
 
-_LAST_WORD: Final = 0.1  # seconds that the end of a body is waited for, to keep the connection
+_LINGER: Final = 0.1  # seconds to wait for the end of a body, so that its connection is kept
 
 _Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
 
@@ -48,7 +48,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
     async def __aenter__(self) -> AsyncHead:
         request, self._request = self._request, None
         if request is None:
-            raise UsageError("a stream is entered once")
+            raise UsageError("a stream can be entered once only: call `stream` again")
         self._loop = asyncio.get_running_loop()
         self._connection, self._incoming = await self._begin(request, whole=False)
         del request
@@ -72,7 +72,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
     async def __anext__(self) -> bytes:
         incoming = self._incoming
         if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("a stream is read on the event loop that opened it")
+            raise UsageError("a stream has to be read on the event loop that opened it")
         while not incoming.size:
             if incoming.complete:
                 raise StopAsyncIteration
@@ -84,16 +84,16 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         return incoming.take()
 
     async def finish(self) -> None:
-        """Wait a moment for the end of a body of which all that matters has come.
+        """Wait a moment for the end of a body whose rest is not needed.
 
-        If the end comes, the connection can be used again; if not, it is closed. What else may
-        come is dropped. Raises nothing.
+        If the end comes, the connection can be used again; if not, it is closed. The rest of the
+        body is dropped. Raises nothing.
         """
         incoming = self._incoming
         if incoming.over:
             return
         drop = partial(self._connection.drop, incoming)
-        timer = asyncio.get_running_loop().call_later(_LAST_WORD, drop)
+        timer = asyncio.get_running_loop().call_later(_LINGER, drop)
         try:
             while not incoming.over:
                 incoming.take()
@@ -142,10 +142,11 @@ class AsyncioTransport:
         self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
         self._pools: PerLoop[AsyncioPool] = PerLoop()
         try:
-            import httptools  # noqa: F401  # it is an extra: here is where it is missed
+            import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
         except ImportError:
             raise UsageError(
-                "the asyncio transport needs httptools", advice='Install "claude-lite[fast]".'
+                "the asyncio transport needs httptools, which is not installed",
+                advice='Install "claude-lite[fast]".',
             ) from None
         require_asyncio()
 
@@ -171,15 +172,15 @@ class AsyncioTransport:
         return Response(incoming.status, incoming.headers, incoming.take())
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
-        """Send a request; the context is the head of the response, and its chunks as they come.
+        """Send a request; the context gives the head of the response and an iterator of chunks.
 
-        Raises as `send` does, on entering and while the chunks are read. The iterator of the
-        chunks has a method `finish`, to be awaited when the rest of them does not matter.
+        Raises what `send` raises, on entering and while the chunks are read. The iterator has a
+        method `finish`, to be awaited when the rest of the chunks is not needed.
         """
         return _Stream(self._begin, request)
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait, on the running loop."""
+        """Wait *seconds* on the running loop."""
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
@@ -188,7 +189,9 @@ class AsyncioTransport:
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
         start = asyncio.get_running_loop().time()
-        await asyncio.sleep(0)  # requests made at once are sent in a row: far less CPU for each
+        await asyncio.sleep(
+            0
+        )  # sends requests that were made together in a row: far less CPU for each
         pool = self._pools.here() or await self._pools.open(self._make)
         return await pool.begin(request, start, whole=whole)
 

@@ -1,4 +1,4 @@
-"""The file in which recorded interactions are kept: JSON that people read and diff.
+"""The file of recorded interactions: JSON that people can read and diff.
 
 Version 1 is an object of `version` and `interactions`, in the order in which the requests
 began. An interaction has
@@ -13,12 +13,12 @@ began. An interaction has
                 base64     any other body
                 chunks     of a stream, each a string or {"base64": ...} if cut inside a character
                 and, for a stream that took time, delays_ms: before its head, before each chunk
-    error       how it ended if it failed, as the error's `to_dict`; without a response if it
-                failed before the head
-    left_early  true if whoever recorded it stopped reading before the end
+    error       the error's `to_dict`, if it failed; there is no response if it failed before
+                the head
+    left_early  true if the reader stopped before the end of the stream
 
-Keys that do not apply are left out. A host or a credential is never saved, and of the time of
-day only what the server's `date` header says.
+Keys that do not apply are left out. The file never has a host or a credential, and no time of day
+but the server's `date` header.
 """
 
 import base64
@@ -37,36 +37,43 @@ from claude_lite.wire import Response
 
 CASSETTE_VERSION: Final = 1
 _DEEPEST: Final = 100
-_AROUND: Final = 8  # levels of a file around a body
+_AROUND: Final = 8  # levels of the file that are around a body
 
 _ONE_LINE: Final = re.compile(r'\{\s*\n\s*("base64": "[^"]*")\s*\n\s*\}')
 _DELAYS: Final = re.compile(r'(?<="delays_ms": )\[[\d\s,]*\]')
-# What an editor would take for a line end, or not show at all.
+# Characters that an editor takes for a line end, or does not show.
 _INVISIBLE: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class CassetteMiss(UsageError):
-    """Nothing recorded answers this request, or the recording ends too early.
+    """No recorded interaction answers this request, or the recording ends too early.
 
-    `details` has `path`, `method`, `url`, the number of the `closest` interaction (from 1),
-    the paths that `differ`, and how many are `recorded`, `used` and `left`.
+    `details` has `path`, `method`, `url`, the number of the `closest` interaction (from 1), the
+    paths of the values that `differ`, and how many interactions are `recorded`, `used` and `left`.
     """
 
 
 class SecretInCassette(UsageError):
-    """A recording was not saved, because something in it looks like a secret."""
+    """A recording was not saved, because a text in it looks like a secret."""
 
 
 class InteractionsUnused(UsageError):
-    """A strict replay ended in good order, but not everything recorded was asked for."""
+    """A strict replay ended without an error, and some recorded interactions were not used."""
 
 
 @frozen
 class Interaction:
-    """A request and what came of it. `delays` are milliseconds; the first precedes the head.
+    """A request and its outcome.
 
-    `request` and `response` are as the file has them; `head` and `chunks` are what the latter
-    stands for. `head` is None if the request failed before one arrived.
+    Attributes:
+        request: The request, as the file has it.
+        response: The response, as the file has it; None if the request failed before the head.
+        error: The error that ended the interaction, as its `to_dict`, if there was one.
+        left_early: Whether the reader stopped before the end of the stream.
+        head: The head that `response` stands for; None if there is none.
+        chunks: The chunks of the body that `response` stands for.
+        delays: Milliseconds before the head, and before each chunk.
+
     """
 
     request: dict[str, Any]
@@ -79,7 +86,10 @@ class Interaction:
 
     @classmethod
     def from_raw(cls, raw: dict[str, Any]) -> Self:
-        """Read an interaction as the file has it; raises `ValueError` and its like if broken."""
+        """Read an interaction as the file has it.
+
+        Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` if it is broken.
+        """
         request, response, error = raw["request"], raw.get("response"), raw.get("error")
         _of_texts({name: request[name] for name in ("method", "url")})
         _of_texts(request.get("headers", {}))
@@ -88,7 +98,7 @@ class Interaction:
         early = bool(raw.get("left_early"))
         if response is None or error is not None:
             error = {**raw["error"]}
-            ClaudeError.from_dict(error)  # it can be raised
+            ClaudeError.from_dict(error)  # raises if the error cannot be rebuilt
         if response is None:
             return cls(request, error=error)
         chunks = _decoded(response)
@@ -98,47 +108,47 @@ class Interaction:
         return cls(request, response, error, early, head, chunks, delays)
 
     def raw(self) -> dict[str, Any]:
-        """Give the interaction as the file has it."""
+        """Return the interaction as the file has it."""
         parts = {"request": self.request, "response": self.response, "error": self.error}
         kept = {name: part for name, part in parts.items() if part is not None}
         return kept | ({"left_early": True} if self.left_early else {})
 
     def begin(self) -> Response:
-        """Give the head; raises the recorded error if it failed before one arrived."""
+        """Return the head; raises the recorded error if there is no head."""
         if self.head is None:
             raise self._failure()
         return self.head
 
     def end(self) -> None:
-        """Raise what followed the last chunk: the recorded error, or that nobody knows."""
+        """Raise what followed the last chunk: an error, or `CassetteMiss` if nothing is known."""
         if self.error is not None:
             raise self._failure()
         if self.left_early:
             raise CassetteMiss(
-                f"the recording of {self} ends here, where its reader left early",
-                advice="Record it again with a reader that goes on",
+                f"the recording of {self} ends here, because its reader stopped early",
+                advice="Record it again, and read the stream to its end",
             )
 
     def _failure(self) -> ClaudeError:
         error = ClaudeError.from_dict(self.error or {})
         if isinstance(error, TransportError | UnexpectedResponse):
             return error
-        # The leaf of a transport that is not imported here.
+        # An error class of a transport that is not imported here.
         return TransportError(error.message, details={"recorded": self.error})
 
     def whole(self) -> Response:
-        """Give the response with its body; raises like `begin` and `end`."""
+        """Return the response with its body; raises what `begin` and `end` raise."""
         head = self.begin()
         self.end()
         return Response(head.status, head.headers, b"".join(self.chunks))
 
     def __str__(self) -> str:
-        """Name the request, as in an error message."""
+        """Method and URL, for error messages."""
         return f"{self.request['method']} {self.request['url']}"
 
 
 def encode_body(body: bytes) -> dict[str, Any]:
-    """Give a whole body as `json`, `text` or `base64`, whichever restores it exactly."""
+    """Encode a whole body as `json`, `text` or `base64`: the first that restores it exactly."""
     if not body:
         return {}
     try:
@@ -152,7 +162,7 @@ def encode_body(body: bytes) -> dict[str, Any]:
 
 
 def encode_chunk(chunk: bytes) -> str | dict[str, str]:
-    """Give a chunk as a string, or in base64 if it is not UTF-8 by itself."""
+    """Encode a chunk as a string, or as base64 if it is not UTF-8 by itself."""
     try:
         return chunk.decode()
     except UnicodeDecodeError:
@@ -160,15 +170,15 @@ def encode_chunk(chunk: bytes) -> str | dict[str, str]:
 
 
 def encode_stream(chunks: Sequence[bytes], delays: Sequence[int]) -> dict[str, Any]:
-    """Give a stream; `delays` are milliseconds before its head and before each chunk."""
+    """Encode a stream; *delays* are milliseconds before its head and before each chunk."""
     encoded: dict[str, Any] = {"chunks": [encode_chunk(chunk) for chunk in chunks]}
     return encoded | ({"delays_ms": list(delays)} if any(delays) else {})
 
 
 def _of_texts(value: dict[str, Any]) -> dict[str, str]:
-    """Copy an object whose values have to be strings; raises `TypeError` for any other."""
+    """Copy an object whose values are strings; raises `TypeError` if one is not."""
     if not all(isinstance(text, str) for text in value.values()):
-        raise TypeError("a value that is no text")
+        raise TypeError("a value has to be a string")
     return dict(value)
 
 
@@ -193,7 +203,7 @@ def _compact(value: Any) -> bytes:
 
 
 def strict_json(body: bytes) -> Any:
-    """Parse JSON; raises `ValueError` for anything else, NaN and bottomless nesting included."""
+    """Parse JSON; raises `ValueError` for all else, also for NaN and for too many levels."""
     try:
         value = json.loads(body.decode(), parse_constant=_refuse)
     except RecursionError as error:
@@ -207,9 +217,9 @@ def _refuse(constant: str) -> None:
 
 
 def _check(value: Any, room: int) -> None:
-    """Refuse what JSON cannot say, and nesting that a later pass could not walk."""
+    """Refuse numbers that JSON cannot say, and more levels than later code can walk."""
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise ValueError("the number is too large")
+        raise ValueError("a number is too large for JSON")
     if isinstance(value, dict | list):
         if not room:
             raise ValueError("nested too deeply")
@@ -218,16 +228,16 @@ def _check(value: Any, room: int) -> None:
 
 
 def cassette_text(interactions: Sequence[Interaction]) -> str:
-    """Give the text of a file: indented, one chunk a line."""
+    """Return the text of a file: indented, one line per chunk."""
     raw = {"version": CASSETTE_VERSION, "interactions": [item.raw() for item in interactions]}
-    # A raw line end occurs between the tokens of JSON only, so that no string is changed.
+    # JSON has raw line ends only between its tokens, so no string is changed.
     text = _ONE_LINE.sub(r"{\1}", json.dumps(raw, ensure_ascii=False, indent=2))
     text = _DELAYS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def load_cassette(path: Path) -> list[Interaction]:
-    """Read a file; one that does not exist is empty. Raises `UsageError` if it is broken."""
+    """Read a file; a file that does not exist is empty. Raises `UsageError` if it is broken."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         _check(raw, _DEEPEST + _AROUND)
@@ -242,19 +252,21 @@ def load_cassette(path: Path) -> list[Interaction]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is not a recording: {error!r}") from error
     if version != CASSETTE_VERSION:
-        raise UsageError(f"{path} is of version {version}, and this reads {CASSETTE_VERSION}")
+        raise UsageError(
+            f"{path} has version {version} of the format, and claude_lite reads {CASSETTE_VERSION}"
+        )
     return items
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace the file in one step, so that no reader ever sees half of it."""
+    """Write a file in one step, so that no reader ever sees half of it."""
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Made like any other file, and not by tempfile: that would make it readable to its owner only.
+    # Not made by tempfile, which would make it readable by its owner only.
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         # Half a surrogate pair becomes its JSON escape, which reads back as the same.
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
-        os.replace(part, target)  # noqa: PTH105  # the name that says it is atomic
+        os.replace(part, target)  # noqa: PTH105  # os.replace is known to be atomic
     finally:
         part.unlink(missing_ok=True)

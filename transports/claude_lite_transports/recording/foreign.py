@@ -1,8 +1,8 @@
-"""What recordings of other tools have in common: whole requests and responses, nothing cut.
+"""What the recordings of other tools have in common: whole requests and whole responses.
 
-Between a cassette and `har` or `vcr`: a host is put in front of paths, and taken off again;
-bodies are joined, and streams cut again after each event. Content-encoding is undone on the
-way out, because other tools keep bodies as they read.
+It stands between a cassette and `har` or `vcr`. On the way out, a host is put before each path,
+and the chunks of a body are joined. On the way in, the host is removed, and a stream is cut after
+each event. Content-encoding is undone on the way out, because other tools keep decoded bodies.
 """
 
 import json
@@ -27,22 +27,22 @@ _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
 def reason(status: int) -> str:
-    """Name a status; the API's own 529 has a name that no standard knows."""
+    """The reason phrase of a status; the API's own 529 is in no standard."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "Overloaded" if status == 529 else ""  # noqa: PLR2004  # as above
+        return "Overloaded" if status == 529 else ""  # noqa: PLR2004  # named in the docstring
 
 
 def request_text(request: Mapping[str, Any]) -> str:
-    """Restore the body of a recorded request, as far as it was kept: JSON was."""
+    """Return the body of a recorded request if it was JSON; other bodies are not kept."""
     if "json" not in request:
         return ""
     return json.dumps(request["json"], ensure_ascii=False, separators=(",", ":"))
 
 
 def decoded_response(item: Interaction) -> tuple[dict[str, str], bytes, bool]:
-    """Give headers, the body as it reads, and whether its chunks add up to that."""
+    """Return headers, the decoded body, and whether the chunks add up to that body."""
     headers = dict(item.head.headers) if item.head else {}
     body = b"".join(item.chunks)
     encoding = headers.get("content-encoding", "identity")
@@ -57,7 +57,7 @@ def decoded_response(item: Interaction) -> tuple[dict[str, str], bytes, bool]:
 
 
 def joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Give headers as the wire types have them: names in lower case, repeated ones joined."""
+    """Return headers as the wire types have them: names in lower case, repeats joined."""
     headers: dict[str, str] = {}
     for name, value in ((name.lower(), value) for name, value in pairs):
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -73,10 +73,10 @@ def imported(
     sizes: Sequence[int] | None = None,
     delays: Sequence[int] = (),
 ) -> Interaction:
-    """Make an interaction of what another tool has recorded, its secrets taken out.
+    """Make an interaction from what another tool has recorded, without its secrets.
 
-    *sizes* are those of the chunks of a stream; where they are not known, or do not add up, a
-    stream of events is cut after each of them.
+    *sizes* are those of the chunks of a stream. If they are unknown or do not add up to the body,
+    a stream of events is cut after each event.
     """
     described = describe(request, redactor)
     kept = redactor.response_headers({**headers, "content-encoding": "identity"})

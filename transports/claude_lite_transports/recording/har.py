@@ -1,10 +1,10 @@
 """Recordings as HAR 1.2, which browsers' tools, proxies and load testers read, and back.
 
-What HAR has no place for is in fields that begin with an underscore, as the format allows:
-`_chunks` (sizes in bytes), `_delays_ms`, `_error`, `_left_early`, and of a request body that
-was not kept `_multipart` or `_sha256` and `_size`. So a cassette survives the way there and
-back, except for content-encoding, which is undone. Cassettes know no time of day: entries
-begin at the server's `date`, or in 1970.
+What HAR has no field for is in fields that begin with an underscore, as the format allows:
+`_chunks` (sizes in bytes), `_delays_ms`, `_error`, `_left_early`, and for a request body that was
+not kept `_multipart`, or `_sha256` and `_size`. So a cassette can be exported and imported again
+without a loss, except for content-encoding, which is undone. Cassettes have no time of day: an
+entry begins at the server's `date`, or in 1970.
 
 The format: http://www.softwareishard.com/blog/har-12-spec/
 """
@@ -37,7 +37,7 @@ _UNKNOWN: Final = -1
 
 
 def to_har(items: Iterable[Interaction], base_url: str = BASE_URL) -> JsonObject:
-    """Give interactions as a HAR; *base_url* goes in front of their paths."""
+    """Return interactions as a HAR; *base_url* is put before their paths."""
     creator = {"name": "claude-lite", "version": __version__}
     entries = [_entry(item, base_url.rstrip("/")) for item in items]
     return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
@@ -128,14 +128,14 @@ def _pairs(headers: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def from_har(har: Any, redactor: Redactor) -> list[Interaction]:
-    """Read a HAR, of whatever origin, and take its secrets out; raises `UsageError`."""
+    """Read a HAR of any tool, without its secrets; raises `UsageError` if it is not a HAR."""
     try:
         entries = [(entry, _asked(entry["request"])) for entry in har["log"]["entries"]]
         for _, request in entries:
-            redactor.learn(request)  # a credential may occur earlier than it is used
+            redactor.learn(request)  # a credential may occur before the request that uses it
         return [_interaction(entry, request, redactor) for entry, request in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"this is no HAR: {error!r}") from error
+        raise UsageError(f"this is not a HAR: {error!r}") from error
 
 
 def _asked(given: JsonObject) -> Request:
@@ -168,7 +168,7 @@ def _interaction(entry: JsonObject, request: Request, redactor: Redactor) -> Int
 
 
 def _kept(given: JsonObject, redactor: Redactor) -> JsonObject:
-    """Give what stands for a request body that was not kept."""
+    """Return the fields that stand for a request body that was not kept."""
     names = ("multipart", "sha256", "size")
     kept: JsonObject = redactor.json({n: given[f"_{n}"] for n in names if f"_{n}" in given})
     return kept

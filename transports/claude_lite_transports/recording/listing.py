@@ -1,4 +1,4 @@
-"""A recording as lines of text, for eyes and for `git diff`; there is no way back."""
+"""A recording as lines of text, for people and for `git diff`; it cannot be read back."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from claude_lite_transports.recording.cassette import Interaction
 
 
 def listed(items: Iterable[Interaction]) -> Iterator[str]:
-    """Tell a recording in lines that read and diff well."""
+    """Yield the lines of a recording."""
     for number, item in enumerate(items, 1):
         if number > 1:
             yield ""
@@ -49,7 +49,7 @@ def _body(item: Interaction, body: bytes) -> Iterator[str]:
 
 
 def _events(events: list[tuple[str, bytes]]) -> Iterator[str]:
-    """A line an event; deltas that follow one another are one, for where they are cut is chance."""
+    """A line per event; successive deltas are one line, since where they are cut is chance."""
     last, joined = None, ""
     for name, data in [*events, ("", b"")]:
         where, text = _delta(data)
@@ -64,7 +64,7 @@ def _events(events: list[tuple[str, bytes]]) -> Iterator[str]:
 
 
 def _delta(data: bytes) -> tuple[str | None, str]:
-    """Give a name for where a delta belongs, and the text that it brings."""
+    """Return a name for the place of a delta, and its text."""
     try:
         event = json.loads(data)
         kind, text = event["delta"]["type"], [v for k, v in event["delta"].items() if k != "type"]

@@ -1,9 +1,9 @@
-"""Which recorded interaction answers a request, and how to say why none does.
+"""Which recorded interaction answers a request, and why none does.
 
-A request is described as the file has it, secrets already replaced, and two descriptions are
-the same request if method, path, query and body are. The host is no part of it, nor are
-headers, the order of query parameters and of JSON keys, or a multipart boundary. A body source
-is read once, piece by piece, and never held.
+A request is described as the file has it, with its secrets replaced. Two descriptions are the same
+request if method, path, query and body are the same. The host does not count, nor do headers, the
+order of query parameters and of JSON keys, or a multipart boundary. A body source is read once,
+piece by piece, and never held.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ _ABSENT: Final = object()
 _MOST_SHOWN: Final = 8
 _WIDEST: Final = 48
 _LEAD: Final = 12
-# Farther than any number of differences in a body.
+# Larger than any number of differences in a body.
 _ANOTHER_ENDPOINT: Final = 1e9
 
 Difference = tuple[str, Any, Any]
 
 
 def describe(request: Request, redactor: Redactor) -> dict[str, Any]:
-    """Give a request as the file has it. Reads a body source, and so may block on a disk."""
+    """Describe a request as the file has it. Reads a body source, and so may block on a disk."""
     redactor.learn(request)
     headers = redactor.request_headers(request.headers)
     kind = request.headers.get("content-type", "")
@@ -71,7 +71,7 @@ def _other(request: Request, redactor: Redactor) -> dict[str, Any]:
 
 
 def match_key(described: dict[str, Any]) -> str:
-    """Give the same text for the same request, and for no other."""
+    """Return a text that is the same for the same request only."""
     return hashlib.sha256(_canonical(_comparable(described)).encode()).hexdigest()
 
 
@@ -88,7 +88,7 @@ def _comparable(described: dict[str, Any]) -> dict[str, Any]:
     if "json" in described:
         return request | {"body": described["json"]}
     if "multipart" in described:
-        # A content type is guessed from the name, and the size follows from the content.
+        # A content type is guessed from the name, and the hash of the content implies its size.
         names = ("name", "filename", "value", "sha256")
         parts = [{name: part.get(name) for name in names} for part in described["multipart"]]
         return request | {"parts": parts}
@@ -102,7 +102,7 @@ def explain_miss(
     used: Collection[int],
     advice: str,
 ) -> CassetteMiss:
-    """Build the error that says which interaction comes closest, and in what it differs."""
+    """Make the error that says which interaction is closest, and what differs."""
     left = len(recorded) - len(used)
     what = f"{described['method']} {described['url']}"
     lines = [f"no recorded answer to {what} in {path}"]
@@ -119,7 +119,7 @@ def explain_miss(
         if len(differ) > _MOST_SHOWN:
             lines.append(f"    and {len(differ) - _MOST_SHOWN} more")
         if not differ:
-            lines.append("    it is the same request, which was made more often than recorded")
+            lines.append("    it is the same request, made more often than it was recorded")
             advice = f"allow_repeats=True would repeat the last answer. {advice}"
     lines.append(f"  {len(recorded)} recorded, {len(used)} used, {left} left")
     details = {
@@ -149,7 +149,7 @@ def _differences(recorded: Any, now: Any, where: str = "") -> Iterator[Differenc
 
 
 def _distance(differ: list[Difference]) -> float:
-    """Say how far two requests are apart: by what they differ in, and there by how much."""
+    """Return how far two requests are apart: which values differ, and by how much."""
     return sum(map(_weight, differ))
 
 
@@ -163,7 +163,7 @@ def _weight(difference: Difference) -> float:
 
 
 def _alike(a: str, b: str) -> int:
-    """Count the characters that two texts begin with in common; bisecting, as they are long."""
+    """Count the characters that two texts begin with in common; by bisection, for long texts."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2

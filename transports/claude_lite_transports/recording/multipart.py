@@ -1,7 +1,8 @@
-"""The parts of a multipart/form-data body: what is in it, without keeping what is in it.
+"""The parts of a multipart/form-data body, described without their contents.
 
-It reads; what sends a form is elsewhere. The body comes in pieces of any size, and of a file
-only its name, type, size and hash remain, so that half a gigabyte can be told from another.
+This module only reads; `claude_lite.core.uploads` sends forms. The body comes in pieces of any
+size. Of a file only the name, type, size and hash are kept, which is enough to tell one large file
+from another.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ _LONGEST_VALUE: Final = 1024
 
 
 class RecordedPart:
-    """A part of a multipart body, of which only a short field's value is kept."""
+    """A part of a multipart body, of which only the value of a short field is kept."""
 
     def __init__(self, head: bytes) -> None:
         """Begin a part with its header lines."""
@@ -24,13 +25,13 @@ class RecordedPart:
         self._start = b""
 
     def add(self, data: bytes) -> None:
-        """Go on with the next piece of its content."""
+        """Add a piece of its content."""
         self._hash.update(data)
         self._size += len(data)
         self._start += data[: _LONGEST_VALUE + 1 - len(self._start)]
 
     def described(self) -> dict[str, Any]:
-        """Give the part as the file has it: a file's content is never in it."""
+        """Describe the part as the cassette has it, without the content of a file."""
         given = dict(_PARAMETER.findall(self._headers.get("content-disposition", "")))
         described: dict[str, Any] = {"name": given.get("name", "")}
         if "filename" in given:
@@ -51,7 +52,7 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[RecordedPart]:
-    """Split a multipart body that comes in pieces; empty if it is not one."""
+    """Split a multipart body that comes in pieces; empty if it is not multipart."""
     mark = b"\r\n--" + boundary
     found: list[RecordedPart] = []
     preamble = part = RecordedPart(b"")
@@ -61,14 +62,14 @@ def split_parts(pieces: Iterable[bytes], boundary: bytes) -> list[RecordedPart]:
         while True:
             content, hit, after = rest.partition(mark)
             if not hit:
-                # The end may be the beginning of a mark.
+                # The last bytes may be the beginning of a mark.
                 part.add(rest[: 1 - len(mark)])
                 rest = rest[1 - len(mark) :]
                 break
             part.add(content)
             head, blank, body = after.partition(b"\r\n\r\n")
             if not blank or after.startswith(b"--"):
-                # No whole head yet, or the end.
+                # The head has not come whole, or this is the end of the body.
                 part = preamble
                 rest = mark + after
                 break

@@ -1,7 +1,7 @@
-"""What a synchronous and an asynchronous recording transport have in common.
+"""What the sync and the async recording transport share.
 
-The settings and what the environment makes of them, the transport inside, and the pace of a
-replay. It waits for nothing and reads no body: that has a colour.
+The settings, and how the environment changes them; the inner transport; the pace of a replay. It
+never waits and never reads a body, because the sync and the async transport do that differently.
 """
 
 import os
@@ -26,11 +26,19 @@ _VARIABLE: Final = "CLAUDE_LITE_RECORD"
 def effective_mode(
     mode: str, path: Path, *, force: bool, environ: Mapping[str, str] = os.environ
 ) -> Mode:
-    """Decide what a mode comes to here, "once" being either "none" or "rewrite".
+    """Return the mode that applies here; "once" becomes "none" or "rewrite".
 
-    `force` keeps the mode; else the variable CLAUDE_LITE_RECORD replaces it; else it is "none"
-    where CI is set, because a test that reaches for the network there is a mistake. Raises
-    `UsageError` for an unknown mode.
+    Args:
+        mode: The mode that was asked for.
+        path: The file; whether it exists decides what "once" means.
+        force: Whether *mode* applies whatever the environment says. Otherwise CLAUDE_LITE_RECORD
+            names the mode, or it is "none" if CI is set: a test that needs the network in CI is a
+            mistake.
+        environ: The variables of the environment.
+
+    Raises:
+        UsageError: There is no such mode.
+
     """
     if not force:
         in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
@@ -38,12 +46,12 @@ def effective_mode(
     if mode == "once":
         mode = "none" if path.exists() else "rewrite"
     if mode not in get_args(Mode):
-        raise UsageError(f"no such recording mode: {mode!r}", advice=f"Use one of {get_args(Mode)}")
+        raise UsageError(f"{mode!r} is not a recording mode", advice=f"Use one of {get_args(Mode)}")
     return cast("Mode", mode)
 
 
 class Recorder(Generic[T]):
-    """What both transports share: the settings, the transport inside, and the pace."""
+    """What both recording transports share: the settings, the inner transport, and the pace."""
 
     def __init__(
         self,
@@ -60,34 +68,42 @@ class Recorder(Generic[T]):
         strict: bool = True,
         save_on_error: bool = False,
     ) -> None:
-        """Replay from `path`, or record to it what `inner` does.
+        """Replay a file, or record to it what another transport does.
 
-        `inner` is a transport, or a function that makes one when it is first needed; it is closed
-        with this one, and may be None where nothing is recorded.
+        Recordings are saved by `save`, by `close`, or at the end of a `with` block.
 
-        `mode` is "none" (replay only), "once" (record if there is no file, else replay only),
-        "new_episodes" (replay what is known, record the rest), "all" (record; what is asked for
-        again replaces what was recorded), "rewrite" (record, and begin with an empty file) or "off"
-        (pass everything through). The environment has a say: CLAUDE_LITE_RECORD names another mode,
-        and where CI is set it is "none". `force=True` overrules both.
+        Args:
+            path: The file.
+            inner: The transport to record from, or a function that makes it when it is first
+                needed. It is closed with this one. It may be None if nothing is recorded.
+            mode: "none": only replay. "once": record if there is no file, otherwise only replay.
+                "new_episodes": replay what is recorded, and record the rest. "all": record, and
+                replace the recorded answers to requests that are made again. "rewrite": record
+                to an empty file. "off": pass everything through. The variable CLAUDE_LITE_RECORD
+                names another mode; without it, the mode is "none" if CI is set.
+            force: Use *mode* whatever the environment says.
+            allow_repeats: Give the last recorded answer again and again. By default an answer is
+                given as often as it was recorded.
+            speed: 1.0 replays at the pace of the recording, 2.0 twice as fast. By default a
+                replay never waits, not even between retries.
+            redact: Texts to replace wherever they occur. Credentials need not be among them.
+            request_headers: Names of request headers to save beyond the usual ones; a "*" at the
+                end of a name stands for any rest.
+            response_headers: The same for responses.
+            strict: Raise `InteractionsUnused` if a `with` block ends without an error and a
+                recorded interaction was not used.
+            save_on_error: Save even if an error ends a `with` block.
 
-        An answer is given as often as it was recorded; with `allow_repeats` the last one is
-        repeated. A replay is immediate, waits between retries included; `speed=1.0` keeps the pace
-        of the recording, 2.0 is twice as fast.
+        Raises:
+            UsageError: The mode is unknown, the file is broken, or there is no *inner* to record
+                from.
 
-        `redact` are texts to replace wherever they occur; credentials need not be among them.
-        `request_headers` and `response_headers` are names to save beyond the usual (with a "*" at
-        the end, all that begin so).
-
-        What was recorded is saved by `save`, by `close`, or at the end of a `with` block, unless
-        an error ends it and `save_on_error` is false. A block that ends well raises
-        `InteractionsUnused` if something recorded was not asked for, unless `strict` is false.
-
-        Raises `UsageError` for an unknown mode, a broken file, or no `inner` to record from.
         """
         self.mode: Mode = effective_mode(mode, Path(path), force=force)
         if speed is not None and speed <= 0:
-            raise UsageError("`speed` is a factor greater than 0, or None for no waiting")
+            raise UsageError(
+                f"`speed` has to be greater than 0, or None for a replay without waits: {speed}"
+            )
         self._redactor = Redactor(redact, request_headers, response_headers)
         self._tape = Tape(Path(path), self.mode, self._redactor, allow_repeats=allow_repeats)
         self._speed = speed
@@ -97,7 +113,7 @@ class Recorder(Generic[T]):
 
     @classmethod
     def sharing(cls, other: "Recorder[Any]", inner: T | Callable[[], T] | None = None) -> Self:
-        """Share the file and the settings of another one, which may be of the other colour."""
+        """Share the file and the settings of another recorder, which may be sync or async."""
         new = object.__new__(cls)
         new.__dict__.update(other.__dict__)
         new._contain(inner)
@@ -105,26 +121,28 @@ class Recorder(Generic[T]):
 
     def _contain(self, inner: T | Callable[[], T] | None) -> None:
         if inner is None and self.mode != "none":
-            raise UsageError(f"mode {self.mode!r} needs a transport to record from, as `inner`")
+            raise UsageError(
+                f"the mode {self.mode!r} needs a transport to record from: pass `inner`"
+            )
         self._make = cast("Callable[[], T]", inner)
         self._made: T | None = None if callable(inner) else inner
         self._making = threading.Lock()
 
     def unused(self) -> list[Interaction]:
-        """Give what is recorded and was not asked for."""
+        """List the recorded interactions that were not used."""
         return self._tape.unused()
 
     @property
     def misses(self) -> list[CassetteMiss]:
-        """What was asked for and had no answer, as the errors that were raised for it."""
+        """The errors that were raised for requests without a recorded answer."""
         return self._tape.misses
 
     def save(self) -> None:
-        """Write what was recorded, if anything was; raises `SecretInCassette` if it must not be."""
+        """Write new recordings, if any; raises `SecretInCassette` if one shows a secret."""
         self._tape.save()
 
     def monotonic(self) -> float:
-        """Tell the time by the clock of the transport inside, if it has one of its own."""
+        """Return the time of the inner transport's clock, if it has its own."""
         own: Callable[[], float] = getattr(self._made, "monotonic", time.monotonic)
         return own()
 
@@ -135,7 +153,7 @@ class Recorder(Generic[T]):
             return self._made
 
     def _patience(self, seconds: float) -> float:
-        """Say how long to wait when asked to: a mere replay has its own pace."""
+        """Return how long `sleep` has to wait: a replay without an inner transport has its pace."""
         return self._pace(seconds) if self.mode == "none" else seconds
 
     def _pace(self, seconds: float) -> float:

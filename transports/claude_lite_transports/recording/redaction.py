@@ -1,9 +1,9 @@
-"""Keep secrets out of recordings: allow-lists, replacement, and a last look before saving.
+"""Keep secrets out of recordings: lists of headers, replacement, and a last look before saving.
 
-Headers are kept only if they are on a list. Known secrets (given, or seen as the credential of
-a request) are replaced wherever they occur. What still looks like a secret when a file is
-about to be written stops the writing. It never says what it found, and it would rather refuse
-too much: a refused recording costs a minute, a key in a repository costs a rotation.
+Headers are kept only if they are on a list. Known secrets (given, or seen as the credential of a
+request) are replaced wherever they occur. If a text still looks like a secret when a file is about
+to be written, the file is not written. The error never shows the text. When in doubt it refuses: a
+refused recording costs a minute, and a key in a repository costs a rotation.
 """
 
 import itertools
@@ -22,6 +22,7 @@ from claude_lite.errors import UsageError
 from claude_lite.wire import MaskedStr, Request, is_secret_header
 
 REPLACEMENT: Final = "REDACTED"
+"""Stands in a recording where a secret was."""
 _REPLACEMENT: Final = REPLACEMENT.encode()
 
 REQUEST_HEADERS: Final = ("content-type", "accept", "anthropic-version", "anthropic-beta")
@@ -44,19 +45,19 @@ RESPONSE_HEADERS: Final = (
 _SECRET_FIELDS: Final = frozenset(
     {"access_token", "refresh_token", "id_token", "assertion", "client_secret", "password"}
 )
-# A page token is a place in a list: masked, all pages would look the same.
+# Not page tokens: they are places in a list, and without them all pages would look the same.
 _SECRET_QUERY: Final = re.compile(
     r"(?i)(?:key|(?<!page)(?<!page_)token|secret|signature|credential|password|^sig)$"
 )
-# A dummy such as "test" is no secret, and replacing it would change what it occurs in.
+# A dummy such as "test" is not a secret, and replacing it would change ordinary text.
 _SHORTEST_CREDENTIAL: Final = 8
 _LONGEST_WORD: Final = 11
 _LARGEST_UNZIPPED: Final = 64 * 1024 * 1024
 
-# Each begins with a letter or two, by which a long body is searched quickly.
+# Each pattern begins with fixed letters, so that a long body is searched quickly.
 _LIVE: Final = {
     "an API key (sk-ant-...)": re.compile(rb"sk-ant-[\w-]{8,}"),
-    # A digit, because prose and placeholders seldom have one.
+    # With a digit, because prose and placeholders rarely have one.
     "a bearer token": re.compile(rb"[Bb](?:earer|EARER)[\s+]+(?=[^\s\"]*\d)[\w.~+/=-]{20,}"),
     "an AWS key id": re.compile(rb"A(?:KI|SI)A(?<![A-Za-z0-9]....)[0-9A-Z]{16}(?![A-Za-z0-9])"),
 }
@@ -69,7 +70,7 @@ _DELTA: Final = re.compile(
 
 
 class Redactor:
-    """What must not be saved, and how it is replaced."""
+    """The secrets that must not be saved, and the headers that may be."""
 
     def __init__(
         self,
@@ -77,13 +78,21 @@ class Redactor:
         request_headers: Iterable[str] = (),
         response_headers: Iterable[str] = (),
     ) -> None:
-        """Take `literals` to replace wherever they occur, and names of headers to keep as well.
+        """Begin with the usual headers, and no known secret.
 
-        A name may end in "*". Raises `UsageError` for a literal that cannot be replaced.
+        Args:
+            literals: Texts to replace wherever they occur.
+            request_headers: Names of request headers to keep as well; a "*" at the end of a name
+                stands for any rest.
+            response_headers: The same for responses.
+
+        Raises:
+            UsageError: A literal is empty, or a part of what replaces it.
+
         """
         self._secrets = frozenset(str(literal) for literal in literals)
         if any(secret in REPLACEMENT for secret in self._secrets):
-            raise UsageError(f"a secret to redact must not be empty, nor a part of {REPLACEMENT!r}")
+            raise UsageError(f"a text in `redact` must not be empty, nor a part of {REPLACEMENT!r}")
         self._pattern = _pattern(self._secrets)
         self._lock = threading.Lock()
         self._request_headers = (*REQUEST_HEADERS, *request_headers)
@@ -109,7 +118,7 @@ class Redactor:
                     self._learn(value[name])
 
     def learn_live(self, data: bytes) -> None:
-        """Remember whatever in a text looks like a key."""
+        """Remember every text that looks like a key."""
         for pattern in _LIVE.values():
             for match in pattern.finditer(data):
                 self._learn(match[0].decode())
@@ -123,7 +132,7 @@ class Redactor:
             self._pattern = _pattern(self._secrets)
 
     def data(self, data: bytes) -> bytes:
-        """Replace known secrets, as they are or escaped for JSON or a URL."""
+        """Replace known secrets, also where they are escaped for JSON or a URL."""
         pattern = self._pattern
         return pattern.sub(_REPLACEMENT, data) if pattern else data
 
@@ -132,7 +141,7 @@ class Redactor:
         return self.data(_encoded(text)).decode("utf-8", "surrogatepass")
 
     def json(self, value: Any) -> Any:
-        """Replace known secrets in every string of a JSON value, names included."""
+        """Replace known secrets in every string of a JSON value, and in names."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
@@ -142,7 +151,7 @@ class Redactor:
         return value
 
     def url(self, url: str) -> str:
-        """Reduce a URL to path and query, with the values of secret parameters masked."""
+        """Reduce a URL to path and query; the values of secret parameters are replaced."""
         _, path, query = _split(url)
         masked = "&".join(
             f"{name}={REPLACEMENT}" if value and _SECRET_QUERY.search(unquote(name)) else pair
@@ -171,8 +180,8 @@ class Redactor:
     ) -> tuple[list[bytes], list[int]]:
         """Replace known secrets in a stream, also those cut by the end of a chunk.
 
-        The stream is cut again where it was; a cut inside a secret falls inside its mask. A
-        chunk of which nothing is left is dropped, and its delay added to the next one's.
+        The result is cut where the stream was; a cut within a secret is within its replacement. A
+        chunk of which nothing is left is dropped, and its delay is added to that of the next.
         """
         whole, pattern = b"".join(chunks), self._pattern
         if pattern is None or not pattern.search(whole):
@@ -191,10 +200,10 @@ class Redactor:
         return kept
 
     def leak(self, content: str | bytes) -> str | None:
-        """Say what kind of secret is in a text or a body, if any is.
+        """Return the kind of secret that a text or a body shows, or None.
 
-        It is looked for as it is, escaped for JSON or a URL, in base64, inside gzip, and in
-        the text that the deltas of a stream add up to.
+        Secrets are looked for as they are, escaped for JSON or a URL, in base64, within gzip, and
+        in the text that the deltas of a stream add up to.
         """
         data = _unzipped(content) if isinstance(content, bytes) else _encoded(content)
         shortest = min((_SHORTEST_LIVE, *map(len, self._secrets)))
@@ -208,19 +217,19 @@ class Redactor:
 
 
 def _encoded(text: str) -> bytes:
-    # JSON and badly decoded headers may hold half a surrogate pair.
+    # JSON and wrongly decoded headers may contain half a surrogate pair.
     return text.encode("utf-8", "surrogatepass")
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Split a URL, even one that is none: what is wrong with it is for the transport to say."""
+    """Split a text that may not be a URL: the transport says what is wrong with it."""
     rest, _, query = url.partition("#")[0].partition("?")
     host, _, path = (rest.partition("://")[2] or rest).partition("/")
     return host, f"/{path}", query
 
 
 def _pattern(secrets: Collection[str]) -> re.Pattern[bytes] | None:
-    """Match any of the secrets in any spelling, the longest first."""
+    """A pattern of all secrets in all spellings, the longest first."""
     spellings = {
         spelling
         for secret in secrets
@@ -238,7 +247,7 @@ def _pattern(secrets: Collection[str]) -> re.Pattern[bytes] | None:
 
 
 def _moved(cuts: Iterable[int], spans: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """Where ascending cuts come to lie once each span is replaced by a mask."""
+    """Yield the places of ascending cuts after each span was replaced."""
     shift, index = 0, 0
     for cut in cuts:
         while index < len(spans) and spans[index][1] <= cut:
@@ -265,7 +274,7 @@ def _unescaped(data: bytes) -> bytes:
 
 
 def _from_base64(data: bytes, shortest: int) -> Iterator[bytes]:
-    """Decode whatever could hold so many bytes, from each of the four places to begin at."""
+    """Decode each run of base64 that can hold *shortest* bytes, from each of four offsets."""
     for run in re.findall(rb"[A-Za-z0-9+/_-]{%d,}" % math.ceil(shortest * 4 / 3), data):
         for offset in range(4):
             piece = run[offset:].translate(_URLSAFE)

@@ -1,4 +1,4 @@
-"""Recordings that exist already, looked through: for secrets, and for answers given twice."""
+"""A review of existing recordings: which show secrets, and which are recorded twice."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -30,12 +30,12 @@ def refuse_secrets(items: Sequence[Interaction], redactor: Redactor, path: Path 
         name = f", {item}" if not redactor.leak(str(item)) else ""
         raise SecretInCassette(
             f"{path} was not written: {kind} would be in interaction {number}{name}",
-            advice="Pass it in redact=[...], or keep it out of the request",
+            advice="Pass the text in redact=[...], or keep it out of the request",
         )
 
 
 def cleaned(item: Interaction, redactor: Redactor, dropped: Collection[str] = ()) -> Interaction:
-    """Take the secrets out of an interaction, and the headers whose names are to be *dropped*."""
+    """Return an interaction without its secrets, and without the *dropped* headers."""
 
     def headers(given: dict[str, str]) -> dict[str, str]:
         return {
@@ -59,7 +59,7 @@ def cleaned(item: Interaction, redactor: Redactor, dropped: Collection[str] = ()
 
 
 def repeats_in(items: Sequence[Interaction]) -> Iterator[tuple[int, int]]:
-    """Yield the numbers of each interaction that is the same as an earlier one, and of that."""
+    """Yield the number of each interaction that repeats an earlier one, and the earlier number."""
     seen: dict[tuple[str, str], int] = {}
     for number, item in enumerate(items, 1):
         timeless = {**(item.response or {}), "delays_ms": None}

@@ -1,9 +1,9 @@
-"""What a recording transport does between its two ends: find an answer, or take one down.
+"""The answers of a recording transport: those that are in the file, and those being recorded.
 
-It moves no bytes and waits for nothing. Each request that can be told apart has a queue of its
-own, so that concurrent requests in any order get the same answers every time. What is recorded
-is kept as it came and loses its secrets when it is saved, so that a credential first seen in a
-later request is replaced in the earlier ones, too.
+It moves no bytes and waits for nothing. Requests that differ have queues of their own, so that
+concurrent requests get the same answers every time, in whatever order they come. Recordings are
+kept as they came, and lose their secrets when they are saved: so a credential that is first seen in
+a later request is replaced in the earlier ones, too.
 """
 
 import itertools
@@ -37,16 +37,16 @@ from claude_lite_transports.recording.review import refuse_secrets
 _MOST_NAMED: Final = 3
 _HOW_TO_RECORD: Final = (
     "CLAUDE_LITE_RECORD=new_episodes (or pytest --claude-record=new_episodes) records what is "
-    "missing, rewrite all of it anew"
+    'missing; the mode "rewrite" records everything again'
 )
 _BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-# After these no event follows, and a reader need not wait for the end of the body.
+# No event follows after these, and a reader need not wait for the end of the body.
 _LAST_EVENT: Final = re.compile(rb"(?:^|[\r\n])(?:event: ?(?:message_stop|error)|data: ?\[DONE\])")
 
 
 @define
 class Take:
-    """A request that is being recorded, and what has come of it so far."""
+    """A request that is being recorded, and its outcome so far."""
 
     described: dict[str, Any]
     order: int
@@ -61,28 +61,28 @@ class Take:
     saved: bool = False
 
     def answered(self, response: Response) -> Response:
-        """Take down a whole response, and pass it on."""
+        """Note a whole response, and return it."""
         self.head, self.over = response, True
         return response
 
     def asked(self) -> None:
-        """Take down that the request is being made."""
+        """Note that the request is sent now."""
         self.times.append(self.clock())
 
     def began(self, head: Response) -> None:
-        """Take down the head of a stream."""
+        """Note the head of a stream."""
         self.head, self.streamed = head, True
         self.times.append(self.clock())
 
     def heard(self, chunk: bytes) -> bytes:
-        """Take down a chunk of a stream, and pass it on."""
+        """Note a chunk of a stream, and return it."""
         if not self.over:
             self.chunks.append(chunk)
             self.times.append(self.clock())
         return chunk
 
     def ended(self, how: BaseException) -> None:
-        """Take down the end: in good order, as a transport fails, or else by the reader."""
+        """Note the end: of the body, by a failure of the transport, or by the reader."""
         if self.over:
             return
         if isinstance(how, TransportError | UnexpectedResponse):
@@ -96,16 +96,16 @@ class Take:
             self.left()
 
     def left(self) -> None:
-        """Take down that the reader is gone: early, unless the last event had come.
+        """Note that the reader stopped: early, unless the last event had come.
 
-        Without a head there is nothing to tell.
+        Without a head there is nothing to note.
         """
         if not self.over and self.head:
             self.over = True
             self.left_early = not _has_last_event(b"".join(self.chunks))
 
     def interaction(self, redactor: Redactor) -> Interaction:
-        """Give what was recorded, without its secrets."""
+        """Return what was recorded, without its secrets."""
         raw: dict[str, Any] = {"request": self.described, "left_early": self.left_early}
         if self.error:
             raw["error"] = self.error
@@ -126,7 +126,7 @@ class Take:
 
 
 class Tape:
-    """What is recorded in a file, what of it was used, and what is being added to it."""
+    """The interactions in a file, which of them were used, and those that are being recorded."""
 
     def __init__(
         self,
@@ -136,9 +136,10 @@ class Tape:
         *,
         allow_repeats: bool,
     ) -> None:
-        """Read what there is in the file, unless the mode disregards it.
+        """Read the file, unless the mode ignores it.
 
-        `holds` counts those who put off saving; `misses` are what had no answer.
+        `holds` counts the open `with` blocks, which save at their end; `misses` has the errors for
+        requests without an answer.
         """
         self.holds = 0
         self.misses: list[CassetteMiss] = []
@@ -157,15 +158,15 @@ class Tape:
         self._lock = threading.Lock()
 
     def number(self) -> int:
-        """Give a request its place among all; to be asked for as it starts."""
+        """Return the place of a request among all; call it when the request starts."""
         return next(self._numbers)
 
     def turn(
         self, number: int, described: dict[str, Any], clock: Callable[[], float]
     ) -> Interaction | Take:
-        """Give the recorded answer, or something to take a new one down with.
+        """Return the recorded answer, or a `Take` to record a new one.
 
-        Raises `CassetteMiss` if there is no answer, and nothing may be recorded.
+        Raises `CassetteMiss` if there is no answer and the mode does not record.
         """
         with self._lock:
             if self.replays:
@@ -194,13 +195,13 @@ class Tape:
         return missing + _HOW_TO_RECORD
 
     def unused(self) -> list[Interaction]:
-        """Give what is recorded and was not asked for; empty where nothing is replayed."""
+        """List the interactions that were not used; empty if the mode does not replay."""
         with self._lock:
             items = enumerate(self._recorded if self.replays else [])
             return [item for index, item in items if index not in self._used]
 
     def check_unused(self) -> None:
-        """Raise `InteractionsUnused` if anything recorded was not asked for."""
+        """Raise `InteractionsUnused` if an interaction was not used."""
         if unused := self.unused():
             some = ", ".join(map(str, unused[:_MOST_NAMED]))
             more = ", ..." if len(unused) > _MOST_NAMED else ""
@@ -210,15 +211,15 @@ class Tape:
             )
 
     def forget(self) -> None:
-        """Drop what was recorded and not saved."""
+        """Drop recordings that are not saved yet."""
         with self._lock:
             self._takes = [take for take in self._takes if take.saved]
 
     def save(self) -> None:
-        """Write the file, if anything was recorded since.
+        """Write the file, if there are new recordings.
 
-        What is still under way is left out. Raises `SecretInCassette`, and writes nothing, if
-        something looks like a secret.
+        Requests that are under way are left out. Raises `SecretInCassette`, and writes nothing, if
+        a text looks like a secret.
         """
         with self._lock:
             takes = sorted((take for take in self._takes if take.over), key=lambda t: t.order)
@@ -233,14 +234,14 @@ class Tape:
                 take.saved = True
 
     def _learn(self, take: Take) -> None:
-        """Look for tokens in a response: what one request fetched is the credential of the next."""
+        """Remember the tokens in a response: they are the credentials of later requests."""
         with suppress(ValueError):
             self._redactor.learn_fields(strict_json(take.head.body if take.head else b""))
 
     def _merged(self, fresh: list[Interaction]) -> list[Interaction]:
         if not self._keeps_others:
             return [*self._recorded, *fresh]
-        # What was asked for again takes the place of its predecessors; the rest stays.
+        # A request that was made again replaces its earlier recordings; the others stay.
         queues = _queues(fresh)
         placed: set[int] = set()
         merged = []

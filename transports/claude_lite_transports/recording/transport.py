@@ -1,9 +1,9 @@
 """Record what passes through a transport, and replay it without a network or a key.
 
-Wrapped around any transport, it writes a file that people can read (`cassette` has the format);
-from that file alone it answers the same requests with the same bytes, in the same chunks, and
-the same failures. A request that was not recorded is an error, never a call. It retries
-nothing, decides nothing about the API, and keeps secrets out of the file.
+Around any transport, it writes a file that people can read (`cassette.py` describes the format).
+From that file alone it answers the same requests with the same bytes, in the same chunks, and with
+the same failures. In a replay, a request that was not recorded is an error, never a call. It
+retries nothing, knows nothing about the API, and keeps secrets out of the file.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class RecordingTransport(Recorder[Transport]):
     """Record and replay around a `claude_lite.wire.Transport`."""
 
     def send(self, request: Request, /) -> Response:
-        """Give the recorded response, or the inner transport's; raises `CassetteMiss`."""
+        """Return the recorded response, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             return self._inner().send(request)
         turn = self._turn(request)
@@ -54,7 +54,7 @@ class RecordingTransport(Recorder[Transport]):
 
     @contextmanager
     def stream(self, request: Request, /) -> Iterator[Head]:
-        """Give a recorded stream, or the inner transport's as it comes; raises `CassetteMiss`."""
+        """Yield the recorded stream, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             with self._inner().stream(request) as live:
                 yield live
@@ -89,7 +89,7 @@ class RecordingTransport(Recorder[Transport]):
         recorded.end()
 
     def sleep(self, seconds: float, /) -> None:
-        """Wait as the inner transport does; in a mere replay, as long as `speed` says."""
+        """Wait as the inner transport does; if it only replays, for as long as `speed` says."""
         self._wait(self._patience(seconds))
 
     def _wait(self, seconds: float) -> None:
@@ -97,7 +97,7 @@ class RecordingTransport(Recorder[Transport]):
             (self._made or time).sleep(seconds)
 
     def close(self) -> None:
-        """Save, unless a `with` block is going to, and close the inner transport."""
+        """Close the inner transport, and save, unless an open `with` block will save."""
         try:
             if not self._tape.holds:
                 self._tape.save()
@@ -106,7 +106,7 @@ class RecordingTransport(Recorder[Transport]):
                 self._made.close()
 
     def __enter__(self) -> Self:
-        """Put off saving until the block ends."""
+        """Put off saving until the end of the block."""
         self._tape.holds += 1
         return self
 
@@ -116,7 +116,7 @@ class RecordingTransport(Recorder[Transport]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Save and close; raises `SecretInCassette`, or `InteractionsUnused` if strict."""
+        """Save and close; raises `SecretInCassette`, and `InteractionsUnused` if strict."""
         self._leave(error)
         self.close()
         if error is None and self._strict:
@@ -127,7 +127,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
     """Record and replay around a `claude_lite.wire.AsyncTransport`."""
 
     async def send(self, request: Request, /) -> Response:
-        """Give the recorded response, or the inner transport's; raises `CassetteMiss`."""
+        """Return the recorded response, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             return await self._inner().send(request)
         turn = await self._turn(request)
@@ -142,7 +142,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
 
     @asynccontextmanager
     async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
-        """Give a recorded stream, or the inner transport's as it comes; raises `CassetteMiss`."""
+        """Yield the recorded stream, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             async with self._inner().stream(request) as live:
                 yield live
@@ -171,7 +171,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
         if isinstance(request.body, bytes):
             described = describe(request, self._redactor)
         else:
-            # Reading a file through takes its time, and the loop has other things to do.
+            # Reading a whole file takes time, in which the loop has other work.
             described = await asyncio.to_thread(describe, request, self._redactor)
         return self._tape.turn(number, described, self.monotonic)
 
@@ -182,15 +182,15 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
         recorded.end()
 
     async def sleep(self, seconds: float, /) -> None:
-        """Wait as the inner transport does; in a mere replay, as long as `speed` says."""
+        """Wait as the inner transport does; if it only replays, for as long as `speed` says."""
         await self._wait(self._patience(seconds))
 
     async def _wait(self, seconds: float) -> None:
-        # Even no time at all lets other tasks have their turn, as a network would.
+        # A sleep of 0 seconds lets other tasks run, as a network would.
         await (self._made or asyncio).sleep(max(seconds, 0))
 
     async def close(self) -> None:
-        """Save, unless a `with` block is going to, and close the inner transport."""
+        """Close the inner transport, and save, unless an open `with` block will save."""
         try:
             if not self._tape.holds:
                 await asyncio.to_thread(self._tape.save)
@@ -199,7 +199,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
                 await self._made.close()
 
     async def __aenter__(self) -> Self:
-        """Put off saving until the block ends."""
+        """Put off saving until the end of the block."""
         self._tape.holds += 1
         return self
 
@@ -209,7 +209,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Save and close; raises `SecretInCassette`, or `InteractionsUnused` if strict."""
+        """Save and close; raises `SecretInCassette`, and `InteractionsUnused` if strict."""
         self._leave(error)
         await self.close()
         if error is None and self._strict:
@@ -217,7 +217,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
 
 
 class _Heard(Iterator[bytes]):
-    """The chunks of a stream, each taken down as it is passed on."""
+    """The chunks of a stream; each is noted as it is passed on."""
 
     def __init__(self, take: Take, chunks: Iterable[bytes]) -> None:
         self._take = take
@@ -233,7 +233,7 @@ class _Heard(Iterator[bytes]):
 
 
 class _AsyncHeard(AsyncIterator[bytes]):
-    """The same of an asynchronous stream. No generator: those cannot be closed while awaited."""
+    """The same for an async stream. A generator could not be closed while it is awaited."""
 
     def __init__(self, take: Take, chunks: AsyncIterable[bytes]) -> None:
         self._take = take

@@ -1,8 +1,8 @@
-"""Recordings in the form of vcrpy, for those who replay with it, and back.
+"""Recordings in the format of vcrpy, which replays them, and back.
 
-vcrpy keeps whole bodies of requests that were answered: where chunks were cut, how long they
-took, and failures are lost on the way there. JSON is what its `json` serializer reads; YAML,
-its default, needs PyYAML. What is no text only YAML can hold.
+vcrpy keeps the whole bodies of requests that were answered. Where chunks were cut, how long they
+took, and failures are lost in an export. The JSON here is what vcrpy's `json` serializer reads;
+YAML, its default, needs PyYAML. Only YAML can hold a body that is not text.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from claude_lite_transports.recording.redaction import Redactor
 
 
 def to_vcr(items: Iterable[Interaction], base_url: str = BASE_URL) -> JsonObject:
-    """Give the interactions that have a whole response; *base_url* goes before their paths."""
+    """Return the interactions that have a whole response; *base_url* is put before their paths."""
     whole = [item for item in items if item.head is not None and item.error is None]
     return {
         "version": 1,
@@ -57,45 +57,47 @@ def _interaction(item: Interaction, base_url: str) -> JsonObject:
 
 
 def dump_json(data: JsonObject) -> str:
-    """Write it as JSON; raises `UsageError` for a body that is no text."""
+    """Return the recording as JSON; raises `UsageError` for a body that is not text."""
     try:
         return json.dumps(data, indent=4, ensure_ascii=False) + "\n"
     except TypeError:
         raise UsageError(
-            "a body is no text, and vcrpy has no JSON for that", advice="Write YAML"
+            "a body is not text, and the JSON of vcrpy cannot hold it", advice="Export to YAML"
         ) from None
 
 
 def dump_yaml(data: JsonObject) -> str:
-    """Write it as YAML; raises `UsageError` where PyYAML is not installed."""
+    """Return the recording as YAML; raises `UsageError` if PyYAML is not installed."""
     return str(_yaml().safe_dump(data, allow_unicode=True, sort_keys=False))
 
 
 def load_yaml(text: str) -> Any:
-    """Read YAML; raises `UsageError` for what is none, and where PyYAML is not installed."""
+    """Read YAML; raises `UsageError` if it is not YAML, or if PyYAML is not installed."""
     yaml = _yaml()
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"this is no YAML: {error}") from error
+        raise UsageError(f"this is not YAML: {error}") from error
 
 
 def _yaml() -> Any:
     try:
-        return importlib.import_module("yaml")  # installed with vcrpy, but not with us
+        return importlib.import_module("yaml")  # vcrpy installs it, claude_lite does not
     except ImportError:
-        raise UsageError("YAML needs PyYAML", advice="pip install pyyaml") from None
+        raise UsageError(
+            "YAML needs PyYAML, which is not installed", advice="pip install pyyaml"
+        ) from None
 
 
 def from_vcr(data: Any, redactor: Redactor) -> list[Interaction]:
-    """Read what vcrpy has recorded, and take its secrets out; raises `UsageError`."""
+    """Read a recording of vcrpy, without its secrets; raises `UsageError` if it is broken."""
     try:
         items = [(_asked(item["request"]), item["response"]) for item in data["interactions"]]
         for request, _ in items:
-            redactor.learn(request)  # a credential may occur earlier than it is used
+            redactor.learn(request)  # a credential may occur before the request that uses it
         return [_imported(request, answer, redactor) for request, answer in items]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"this is no recording of vcrpy: {error!r}") from error
+        raise UsageError(f"this is not a recording of vcrpy: {error!r}") from error
 
 
 def _asked(given: JsonObject) -> Request:

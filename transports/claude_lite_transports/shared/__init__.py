@@ -1,1 +1,1 @@
-"""What two or more transports use: HTTP/1.1 heads, dialling, proxies, clocks, buffers."""
+"""What two or more transports use: HTTP/1.1, connecting, proxies, options, clocks, buffers."""

@@ -1,8 +1,8 @@
 """How a blocking connection is made: clocks, proxies, DNS, TCP and TLS.
 
-Nothing is sent over it here but the CONNECT that asks a proxy for a tunnel, and nothing is
-kept. Every failure is a `ConnectionFailed`, so that whoever decides about retries knows that
-the request was not sent.
+The only thing that this module sends is the CONNECT that asks a proxy for a tunnel, and it keeps
+no connection. Every failure is a `ConnectionFailed`, so that a retry policy knows that the request
+was not sent.
 """
 
 import math
@@ -28,7 +28,7 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.shared.http1 import ReplyParser, opening
-from claude_lite_transports.shared.options import Options
+from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.tcp import tcp_socket
 
@@ -46,9 +46,9 @@ _MAX_PORT: Final = 65535
 
 
 class Clocks:
-    """The limits of one attempt, running from its start.
+    """The limits of one attempt; they run from its start.
 
-    While `connecting`, the connect limit holds; after that, the limit on silence.
+    While `connecting` is true, the connect limit applies; after that, the limit on silence.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -58,7 +58,7 @@ class Clocks:
         self.connecting = True
 
     def left(self) -> float | None:
-        """Seconds that the next wait may take; raises `TimedOut` if there are none left."""
+        """The seconds that the next wait may take; raises `TimedOut` if there are none left."""
         gone = monotonic() - self._began
         limits = self._limits
         if self.connecting:
@@ -73,28 +73,28 @@ class Clocks:
         return left
 
     def over(self) -> TimedOut:
-        """Make the error that says which clock ran out."""
+        """Make the error that says which limit has passed."""
         return ConnectTimedOut(self._phase) if self.connecting else TimedOut(self._phase)
 
 
 def bare(error: OSError) -> OSError:
-    """Strip an error of all but its own words, so that it can be the cause of ours.
+    """Remove all but its own words from an error, so that it can be the cause of one of ours.
 
-    Its traceback, and what it was chained to, would keep frames alive and show them.
+    Its traceback and the errors that it is chained to would keep frames alive, and show them.
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
 def is_timeout(error: OSError) -> bool:
-    """Say whether a socket's own timeout expired; ETIMEDOUT is the kernel's news of a loss."""
+    """Whether a socket's own timeout has passed; with ETIMEDOUT the kernel says: peer lost."""
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def ready(sock: socket.socket, timeout: float | None, *, write: bool) -> tuple[bool, bool]:
-    """Wait until there is something to read (or the end), or room to write: which of the two.
+    """Wait until a socket can be read (or has ended) or can be written; say which of the two.
 
-    `poll` is preferred as `select` fails for descriptors above 1023.
+    `poll` is preferred, because `select` fails for descriptors above 1023.
     """
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -108,7 +108,7 @@ def ready(sock: socket.socket, timeout: float | None, *, write: bool) -> tuple[b
 
 @cache
 def default_context() -> ssl.SSLContext:
-    """Return the one TLS context for all who gave none: loading the certificates takes 50 ms."""
+    """The TLS context where none was given; one for all, as loading certificates takes 50 ms."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -116,7 +116,7 @@ def default_context() -> ssl.SSLContext:
 
 @frozen(eq=False)
 class Way:
-    """The way to one origin: straight, or through a proxy. `host` as it is in the URL."""
+    """The way to a server: direct, or through a proxy. `host` is as it stands in the URL."""
 
     scheme: str
     host: str
@@ -125,19 +125,19 @@ class Way:
 
     @property
     def tunnel(self) -> bool:
-        """Whether the proxy passes bytes on unread, as it must for TLS."""
+        """Whether there is a proxy that passes all bytes on unread, as TLS needs."""
         return self.proxy is not None and self.scheme == "https"
 
     @property
     def server_name(self) -> str:
-        """The host as TLS has it: no brackets, and no dot at its end."""
+        """The host as TLS has it: without brackets, and without a dot at its end."""
         return self.host.strip("[]").rstrip(".")
 
     def connect(self, clocks: Clocks, context: ssl.SSLContext | None) -> socket.socket:
         """Open a connection that is ready for a request.
 
-        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`. The clock cannot
-        interrupt the resolver: where DNS hangs, that is noticed once it returns.
+        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`. No clock can
+        interrupt the resolver: if DNS hangs, the limit is noticed when the resolver returns.
         """
         at = self.proxy or self
         sock = _connect(at.host.strip("[]"), at.port, clocks)
@@ -163,18 +163,20 @@ class Way:
 
 
 def split_url(url: str) -> tuple[str, str, str]:
-    """Split a URL into scheme, authority and target, each as it stands; a fragment is dropped.
+    """Split a URL into scheme, authority and target, each as it stands, without its fragment.
 
-    Raises `UsageError` if it is not an http(s) URL, or not encoded.
+    Raises `UsageError` if it is no http(s) URL, or if it is not percent-encoded.
     """
     parts = _URL.fullmatch(url)
     if parts is None:
-        raise UsageError("not an http(s) URL in ASCII, without spaces")
+        raise UsageError(
+            "a URL has to begin with http:// or https:// and a host, and to be percent-encoded"
+        )
     target = parts[3]
     return parts[1], parts[2], target if target.startswith("/") else "/" + target
 
 
-def find_way(scheme: str, authority: str, options: Options) -> Way:
+def find_way(scheme: str, authority: str, options: TransportOptions) -> Way:
     """Find the way to a server.
 
     Args:
@@ -189,17 +191,19 @@ def find_way(scheme: str, authority: str, options: Options) -> Way:
     parts = _AUTHORITY.fullmatch(authority)
     port = int(parts[2] or _PORTS[scheme]) if parts else 0
     if parts is None or not 0 < port <= _MAX_PORT:
-        raise UsageError("the URL has no host and port that can be used, or it has credentials")
+        raise UsageError(
+            "the host or the port in a URL cannot be used; a user and a password cannot stand there"
+        )
     return Way(scheme, parts[1], port, options.proxy_for(scheme, f"{parts[1]}:{port}"))
 
 
 def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
-    """Try the addresses of a host in turn, each for its share of the time that is left."""
+    """Try the addresses of a host one after the other, each for its share of the time left."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConnectionFailed(f"no address for {host}: {error.strerror}") from bare(error)
-    except UnicodeError:  # what the codec for host names says of empty and overlong labels
+    except UnicodeError:  # raised by the codec for host names, for empty and too long labels
         addresses = []
     failure = OSError(f"no address for {host}")
     for waiting, address in enumerate(addresses):
@@ -225,7 +229,7 @@ def _try(address: Address, timeout: float | None) -> socket.socket:
 def _ask_for_tunnel(
     sock: socket.socket, to: str, credential: MaskedStr | None, clocks: Clocks
 ) -> None:
-    """Have the proxy connect to the origin (RFC 9110, section 9.3.6)."""
+    """Ask the proxy to connect to the server (RFC 9110, section 9.3.6)."""
     reply = ReplyParser("CONNECT")
     sock.settimeout(clocks.left())
     sock.sendall(opening(Request("CONNECT", "", {}), to, to, credential))

@@ -1,10 +1,10 @@
 """HTTP/1.1 as bytes: the head of a request out, a reply in. No sockets, no clock.
 
-Why not `http.client`: it takes a body that is shorter than its content-length, or whose last
-chunk is missing, for a whole one; it puts headers through the parser for e-mail, most of the
-cost of a small call; and its frames hold the head of the request, key included, in variables
-that a traceback shows. Here a broken body is an error, and no frame that an error passes
-through holds what was sent.
+`http.client` is not used, for three reasons. It accepts a body that is shorter than its
+content-length, or whose last chunk is missing. It passes headers through the parser for e-mail,
+which is most of the cost of a small call. Its frames hold the head of the request, with the API
+key, in variables that a traceback shows. Here a broken body is an error, and no frame that an
+error passes through holds what was sent.
 """
 
 import re
@@ -35,27 +35,31 @@ _CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
-REFUSED: Final = 400  # from this status on, the status says it all, whatever ends the body
+REFUSED: Final = 400
+"""From this status on, the status decides, however the body ends."""
 
 
 def opening(
     request: Request, target: str, host: str, credential: MaskedStr | None = None
 ) -> memoryview:
-    """Serialise the head of a request, with its body if that is small: one write, one packet.
+    """Serialise the head of a request, and its body if that is small: one write, one packet.
 
-    `credential` is for a proxy. The result is a memoryview, as its repr shows nothing.
-    Raises `UsageError` for what cannot stand in a head: nothing gets to add lines to it.
+    `credential` is for a proxy. The result is a memoryview, because its repr shows nothing.
+    Raises `UsageError` for what cannot stand in a head: no value can add a line to it.
     """
     headers, body = request.headers, request.body
     if not _TOKEN.fullmatch(request.method):
-        raise UsageError(f"not an HTTP method: {request.method!r}")
+        raise UsageError(f"{request.method!r} is not an HTTP method")
     wrong = [
         name
         for name, value in headers.items()
         if _UNSAFE.search(value) or not _TOKEN.fullmatch(name) or name in _FRAMING
     ]
     if wrong:
-        raise UsageError(f"these headers cannot be sent as they are: {wrong}")
+        raise UsageError(
+            f"these headers have a name or a value that HTTP cannot carry: {wrong}",
+            advice="Leave out line ends, and content-length and transfer-encoding.",
+        )
     size = len(body) if isinstance(body, bytes) else body.size
     lines = [f"{request.method} {target} HTTP/1.1\r\n"]
     if "host" not in headers:
@@ -71,7 +75,7 @@ def opening(
 
 
 def head_too_long(limit: float) -> ResponseTooLarge:
-    """The error for a head, the line between two chunks, or trailers that are past `max_head`."""
+    """The error for a head, a line between two chunks, or trailers longer than `max_head`."""
     what = f"over {limit} bytes of headers, trailers or interim replies"
     return ResponseTooLarge.past("max_head", int(limit), what)
 
@@ -82,11 +86,11 @@ def too_many_headers(limit: float) -> ResponseTooLarge:
 
 
 class ReplyParser:
-    """One reply, fed with what arrives and cut anywhere.
+    """A parser of one reply, whose bytes may be cut anywhere.
 
-    `receive` the bytes, b"" for their end; ask `has_head`, then `take` the body until it is
-    `complete`. `status` and `headers` are those of the final head; `length` is the body's, if
-    announced; `keep` says whether another request may follow on the same connection.
+    Pass the bytes to `receive`, and b"" at their end. Ask `has_head`, then `take` the body until
+    it is `complete`. `status` and `headers` are those of the final head. `length` is that of the
+    body, if it was announced. `keep` says whether another request may follow on the connection.
     """
 
     def __init__(self, method: str, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -109,18 +113,18 @@ class ReplyParser:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is an error whose body ends with the connection, however that ends."""
+        """Whether the status is an error and the body ends with the connection, however it ends."""
         return self.status >= REFUSED and self.length is None and not self._chunked
 
     def receive(self, data: bytes) -> None:
-        """Take what arrived; b"" is the end of the connection. Raises nothing."""
+        """Add bytes that arrived; b"" is the end of the connection. Raises nothing."""
         if data:
             self._buffer += data
         else:
             self._ended, self.keep = True, False
 
     def has_head(self) -> bool:
-        """Say whether the final head has arrived; interim ones (1xx) are passed over.
+        """Whether the final head has arrived; interim heads (1xx) are skipped.
 
         Raises `ConnectionLost` if the connection ended without it, `UnexpectedResponse` if
         what arrived is not HTTP/1.1, and `ResponseTooLarge`.
@@ -147,7 +151,9 @@ class ReplyParser:
         """Read status, headers and framing; False if they are malformed, `ResponseTooLarge`."""
         text = self._buffer[:size].decode("latin-1").replace("\r\n", "\n")[:-2]
         del self._buffer[:size]
-        first, _, rest = text.partition("\n")  # to which nothing is folded (RFC 9112, section 2.2)
+        first, _, rest = text.partition(
+            "\n"
+        )  # no line is folded to the first (RFC 9112, section 2.2)
         lines = _FOLD.sub(" ", rest).split("\n") if rest else []
         status = _STATUS.fullmatch(first)
         if status is None or "\r" in text or "\0" in text:
@@ -169,7 +175,7 @@ class ReplyParser:
         return self._read_framing()
 
     def _read_framing(self) -> bool:
-        """Find out where the body ends (RFC 9112, section 6.3); False if that is ambiguous."""
+        """Find where the body ends (RFC 9112, section 6.3); False if that is ambiguous."""
         coding = self.headers.get("transfer-encoding")
         lengths = {part.strip() for part in self.headers.get("content-length", "").split(",")}
         options = {part.strip().lower() for part in self.headers.get("connection", "").split(",")}
@@ -193,8 +199,8 @@ class ReplyParser:
     def take(self) -> bytes:
         """Return what has arrived of the body since the last time, b"" if nothing has.
 
-        Raises `StreamInterrupted` if it can never be complete, once all before is taken, and
-        `ResponseTooLarge` for what is between its chunks, or after them.
+        Raises `StreamInterrupted` if the body can never be complete, after all that came was
+        taken, and `ResponseTooLarge` for a line between its chunks, or trailers, too long.
         """
         if self._chunked:
             body = self._take_chunks()
@@ -210,7 +216,9 @@ class ReplyParser:
         if not body and self._too_long:
             raise head_too_long(self._max_head)
         if not body and not self.complete and (self._ended or self._broken):
-            raise StreamInterrupted("the reply broke off")
+            raise StreamInterrupted(
+                "the connection ended before the end of the reply, or it is malformed"
+            )
         return body
 
     def _take_counted(self) -> bytearray:
@@ -220,7 +228,7 @@ class ReplyParser:
         return body
 
     def _take_chunks(self) -> bytes:
-        """Undo chunked transfer-encoding (RFC 9112, section 7.1); trailers are dropped."""
+        """Undo chunked transfer-encoding (RFC 9112, section 7.1); trailers are ignored."""
         pieces: list[bytearray] = []
         while not (self.complete or self._too_long):
             pieces.append(self._take_counted())
@@ -254,7 +262,7 @@ class ReplyParser:
         return False
 
     def _seen(self, mark: bytes, start: int) -> int:
-        """Where *mark* ends, at or after *start*; 0 if it has not arrived, or too late."""
+        """Where *mark* ends, at or after *start*; 0 if it has not arrived within the limit."""
         start = max(start, self._searched)
         end = self._buffer.find(mark, start) + len(mark)
         if end < len(mark):

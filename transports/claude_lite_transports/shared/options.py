@@ -19,7 +19,7 @@ KEEPALIVE_TIMEOUT: Final = 50.0
 
 
 @frozen
-class Options:
+class TransportOptions:
     """The checked options of a transport.
 
     Attributes:
@@ -72,7 +72,7 @@ def check_options(
     keepalive_timeout: Any,
     *,
     encrypts_to_proxy: bool = False,
-) -> Options:
+) -> TransportOptions:
     """Check the options of a transport; raises `UsageError`, which names a wrong one."""
     # No check for ssl.SSLContext: gevent and truststore put classes of their own in its place.
     if ssl_context is not None and not hasattr(ssl_context, "wrap_bio"):
@@ -87,7 +87,7 @@ def check_options(
         raise UsageError(
             f"`keepalive_timeout` has to be finite, and 0 seconds or more: {keepalive_timeout}"
         )
-    options = Options(
+    options = TransportOptions(
         ssl_context, mask_proxy(proxy), trust_env, keepalive_timeout, encrypts_to_proxy
     )
     if proxy is not None:

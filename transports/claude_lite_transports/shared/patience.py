@@ -1,7 +1,7 @@
 """How long an attempt may still take, and how large its body may be, by a request's limits.
 
-For transports that act out waits instead of waiting for a network. It neither sleeps nor reads
-a body: it says for how long to sleep, and whether that was long enough.
+It is for transports that have no network to wait for: the emulator's, and those that play fault
+scripts. It neither sleeps nor reads a body: it says how long to sleep, and whether a limit passed.
 """
 
 import math
@@ -10,14 +10,15 @@ from typing import Final
 from claude_lite.errors import ResponseTooLarge, TimedOut
 from claude_lite.wire import Clock, Limits, Response
 
-LONGEST: Final = 1e8  # seconds; three years stand for "for good", which no clock can sleep
+LONGEST: Final = 1e8
+"""Seconds, three years: stands for a wait without end, which no clock can sleep."""
 
 
 class Patience:
     """The read and total limits of one attempt."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        """Begin the attempt."""
+        """Begin an attempt with these limits."""
         self._read = math.inf if limits.read is None else limits.read
         self._clock = clock
         self._deadline = math.inf if limits.total is None else clock() + limits.total
@@ -25,7 +26,7 @@ class Patience:
         self._over = ""
 
     def grant(self, seconds: float) -> float:
-        """Say how much of a wait there is time for; `check` then says whether it was enough."""
+        """Return how much of a wait the limits allow; call `check` after the wait."""
         left = {"read": self._read - self._silence, "total": self._deadline - self._clock()}
         phase = min(left, key=lambda name: left[name])
         self._silence += seconds
@@ -33,22 +34,22 @@ class Patience:
         return max(0.0, min(seconds, left[phase]))
 
     def check(self) -> None:
-        """Raise `TimedOut` if the last wait was longer than granted."""
+        """Raise `TimedOut` if the limits allowed only a part of the last wait."""
         if self._over:
             raise TimedOut(self._over)
 
     def hear(self) -> None:
-        """Something arrived; raises `TimedOut` if that was after the end of it all."""
+        """Note that bytes arrived; raises `TimedOut` if the total limit had passed before."""
         self._silence = 0.0
         if self._clock() > self._deadline:
             raise TimedOut("total")
 
 
 class Body:
-    """A body that is read whole, up to a limit."""
+    """A body that is read whole, up to the limit `max_response`."""
 
     def __init__(self, limits: Limits, head: Response) -> None:
-        """Begin with nothing; raises `ResponseTooLarge` if the head announces too much."""
+        """Begin an empty body; raises `ResponseTooLarge` if the head announces too much."""
         self._most = math.inf if limits.max_response is None else limits.max_response
         self._chunks: list[bytes] = []
         self._size = 0
@@ -56,7 +57,7 @@ class Body:
         self._check(int(announced) if announced.isdecimal() else 0)
 
     def add(self, chunk: bytes) -> None:
-        """Take in another piece; raises `ResponseTooLarge`."""
+        """Add a piece; raises `ResponseTooLarge`."""
         self._size += len(chunk)
         self._check(self._size)
         self._chunks.append(chunk)
@@ -66,5 +67,5 @@ class Body:
             raise ResponseTooLarge.whole(self._most)
 
     def joined(self) -> bytes:
-        """Give all of it."""
+        """Return the whole body."""
         return b"".join(self._chunks)

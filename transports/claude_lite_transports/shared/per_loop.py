@@ -1,7 +1,7 @@
-"""What a transport has open: a pool for each process and running event loop, closed with its loop.
+"""The pools of a transport: one per process and running event loop, closed with its loop.
 
-What a parent process opened is never touched in a child, nor finalised there: an event queue
-is shared across `fork`, so that closing "our" copy would deafen the parent's.
+A child process never touches what its parent opened, and never finalises it. An event queue is
+shared across `fork`: if the child closed its copy, the loop of the parent would hear of no event.
 """
 
 import asyncio
@@ -15,25 +15,27 @@ _Key = tuple[int, asyncio.AbstractEventLoop]
 
 
 class ClosesWithLoop(Protocol):
-    """The connections of one loop."""
+    """The connections of one loop, or anything else that has to be closed with its loop."""
 
     async def close(self) -> None:
-        """Close all of them, busy ones too, and wait until they are."""
+        """Close all, busy ones too, and wait until they are closed."""
         ...
 
     def bury(self) -> None:
-        """Close the sockets of a loop that is closed itself."""
+        """Close the sockets of a loop that is closed already."""
         ...
 
 
 P = TypeVar("P", bound=ClosesWithLoop)
 _Held = dict[_Key, tuple[P, AsyncGenerator[None, None]]]
 
-_FOREIGN: Final[list[object]] = []  # other processes' pools, kept from being finalised
+_FOREIGN: Final[
+    list[object]
+] = []  # pools of other processes, held so that they are never finalised
 
 
 class PerLoop(Generic[P]):
-    """The pools of one transport. None outlives it, except in loops that run: they close it."""
+    """The pools of one transport. After the transport, a pool lives until its loop closes it."""
 
     def __init__(self) -> None:
         self.held: _Held[P] = {}
@@ -55,14 +57,14 @@ class PerLoop(Generic[P]):
         return pool
 
     async def close(self) -> None:
-        """Close the pool of the running loop; the next use opens another one."""
+        """Close the pool of the running loop; the next request opens another."""
         entry = self.held.pop((getpid(), asyncio.get_running_loop()), None)
         if entry is not None:
             await entry[1].aclose()
 
 
 async def _keep(pool: P, held: _Held[P], key: _Key) -> AsyncGenerator[None, None]:
-    """Close `pool` with its loop: `asyncio.run` closes the generators that it saw start."""
+    """Close *pool* with its loop: `asyncio.run` closes the generators that started in it."""
     try:
         yield
     finally:
@@ -72,7 +74,7 @@ async def _keep(pool: P, held: _Held[P], key: _Key) -> AsyncGenerator[None, None
 
 
 def prune(held: _Held[P]) -> None:
-    """Let go of the pools on which nothing can be awaited any more."""
+    """Drop the pools of closed loops, and of other processes."""
     for key in list(held):
         pid, loop = key
         if pid != getpid():
@@ -82,7 +84,7 @@ def prune(held: _Held[P]) -> None:
 
 
 def _forget(held: _Held[P]) -> None:
-    """Drop the pools of a transport that is gone: their loops close them, one by one."""
+    """Drop the pools of a transport that is gone; their loops close them."""
     prune(held)
     held.clear()
 
@@ -92,7 +94,7 @@ def close_without_loop(transport: asyncio.BaseTransport) -> None:
 
     asyncio has no public way to do this; uvloop closes its sockets with the loop.
     """
-    with suppress(RuntimeError):  # "Event loop is closed", after all that matters is done
+    with suppress(RuntimeError):  # "Event loop is closed": raised after the useful part
         cast("asyncio.WriteTransport", transport).abort()
     tls = getattr(transport, "_ssl_protocol", None)
     lost = getattr(getattr(tls, "_transport", transport), "_call_connection_lost", None)

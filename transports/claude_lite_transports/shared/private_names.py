@@ -131,7 +131,7 @@ def require_aiohttp() -> None:
     """Check, once, that aiohttp has all that the transport uses; raises `UsageError`."""
     import aiohttp
 
-    if lost := missing(AIOHTTP):
+    if lost := missing_names(AIOHTTP):
         raise UsageError(
             f"aiohttp {aiohttp.__version__} has no {', '.join(lost)}",
             advice=f"Pin aiohttp to a version from {TESTED[0]} to {TESTED[1]}, or use "
@@ -142,14 +142,14 @@ def require_aiohttp() -> None:
 @cache
 def require_asyncio() -> None:
     """Check, once, that asyncio has all that its transports use; raises `UsageError`."""
-    if lost := missing(ASYNCIO):
+    if lost := missing_names(ASYNCIO):
         raise UsageError(
             f"Python {sys.version.split()[0]} has no {', '.join(lost)}",
             advice='Use an older Python, or transport="urllib" in a Client. Please report it.',
         )
 
 
-def missing(names: Iterable[str]) -> list[str]:
+def missing_names(names: Iterable[str]) -> list[str]:
     """List the names that are not there."""
     return [name for name in names if not exists(name)]
 

@@ -1,6 +1,6 @@
-"""The synchronous transport on the standard library: http.client connections in a pool.
+"""The synchronous transport on the standard library: blocking sockets in a pool.
 
-`transport.py` is what a client calls; `attempt.py` carries one request, `idle.py` keeps the
+`transport.py` is what a client calls, `attempt.py` carries one request, and `idle.py` keeps
 connections between requests.
 """
 

@@ -1,7 +1,8 @@
-"""One request over one connection, held to its limits: sent, answered, and let go of.
+"""One attempt at a request on one connection, within its limits.
 
-Every wait on the socket is bounded by the clock that runs out first, and every error of a
-socket becomes one of ours here. No variable holds what was serialised: a `memoryview` does.
+Every wait on the socket ends with the limit that passes first, and every error of a socket
+becomes an error of `claude_lite` here. Only a `memoryview`, whose repr shows nothing, holds the
+serialised request, so no variable in a traceback shows the API key.
 """
 
 import ssl
@@ -24,17 +25,18 @@ from claude_lite_transports.shared.dial import RECEIVE, Clocks, Way, bare, is_ti
 from claude_lite_transports.shared.http1 import SMALL, ReplyParser
 from claude_lite_transports.urllib.idle import Idle
 
-# What is written at once. Over TLS a write returns only when all of it is out, and while it
-# waits no reply is noticed; one record goes out without waiting if there is room at all.
+# Bytes per write. Over TLS a write returns when all of its bytes are out, and until then no reply
+# is noticed. One record goes out without a wait if there is any room.
 _RECORD: Final = 16 * 1024
 
 _LINGER: Final = Limits(read=0.1, total=0.1)
 
 
 class Attempt:
-    """The context of a reply, and the iterator over its chunks.
+    """The context around a reply, and the iterator of its chunks.
 
-    `start` is the beginning of the request as bytes; `max_size` bounds the body of the reply.
+    `start` has the head of the request as bytes, and its body if that is small. `max_size` is
+    the limit on the body of the reply.
     """
 
     _clocks: Clocks
@@ -99,7 +101,7 @@ class Attempt:
         return chunk
 
     def finish(self) -> None:
-        """Wait a moment for the end of a body whose rest does not matter."""
+        """Wait a moment for the end of a body whose rest is not needed."""
         self._clocks = Clocks(_LINGER)
         self._clocks.connecting = False
         with suppress(ClaudeError):
@@ -107,7 +109,7 @@ class Attempt:
                 pass
 
     def _take(self) -> bytes:
-        """Return the next chunk, b"" after the last; then the connection is free again."""
+        """Return the next chunk, or b"" after the last, when the connection is free again."""
         reply, limit = self._reply, self._max_size
         while self._open:
             chunk = reply.take()
@@ -121,11 +123,11 @@ class Attempt:
             if not reply.complete:
                 self._receive()
         if not reply.complete:
-            raise StreamInterrupted("the stream was left before its end")
+            raise StreamInterrupted("the stream was closed before its end")
         return b""
 
     def _pieces(self) -> Iterator[memoryview]:
-        """Yield what `opening` left out of the body, which must be as long as it claims."""
+        """Yield the body, unless `opening` has included it; its size has to be what it says."""
         body = self._request.body
         if isinstance(body, bytes):
             if len(body) > SMALL:
@@ -138,10 +140,12 @@ class Attempt:
                 break
             yield memoryview(piece)
         if left:
-            raise UsageError("the source of the body did not yield the `size` that it has")
+            raise UsageError(
+                "the source of a body has to yield exactly the bytes that its `size` says"
+            )
 
     def _push(self, data: memoryview) -> bool:
-        """Send these bytes; False if the reply or the end came before all were taken."""
+        """Send bytes; False if the reply or the end came before all were sent."""
         while data:
             if self._sent and self._answered():
                 return False
@@ -152,8 +156,10 @@ class Attempt:
                 if is_timeout(error):
                     raise self._clocks.over() from bare(error)
                 if self._sent:
-                    return False  # there may be a reply that says why
-                raise ConnectionFailed("closed before anything was sent") from bare(error)
+                    return False  # a reply may say why
+                raise ConnectionFailed(
+                    "the connection was closed before anything was sent"
+                ) from bare(error)
             self._sent += sent
             data = data[sent:]
         return True
@@ -168,7 +174,10 @@ class Attempt:
         self._sock.settimeout(0)
         try:
             self._reply.receive(self._sock.recv(RECEIVE))
-        except (BlockingIOError, ssl.SSLWantReadError):  # a ticket for TLS, say
+        except (
+            BlockingIOError,
+            ssl.SSLWantReadError,
+        ):  # TLS has read a session ticket, for example
             return False
         except OSError:
             return True
@@ -185,11 +194,13 @@ class Attempt:
             if not self._reply.status:
                 raise ConnectionLost("the connection broke before the reply") from bare(error)
             if not self._reply.is_refusal:
-                raise StreamInterrupted("the reply broke off") from bare(error)
+                raise StreamInterrupted(
+                    "the connection broke before the end of the reply"
+                ) from bare(error)
             self._reply.receive(b"")
 
     def _finish(self) -> None:
-        """Let go of the connection: to be used again, if nothing speaks against it."""
+        """Keep the connection for another request if it can carry one; close it otherwise."""
         self._open = False
         if self._whole and self._reply.keep:
             self._idle.keep(self._way, self._sock)

@@ -1,7 +1,7 @@
-"""Idle blocking connections, kept for the next request of the same process on the same way.
+"""Idle blocking connections, kept for the next request of the same process to the same server.
 
-There is no lock: a fork while another thread held it would leave it locked for good in the
-child. The operations of `dict` and `deque` that are used here are atomic.
+There is no lock: if a process forked while another thread held it, the child would have a lock
+that nothing releases. The operations of `dict` and `deque` that are used here are atomic.
 """
 
 import os
@@ -14,9 +14,9 @@ from claude_lite_transports.shared.dial import Way, ready
 
 
 class Idle:
-    """A stack for each way, of at most `size` connections idle for up to `keepalive` seconds.
+    """A stack per way to a server, of up to *size* connections, each kept *keepalive* seconds.
 
-    A forked child never takes, nor looks at, a connection of its parent's.
+    A forked child never takes a connection of its parent, and never looks at one.
     """
 
     def __init__(self, size: int, keepalive: float) -> None:
@@ -25,9 +25,10 @@ class Idle:
         self._stacks: dict[tuple[int, Way], deque[tuple[socket, float]]] = {}
 
     def take(self, way: Way) -> socket | None:
-        """Take the connection that was idle for the shortest time, if there is a good one.
+        """Take the usable connection that was idle for the shortest time, if there is one.
 
-        One with something to read is not: the server has closed it, or said what nobody asked.
+        A connection with something to read is not usable: the server has closed it, or has sent
+        what was not asked for.
         """
         stack = self._stacks.get((os.getpid(), way))
         while stack:
@@ -48,15 +49,16 @@ class Idle:
                 stack.popleft()[0].close()
 
     def close(self) -> None:
-        """Close all that are idle, of this process."""
+        """Close all idle connections of this process."""
         for (pid, _), stack in list(self._stacks.items()):
             if pid == os.getpid():
                 _empty(stack)
 
     def end(self) -> None:
-        """Close all, an inherited one too: without a farewell, so that its owner can go on.
+        """Close all connections for good, inherited ones too.
 
-        At exit daemon threads may be at work still: what they bring back is closed, too.
+        No TLS goodbye is sent, so the parent can go on using its own copy. At exit daemon threads
+        may still be at work: the connections that they bring back are closed, too.
         """
         self._size = 0
         for stack in list(self._stacks.values()):

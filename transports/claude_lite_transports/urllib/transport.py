@@ -1,7 +1,7 @@
 """The synchronous transport: blocking sockets and the standard library, nothing else.
 
-It finds its proxies as `urllib` does, hence the name. It keeps idle connections, counts the
-limits of each attempt, and maps what goes wrong to the errors of `claude_lite`. It never
+It is named for `urllib`, because it finds proxies as `urllib` does. It keeps idle connections,
+holds each attempt to its limits, and turns failures into the errors of `claude_lite`. It never
 retries, follows a redirect, decompresses, keeps a cookie, or starts a thread.
 """
 
@@ -84,14 +84,14 @@ class UrllibTransport:
         return Response(head.status, head.headers, bytes(body))
 
     def stream(self, request: Request, /) -> AbstractContextManager[Head]:
-        """Send a request; the context is the head of the response, and its chunks as they come.
+        """Send a request; the context gives the head of the response and an iterator of chunks.
 
-        Raises as `send` does: here, on entering, and while the chunks are read.
+        Raises what `send` raises: here, on entering, and while the chunks are read.
         """
         return self._attempt(request, None)
 
     def sleep(self, seconds: float, /) -> None:
-        """Block this thread for so many seconds."""
+        """Block this thread for *seconds*."""
         time.sleep(max(0.0, seconds))
 
     def close(self) -> None:
