@@ -303,7 +303,7 @@ def test_the_head_names_the_request_of_an_event_that_does_not():
     for given_id in ({}, {"request_id": None}):
         error = as_event({"type": "error", "error": {"type": "api_error"}, **given_id})
         assert error.request_id == "req_head"
-        assert error.message == "no message"
+        assert error.message == "the API sent an error without a message"
 
 
 @pytest.mark.parametrize("entry", CODES, ids=lambda e: f"{e['status']}-{e['error_code']}")

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from claude_lite.core.limits import check_kept, parse_json, values_in
+from claude_lite.core.limits import check_collected_values, parse_json, values_in
 from claude_lite.core.model import model
 from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
 from claude_lite.core.responses import error_from_envelope, unexpected
@@ -123,7 +123,7 @@ class _PiecesDecoder(ABC):
         if name == "ping" or piece.get("type") == "ping":
             return []
         self._values += values_in(text)
-        check_kept(self._values, self._limits)
+        check_collected_values(self._values, self._limits)
         self.begun = True
         self.pieces.append(piece)
         self.complete = self.is_last(piece)

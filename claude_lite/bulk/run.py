@@ -266,6 +266,6 @@ class _Worker:
             self._observe(event, fields)
 
     def _without_secrets(self, text: str) -> str:
-        for secret in self._client.config.secrets():
+        for secret in self._client.config.words_to_mask():
             text = text.replace(secret, MASK)
         return text

@@ -11,7 +11,7 @@ A decoder does no I/O. An exchange calls it with the chunks of a body. Four word
 from collections import deque
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-from claude_lite.core.limits import PIECE_ITSELF, parse_json
+from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
 from claude_lite.core.responses import unexpected
 from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
@@ -128,9 +128,9 @@ class BytesDecoder(_SimpleDecoder):
         """Keep a chunk, and return the chunk as the only raw item."""
         self.begun = True
         self._pieces.append(data)
-        self._held += len(data) + PIECE_ITSELF
-        # Plus PIECE_ITSELF, so that one chunk may have exactly as many bytes as the limit.
-        if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
+        self._held += len(data) + PIECE_OVERHEAD
+        # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
+        if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
             what = f"the download has over {self._limit} bytes: iterate the stream to read any size"
             self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
@@ -138,7 +138,7 @@ class BytesDecoder(_SimpleDecoder):
     def item(self, raw: bytes) -> bytes:
         """Remove *raw*, the oldest chunk that is kept, and return *raw*."""
         self._pieces.popleft()
-        self._held -= len(raw) + PIECE_ITSELF
+        self._held -= len(raw) + PIECE_OVERHEAD
         return raw
 
     def result(self) -> bytes:
