@@ -85,7 +85,14 @@ NOT_SHOWN = {
         *("SSEDecoder", "ContentDecoder", "MessageDecoder", "CompletionDecoder", "ChatDecoder"),
         *("BytesDecoder", "LinesDecoder", "EventStreamDecoder"),
     },
-    "counts and times": {"Pace", "Waiting", "RateLimit", "RateLimits", "RetryBudget", "Failure"},
+    "counts and times": {
+        "Pace",
+        "Waiting",
+        "RateLimit",
+        "RateLimits",
+        "RetryBudget",
+        "FailedAttempt",
+    },
     "of fault scripts and recordings, which know no header": {
         *("End", "Tamper", "Fault", "Placed", "Pieces", "VirtualClock"),
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own

@@ -13,7 +13,7 @@ from claude_lite.api.batches import BatchResults
 from claude_lite.api.completions import ChatDecoder, StreamChatCompletion
 from claude_lite.api.files import DownloadFile
 from claude_lite.core.config import Config
-from claude_lite.core.limits import KEPT, parse_json, values_in
+from claude_lite.core.limits import COLLECTED_FACTOR, parse_json, values_in
 from claude_lite.errors import ResponseTooLarge, UsageError
 from claude_lite.testing import message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply
@@ -376,7 +376,7 @@ def test_pieces_of_a_chat_are_bounded():
         count += 1
         decoder.receive(piece)
     assert decoder.error.setting == "max_values"
-    assert KEPT * limits.max_values / 6 < count < KEPT * limits.max_values
+    assert COLLECTED_FACTOR * limits.max_values / 6 < count < COLLECTED_FACTOR * limits.max_values
 
 
 # Measuring JSON

@@ -19,7 +19,7 @@ from claude_lite.api.batches import (
 )
 from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import JSON, too_large
-from claude_lite.core.retry import is_passing
+from claude_lite.core.retry import is_temporary
 
 __all__ = ["BatchJob", "BatchReport", "split_into_batches"]
 
@@ -181,5 +181,5 @@ class BatchJob:
 
 def _kind(result: BatchResult) -> int:
     if isinstance(result, ErroredResult):
-        return _PASSING if is_passing(result.exception) else _ERRORED
+        return _PASSING if is_temporary(result.exception) else _ERRORED
     return _KIND_OF_TYPE.get(result.type, _OTHER)  # type: ignore[attr-defined]  # every result has a type

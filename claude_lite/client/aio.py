@@ -95,7 +95,7 @@ class AsyncStream(BaseStream[E, R]):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(await self._get_token(action.stale, exchange.left))
+                exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
             else:
                 async with AsyncExitStack() as stack:
                     try:
@@ -239,7 +239,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
                 elif isinstance(action, Sleep):
                     await transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(await self._get_token(action.stale, exchange.left))
+                    exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
         except BaseException as error:
             exchange.abandon(error)
             raise

@@ -40,7 +40,7 @@ from claude_lite.client.endpoints import (
     SyncOrAsync,
 )
 from claude_lite.client.sync import SyncClient
-from claude_lite.core.retry import is_passing
+from claude_lite.core.retry import is_temporary
 from claude_lite.errors import (
     CertificateRefused,
     ClaudeError,
@@ -144,7 +144,7 @@ class Waiting:
         else:
             lost = isinstance(error, TransportError) and not isinstance(error, CertificateRefused)
             ask_again = (
-                lost or is_passing(error)
+                lost or is_temporary(error)
             ) and self._clock() - self._last_answer_at < PATIENCE
         if not ask_again:
             raise error

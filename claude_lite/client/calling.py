@@ -30,7 +30,7 @@ class BaseClient(Generic[T]):
     _ASYNC = False
 
     def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
-        self.config = Config.of(options)
+        self.config = Config.from_options(options)
         self._link: Link[T] = Link(transport, is_async=self._ASYNC)
 
     def with_options(self, **options: Unpack[Options]) -> Self:
@@ -144,7 +144,7 @@ class BaseStream(Generic[E, R]):
 
     def _cut(self, chunk: bytes | memoryview) -> bytes:
         """Return the first `stride` bytes of *chunk*, and keep the rest for the next read."""
-        stride = self._exchange.stride
+        stride = self._exchange.slice_size
         if len(chunk) > stride:
             view = memoryview(chunk)
             chunk, self._rest = view[:stride], view[stride:]
@@ -160,7 +160,7 @@ class BaseStream(Generic[E, R]):
             self._exchange.finish()
         if self._finished:
             return True
-        self._exchange.check()
+        self._exchange.raise_stream_error()
         if self._closed:  # the body is complete, but the caller left items unread
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
@@ -172,7 +172,7 @@ class BaseStream(Generic[E, R]):
             self._exchange.finish()
         else:
             interrupted = StreamInterrupted(CLOSED)
-            self._exchange.finish(left=error or interrupted)
+            self._exchange.finish(exit_error=error or interrupted)
             self._decoder.fail(interrupted)
 
 

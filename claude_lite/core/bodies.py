@@ -11,9 +11,9 @@ A decoder does no I/O. An exchange calls it with the chunks of a body. Four word
 from collections import deque
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-from claude_lite.core.limits import PIECE_ITSELF, parse_json
+from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
 from claude_lite.core.responses import unexpected
-from claude_lite.core.structure import hook_for
+from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -97,7 +97,7 @@ class _SimpleDecoder:
         """Keep *error*, unless the body is complete or has failed before."""
         if self.complete or self.error is not None:
             return
-        self.error = error.amend(request_id=error.request_id or self.head.request_id)
+        self.error = error.update(request_id=error.request_id or self.head.request_id)
 
     def close(self) -> list[Any]:
         """End the body."""
@@ -109,7 +109,7 @@ class BytesDecoder(_SimpleDecoder):
     """A decoder of a download. Its items are the chunks; its result is all chunks that are kept.
 
     A chunk is kept from `receive` until `item` is called with the chunk. So a download of any size
-    can be read chunk by chunk. The kept chunks may have `Limits.max_whole` bytes together.
+    can be read chunk by chunk. The kept chunks may have `Limits.max_in_memory` bytes together.
 
     Args:
         head: The head of the response.
@@ -120,7 +120,7 @@ class BytesDecoder(_SimpleDecoder):
     def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
         self._pieces: deque[bytes] = deque()  # the chunks that are kept
-        self._limit = limits.max_whole
+        self._limit = limits.max_in_memory
         self._setting = "max_event" if self._limit == limits.max_event else "max_response"
         self._held = 0
 
@@ -128,17 +128,17 @@ class BytesDecoder(_SimpleDecoder):
         """Keep a chunk, and return the chunk as the only raw item."""
         self.begun = True
         self._pieces.append(data)
-        self._held += len(data) + PIECE_ITSELF
-        # Plus PIECE_ITSELF, so that one chunk may have exactly as many bytes as the limit.
-        if self._limit is not None and self._held > self._limit + PIECE_ITSELF:
+        self._held += len(data) + PIECE_OVERHEAD
+        # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
+        if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
             what = f"the download has over {self._limit} bytes: iterate the stream to read any size"
-            self.fail(ResponseTooLarge.past(self._setting, self._limit, what))
+            self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:
         """Remove *raw*, the oldest chunk that is kept, and return *raw*."""
         self._pieces.popleft()
-        self._held -= len(raw) + PIECE_ITSELF
+        self._held -= len(raw) + PIECE_OVERHEAD
         return raw
 
     def result(self) -> bytes:
@@ -158,7 +158,7 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
 
     def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
-        self._hook = hook_for(cls)
+        self._read = reader_for(cls)
         self._limit = limits.max_event
         self._limits = limits
         self._rest = bytearray()  # the start of a line whose end has not arrived
@@ -183,7 +183,7 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
 
     def item(self, raw: dict[str, Any]) -> T:
         """Convert the object of a line to *cls*. `receive` has already checked the object."""
-        return cast("T", self._hook(raw))
+        return cast("T", self._read(raw))
 
     def result(self) -> None:
         """Return None, because lines are not kept."""
@@ -196,7 +196,7 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
                 continue
             try:
                 item = parse_json(line, self._limits)
-                self._hook({**item})  # checks the shape; a copy, because a model keeps its object
+                self._read({**item})  # checks the shape; a copy, because a model keeps its object
             except ResponseTooLarge as error:
                 self.fail(error)
             except (ValueError, TypeError):
@@ -209,4 +209,4 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
     def _check_size(self, line: bytes | bytearray) -> None:
         if self._limit is not None and len(line) > self._limit:
             what = f"a line has over {self._limit} bytes"
-            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
+            self.fail(ResponseTooLarge.over_limit("max_event", self._limit, what))

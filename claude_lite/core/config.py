@@ -1,7 +1,8 @@
 """The options of a client, as one frozen value, and the search for its credential.
 
-A `Config` holds no connection and does no I/O. Its pickle has no secret. The process that unpickles
-it looks the credential up again: in the environment, or by the importable function that was given.
+A `Config` has no connection and does no I/O. Its pickle has no secret. After unpickling, the
+credential comes from the environment, or from the function that was given as `api_key` or
+`auth_token` (pickle imports the function by its name).
 """
 
 import math
@@ -25,8 +26,8 @@ from claude_lite.core.credentials import (
     words_to_mask,
 )
 from claude_lite.core.logs import Observer
+from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.spellings import ELSEWHERE
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
@@ -41,41 +42,43 @@ _BASE_URL: Final = re.compile(
 )
 
 
-def _headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
+def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
     headers = mask_headers(given or {})
     return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
-def _base_url(given: str | None) -> str:
+def _to_base_url(given: str | None) -> str:
     url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    if not _BASE_URL.fullmatch(url):  # the message does not show it: it may have a password
+    if not _BASE_URL.fullmatch(url):  # the URL is not shown: it may contain a password
         raise UsageError(
-            "base_url (or ANTHROPIC_BASE_URL) has to be http(s)://host[:port][/path],"
-            " in ASCII, without a credential and without a query"
+            f"{'base_url' if given else 'ANTHROPIC_BASE_URL'} has to be"
+            " http(s)://host[:port][/path], in ASCII, without a credential and without a query"
         )
     return url
 
 
-def _betas(given: str | Sequence[str]) -> tuple[str, ...]:
+def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _positive(_: object, attribute: Any, value: float | None) -> None:
+def _check_positive(_: object, attribute: Any, value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
-        raise UsageError(f"{attribute.name} has to be positive, or None for no limit; not {value}")
+        name = attribute.name
+        raise UsageError(f"{name} is {value}: it has to be positive, or None for no limit")
 
 
-def _policy(_: object, __: object, value: object) -> None:
+def _check_policy(_: object, __: object, value: object) -> None:
     if not isinstance(value, RetryPolicy):
         kind = type(value).__name__
-        raise UsageError(f"retry has to be standard(), never() or defer(), not of type {kind}")
+        raise UsageError(f"retry is of type {kind}: give standard(), never() or defer()")
 
 
 class _CachedProperty(Generic[T]):
     """A property that is computed at its first use and then kept in the instance's `__dict__`.
 
-    `functools.cached_property` has one lock for all instances up to Python 3.11. There, a slow
-    `api_key` function would block all clients, and a forked child for ever. This class has no lock.
+    This class has no lock. Up to Python 3.11, `functools.cached_property` uses one lock for all
+    instances. With that lock, a slow `api_key` function would block all clients, and a forked child
+    could wait for ever.
     """
 
     def __init__(self, find: Callable[[Any], T]) -> None:
@@ -115,67 +118,69 @@ class Options(TypedDict, total=False):
 class Config:
     """The options of a client. Times are in seconds, sizes in bytes; None means no limit.
 
-    The `max_...` options bound the cost of a reply. A reply beyond one of them raises
-    `ResponseTooLarge`, which names the option. With the defaults no reply costs more than 120 MB
-    or blocks an event loop for more than a tenth of a second (`claude_lite.core.limits` says why).
-    The body of an error is read up to its first megabyte.
+    The `max_...` options limit the memory and the time of a reply. A reply over a limit raises
+    `ResponseTooLarge`, which names the option. With the defaults a reply takes at most 120 MB and
+    blocks an event loop for at most a tenth of a second (`claude_lite.core.limits` says why). Of
+    the body of an error only the first megabyte is used.
 
     Attributes:
         api_key: An API key, or a function that returns a key and is called once. The default is the
             key in ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
-        auth_token: A bearer token in place of `api_key`, or a function that returns a token and is
-            called again when the API refuses that token.
+        auth_token: A bearer token in place of `api_key`, or a function that returns a token. The
+            function is called again after a 401.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
         api_version: The value of the header `anthropic-version`.
-        betas: The beta flags of every request: one, or a sequence of them.
+        betas: The beta flags for every request: a string, or a sequence of strings.
         headers: More headers for every request. A header with the value None is left out.
         retry: The retry policy: `standard()`, `never()` or `defer()`.
-        timeout: The longest silence of a server, before a reply and within it.
+        timeout: The longest time without a byte from the server, before and during a reply.
         connect_timeout: The time for DNS, TCP and TLS together.
-        content_timeout: The longest time in which a stream brings nothing but pings.
+        content_timeout: The longest time without content in a stream. Pings are not content.
         deadline: The time for the whole call, with all its attempts and the waits between them.
-        max_response: The size of a body that is held whole, before and after it is decompressed.
-        max_event: The size of one event or line of a stream. The larger of `max_event` and
-            `max_response` bounds the message that all events of a stream make, and a download that
-            is not read piece by piece. In events, long text that is not plain ASCII counts six
-            times, because it may take six times its size in memory.
-        max_head: The size of a reply outside its body: all heads, interim heads (1xx) included, and
-            the trailers. Sizes of chunks do not count.
-        max_headers: The number of headers in one head.
-        max_depth: The levels of JSON. Python cannot compare, copy or pickle many more levels.
-        max_values: The number of values (numbers, texts, lists, objects) in one reply or event: one
-            byte of JSON can take fifty bytes of memory. The events of a stream that is collected
-            may have three times as many together.
+        max_response: The largest size of a body that is completely in memory, compressed and
+            decompressed.
+        max_event: The largest size of one event or line of a stream. A whole streamed message, and
+            a download that is read at once, are limited by the larger of `max_event` and
+            `max_response`. In events, long text that is not plain ASCII counts six times, because
+            such text may take six times its size in memory.
+        max_head: The largest size of a reply outside its body: all heads (also those of 1xx
+            replies) and the trailers. The size lines of chunked encoding do not count.
+        max_headers: The largest number of headers in one head.
+        max_depth: The largest nesting depth of JSON. Python cannot compare, copy or pickle many
+            more levels.
+        max_values: The largest number of values (numbers, texts, lists, objects) in one reply or
+            event: two bytes of JSON can take 100 bytes of memory. All events of a collected stream
+            together may have three times this number.
         observe: A function that gets the name and the fields of each log event of a call
             (`claude_lite.core.logs`).
-        dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Of the
-            credentials in the environment only those of that platform are sent.
+        dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Only
+            the platform's own credentials are then read from the environment.
 
     """
 
     api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
     auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
-    base_url: str = field(default=None, converter=_base_url)
+    base_url: str = field(default=None, converter=_to_base_url)
     api_version: str = API_VERSION
-    betas: tuple[str, ...] = field(default=(), converter=_betas)
-    headers: Mapping[str, str] = field(factory=dict, converter=_headers)
-    retry: RetryPolicy = field(factory=standard, validator=_policy)
-    timeout: float | None = field(default=600.0, validator=_positive)
-    connect_timeout: float | None = field(default=10.0, validator=_positive)
-    content_timeout: float | None = field(default=600.0, validator=_positive)
-    deadline: float | None = field(default=3600.0, validator=_positive)
-    max_response: int | None = field(default=DEFAULT_LIMITS.max_response, validator=_positive)
-    max_event: int | None = field(default=DEFAULT_LIMITS.max_event, validator=_positive)
-    max_head: int | None = field(default=DEFAULT_LIMITS.max_head, validator=_positive)
-    max_headers: int | None = field(default=DEFAULT_LIMITS.max_headers, validator=_positive)
-    max_depth: int | None = field(default=DEFAULT_LIMITS.max_depth, validator=_positive)
-    max_values: int | None = field(default=DEFAULT_LIMITS.max_values, validator=_positive)
+    betas: tuple[str, ...] = field(default=(), converter=_to_betas)
+    headers: Mapping[str, str] = field(factory=dict, converter=_to_headers)
+    retry: RetryPolicy = field(factory=standard, validator=_check_policy)
+    timeout: float | None = field(default=600.0, validator=_check_positive)
+    connect_timeout: float | None = field(default=10.0, validator=_check_positive)
+    content_timeout: float | None = field(default=600.0, validator=_check_positive)
+    deadline: float | None = field(default=3600.0, validator=_check_positive)
+    max_response: int | None = field(default=DEFAULT_LIMITS.max_response, validator=_check_positive)
+    max_event: int | None = field(default=DEFAULT_LIMITS.max_event, validator=_check_positive)
+    max_head: int | None = field(default=DEFAULT_LIMITS.max_head, validator=_check_positive)
+    max_headers: int | None = field(default=DEFAULT_LIMITS.max_headers, validator=_check_positive)
+    max_depth: int | None = field(default=DEFAULT_LIMITS.max_depth, validator=_check_positive)
+    max_values: int | None = field(default=DEFAULT_LIMITS.max_values, validator=_check_positive)
     observe: Observer | None = None
     dialect: Dialect | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            object.__setattr__(self, "base_url", _base_url(self.dialect.base_url))
+            object.__setattr__(self, "base_url", _to_base_url(self.dialect.base_url))
         if self.api_key is not None and self.auth_token is not None:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
@@ -183,27 +188,31 @@ class Config:
         """Copy the configuration with some options changed.
 
         Args:
-            **changes: Options by name. `headers` are added to those that are there; a header with
-                the value None is removed. A new credential replaces the other kind of credential.
+            **changes: Options by name. `headers` are merged with the present headers; the value
+                None removes a header. A new `api_key` removes `auth_token`, and the reverse.
 
         Raises:
-            UsageError: An option is not known, or has a value that it cannot have.
+            UsageError: An option is unknown, or has an invalid value.
 
         """
         hide_credentials(changes)
         if "headers" in changes:
             changes["headers"] = {**self.headers, **changes["headers"]}
-        for one, other in (("api_key", "auth_token"), ("auth_token", "api_key")):
-            if changes.get(one) is not None:
-                changes.setdefault(other, None)
-        if changes.get("dialect", self) is None:
+        for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
+            if changes.get(new) is not None:
+                changes.setdefault(old, None)
+        if "dialect" in changes and changes["dialect"] is None:  # go back to the API's own URL
             changes.setdefault("base_url", None)
         _check_names(changes, changes.get("dialect", self.dialect))
         return evolve(self, **changes)
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> "Config":
-        """Make a configuration of *options* by name; hides the credentials in *options* itself."""
+    def from_options(cls, options: dict[str, Any]) -> "Config":
+        """Make a configuration from *options* by name.
+
+        The credentials in *options* are replaced by `Secret` objects, so that tracebacks with local
+        variables do not show them.
+        """
         hide_credentials(options)
         _check_names(options, options.get("dialect"))
         return cls(**options)
@@ -235,7 +244,7 @@ class Config:
 
     @_CachedProperty
     def target(self) -> Target:
-        """What all requests of the client have in common, for `Operation.build`.
+        """The address and the headers that all requests of the client share, for `Operation.build`.
 
         Raises:
             CredentialMissing: Neither an option nor the environment gives a credential.
@@ -251,8 +260,8 @@ class Config:
 
     def _credential(self) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
-        own = self.dialect is not None and not given  # the dialect finds the platform's
-        if own or any(name in self.headers for name in ("x-api-key", "authorization")):
+        dialect_has_it = self.dialect is not None and not given  # it adds the platform's credential
+        if dialect_has_it or any(name in self.headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
@@ -266,18 +275,18 @@ class Config:
             return bearer(token)
         raise CredentialMissing(
             "no API key: give api_key=... or auth_token=..., or set ANTHROPIC_API_KEY",
-            advice="A key is never pickled: set one in the process that unpickles the client.",
+            advice="If the client was unpickled: keys are not pickled, so set the variable here.",
         )
 
-    def secrets(self) -> list[MaskedStr]:
-        """Give the words of the credential as it is sent, to mask them in replies and errors."""
+    def words_to_mask(self) -> list[MaskedStr]:
+        """Return the parts of the credential that are masked in replies and errors."""
         try:
-            return self._secrets
+            return self._words_to_mask
         except UsageError:
             return []
 
     @_CachedProperty
-    def _secrets(self) -> list[MaskedStr]:
+    def _words_to_mask(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
         return [word for value in values for word in words_to_mask(value)]
 
@@ -290,7 +299,7 @@ class Config:
         self.__dict__.update(state)
 
     def __repr__(self) -> str:
-        known = self.__dict__  # lacks some options if this is the traceback of an error in one
+        known = self.__dict__  # in the traceback of an invalid option, later options are missing
         shown = (a.name for a in fields(Config) if a.name in known)
         return f"Config({', '.join(f'{name}={known[name]!r}' for name in shown)})"
 
@@ -304,7 +313,10 @@ class Config:
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
-        advice = "; ".join(ELSEWHERE[name] for name in sorted(unknown & ELSEWHERE.keys()))
-        raise UsageError(f"no such option: {', '.join(sorted(unknown))}", advice=advice or None)
+        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
+        names = ", ".join(sorted(unknown))
+        raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
     if dialect is not None and options.get("base_url") is not None:
-        raise UsageError("give base_url to the dialect: a client with a dialect takes none")
+        raise UsageError(
+            "the dialect sets base_url: give base_url to the dialect, not to the client"
+        )

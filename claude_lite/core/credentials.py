@@ -146,7 +146,7 @@ def mask_error(error: ClaudeError, secrets: Iterable[str]) -> None:
     fields = {name: getattr(error, name) for name in error.FIELDS}
     masked_fields = mask_words(fields, secrets)
     if masked_fields != fields:
-        error.amend(**masked_fields)
+        error.update(**masked_fields)
 
 
 def mask_words(value: Any, secrets: Iterable[str]) -> Any:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from claude_lite.core.limits import DEFLATED_SLICE, INFLATED_PIECE
+from claude_lite.core.limits import ZLIB_INPUT, ZLIB_OUTPUT
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 _GZIP: Final = 16 + zlib.MAX_WBITS  # 16: zlib expects a gzip header
@@ -42,13 +42,13 @@ class ContentDecoder:
             # A zlib header has 8 in its low four bits; -15 means deflate without a header.
             self._zlib = zlib.decompressobj(15 if data[0] & 15 == zlib.DEFLATED else -15)
         self._begun = True
-        starts = range(0, len(data), DEFLATED_SLICE)
+        starts = range(0, len(data), ZLIB_INPUT)
         return b"".join(
-            [p for start in starts for p in self._pieces(data[start : start + DEFLATED_SLICE])]
+            [p for start in starts for p in self._pieces(data[start : start + ZLIB_INPUT])]
         )
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
-        """Decompress *data* in pieces of at most `INFLATED_PIECE` bytes, over all gzip members."""
+        """Decompress *data* in pieces of at most `ZLIB_OUTPUT` bytes, over all gzip members."""
         more = True
         while self._zlib is not None and (data or more):
             if self._zlib.eof and not self._is_gzip:
@@ -56,17 +56,17 @@ class ContentDecoder:
             if self._zlib.eof:
                 self._zlib = zlib.decompressobj(_GZIP)
             try:
-                piece = self._zlib.decompress(data, INFLATED_PIECE)
+                piece = self._zlib.decompress(data, ZLIB_OUTPUT)
             except zlib.error as error:
                 raise UnexpectedResponse(f"the body cannot be decompressed: {error}") from None
             self._size += len(piece)
             if self._limit is not None and self._size > self._limit:
                 what = f"the decompressed body has over {self._limit} bytes"
-                raise ResponseTooLarge.past("max_response", self._limit, what)
+                raise ResponseTooLarge.over_limit("max_response", self._limit, what)
             yield piece
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             # After a full piece, zlib may have more output without more input: ask again.
-            more = len(piece) == INFLATED_PIECE and not self._zlib.eof
+            more = len(piece) == ZLIB_OUTPUT and not self._zlib.eof
 
     def close(self) -> None:
         """End the body. Raises `UnexpectedResponse` if the compressed data is incomplete."""

@@ -1,12 +1,20 @@
 """One API call with all its attempts, as a state machine without I/O.
 
     while not isinstance(action := exchange.next_action(), Done):
-        ...  # send the Request, wait for the Sleep, or get a token; then report the outcome
+        if isinstance(action, Sleep):
+            transport.sleep(action.seconds)
+        elif isinstance(action, Authenticate):
+            exchange.receive_token(get_token(action.stale))
+        else:
+            try:
+                exchange.receive_response(transport.send(action))
+            except ClaudeError as error:
+                exchange.receive_failure(error)
+    return action.result
 
-The exchange decides what to do next. The client that drives it (`claude_lite.client`) sends, waits
-and gets tokens. The exchange reads the time from the clock that it is given, and never waits.
-tenacity chooses the waits. It is used only after an attempt has failed: a call that succeeds at
-once does not pay for it.
+The exchange decides the next step. A client (`claude_lite.client`) runs this loop: the client
+sends, waits and gets tokens. The exchange reads the time from its clock, and never waits. tenacity
+computes the waits, and is imported only after a failed attempt, because the import is slow.
 """
 
 import time
@@ -19,13 +27,13 @@ from claude_lite.core.credentials import bearer, mask_error, words_to_mask
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
-    decoded,
+    decompress_body,
     error_from_response,
-    placed,
     should_retry,
     unexpected,
+    with_head_fields,
 )
-from claude_lite.core.retry import Course, Failure, budget_for
+from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
@@ -51,7 +59,7 @@ class Authenticate:
     """Get a token and report it with `receive_token`.
 
     Attributes:
-        stale: The token that the API has refused, if any: get a different one.
+        stale: The token that the API has refused. The new token must be different. None at first.
 
     """
 
@@ -59,10 +67,12 @@ class Authenticate:
 
 
 class Exchange(Generic[R]):
-    """The state of one call. One thread or task uses it, for one call only.
+    """The state of one call: its requests and responses, with all attempts.
+
+    Make one exchange per call. Do not share an exchange between threads or tasks.
 
     Args:
-        operation: The operation to call.
+        operation: The operation to send.
         config: The options of the client.
         clock: The clock for deadlines and for the times in logs.
 
@@ -78,11 +88,11 @@ class Exchange(Generic[R]):
         self._started = clock()
         self.head: Response | None = None
         self._request: Request | None = None
-        self._error: ClaudeError | None = None  # ended the last attempt
-        self._failed: ClaudeError | None = None  # ended the call
+        self._error: ClaudeError | None = None  # of the last attempt; not handled yet
+        self._failed: ClaudeError | None = None  # the error that ended the call
         self._done: Done[R] | None = None
         self._token: MaskedStr | None = None
-        self._stale: MaskedStr | None = None
+        self._refused_token: MaskedStr | None = None
         self._retries = 0
         self._waited = 0.0
         self._resent = 0  # retries after the connection broke within an attempt
@@ -94,11 +104,11 @@ class Exchange(Generic[R]):
         """Decide what to do next.
 
         Returns:
-            What the client has to do: send the `Request`, wait for the `Sleep`, or get a token for
-            the `Authenticate`. `Done` has the result of the call.
+            A `Request`: send the request. A `Sleep`: wait `seconds`. An `Authenticate`: get a
+            token. A `Done`: the call has succeeded, and `result` is its result.
 
         Raises:
-            ClaudeError: The call has failed. Each later call of this method raises it again.
+            ClaudeError: The call has failed. From then on this method raises the same error again.
 
         """
         if self._done is not None:
@@ -111,11 +121,11 @@ class Exchange(Generic[R]):
             if wait > 0:
                 return Sleep(wait)
         if self.config.token_provider is not None and self._token is None:
-            return Authenticate(self._stale)
+            return Authenticate(self._refused_token)
         return self._attempt()
 
     def start(self) -> None:
-        """Count the time of the call from now on, not from the creation of this object."""
+        """Start the deadline now. A stream may be created long before it is opened."""
         self._started = self._clock()
         if self._log is not None:
             self._log.start_call()
@@ -131,35 +141,35 @@ class Exchange(Generic[R]):
             if "content-encoding" in response.headers:
                 response = self._decode(response)
             if response.status >= REDIRECT:
-                self._refuse(response)
+                self._handle_error_status(response)
                 return
             limits = self.config.limits
-            most = limits.max_response
-            if most is not None and len(response.body) > most:  # for transports without limits
-                raise placed(ResponseTooLarge.whole(most), response)
-            result = self.operation.read(response, limits)
+            limit = limits.max_response
+            if limit is not None and len(response.body) > limit:  # a transport without limits
+                raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
+            result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
         else:
             self._succeed(result, response)
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report the error with which the last request failed."""
+        """Report the error of the last request."""
         self._error = error
 
     @property
-    def left(self) -> float | None:
+    def time_left(self) -> float | None:
         """The seconds until the deadline; None if there is no deadline."""
         deadline = self.config.deadline
         return None if deadline is None else self._started + deadline - self._clock()
 
     def abandon(self, error: BaseException) -> None:
-        """Report an error from outside that ended the call: it was cancelled, or got no token.
+        """Report that the call ended early: a cancellation, or an error of the token provider.
 
-        An error that `next_action` has raised may be reported, too; this changes nothing.
+        The client may also report an error that `next_action` raised: it is not logged twice.
         """
         if isinstance(error, ClaudeError):
-            error.amend(attempts=self.attempts)
+            error.update(attempts=self.attempts)
         self._log_end(None, error)
 
     # Attempts
@@ -171,10 +181,12 @@ class Exchange(Generic[R]):
         if self._log is not None:
             self._log.start_attempt()
         if self.attempts or self._redirects or self._token is not None:
+            # Time has passed since the start: the request gets the time that is left.
             request = self._within_deadline(request)
-            self.head = None
+            self.head = None  # the head of the attempt before
         if self.config.dialect is not None:
-            request = self._signed = self.config.dialect.sign(request)
+            request = self.config.dialect.sign(request)
+            self._signed = request  # kept to mask its credential in errors
         self.attempts += 1
         return request
 
@@ -187,7 +199,7 @@ class Exchange(Generic[R]):
         return request
 
     def _within_deadline(self, request: Request) -> Request:
-        left = self.left
+        left = self.time_left
         if left is None:
             return request
         if left <= 0:
@@ -195,12 +207,15 @@ class Exchange(Generic[R]):
         return request.within(left)
 
     def _decode(self, response: Response) -> Response:
-        """Decompress the body, up to the limit. A broken body of an error becomes empty."""
+        """Decompress the body, up to the limit.
+
+        If the body of an error response is broken, use an empty body: the status is enough.
+        """
         try:
-            body = decoded(response, self.config.max_response)
+            body = decompress_body(response, self.config.max_response)
         except UnexpectedResponse as error:
             if response.status < REDIRECT:
-                raise placed(error, response) from None
+                raise with_head_fields(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
         return evolve(response, headers=headers, body=body)
@@ -213,53 +228,59 @@ class Exchange(Generic[R]):
             self._log_attempt(None)
             self._log_end(result)
 
-    def _refuse(self, response: Response) -> None:
-        """Take a response of status 300 or above: follow a redirect within the origin, or fail."""
+    def _handle_error_status(self, response: Response) -> None:
+        """Handle a status of 300 or more: follow a redirect within the origin, or make an error."""
         self.head = response
         if response.status < ERROR:
             self._redirect(response)
             return
         body = response.body
-        for secret in self._secrets():  # before the body is cut, maybe within a secret
+        # Mask secrets before the body is cut: no mask would find the half of a secret.
+        for secret in self._secrets():
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)
-        verdict = should_retry(response.headers)
-        if verdict is not None:
-            error.amend(details={**error.details, "should_retry": verdict})
+        server_says = should_retry(response.headers)
+        if server_says is not None:
+            error.update(details={**error.details, "should_retry": server_says})
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
         try:
-            self._request = follow(cast("Request", self._request), response, self._redirects)
+            self._request = redirected_request(
+                cast("Request", self._request), response, self._redirects
+            )
         except UnexpectedResponse as error:
             self.receive_failure(error)
         else:
             self._redirects += 1
-            self.attempts -= 1
+            self.attempts -= 1  # a redirect is not an attempt
 
     # Failures
 
     def _decide_wait(self, error: ClaudeError) -> float:
-        """Give the seconds to wait before the next attempt; raise *error* to end the call."""
+        """Return the seconds to wait before the next attempt; raise *error* to end the call."""
         mask_error(error, self._secrets())
-        if isinstance(error, AuthenticationFailed) and self._token and not self._stale:
-            self._stale, self._token = self._token, None
+        # The API refused a token of the provider: get a new token, once per call.
+        if isinstance(error, AuthenticationFailed) and self._token and not self._refused_token:
+            self._refused_token, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)
             return 0.0
         failure = self._failure(error)
-        course = Course(self.attempts, self._started, self._clock(), self._waited)
-        wait = self.config.retry.wait_after(failure, course)
+        history = CallHistory(self.attempts, self._started, self._clock(), self._waited)
+        wait = self.config.retry.wait_after(failure, history)
         if wait is None:
             raise self._give_up(error)
-        if self.config.retry.defers:  # a queue waits: this call's deadline and budget do not count
+        # A queue waits, so the deadline and the budget of this call do not apply.
+        if self.config.retry.defers:
             self._log_attempt(error, retry_in=wait)
             raise self._defer(error, wait) from error.with_traceback(None)
-        left = self.left
+        left = self.time_left
         if left is not None and wait >= left:
-            advice = f"Try again in {wait:.1f} s: the deadline comes before that."
+            advice = f"Call again in {wait:.1f} s: the deadline leaves no time for this wait."
             raise self._give_up(error, advice)
         if not budget_for(self.config.origin).take():
-            raise self._give_up(error, "Not tried again: too many calls fail at the moment.")
+            advice = "Call again later: too many calls failed, so the retry budget is empty."
+            raise self._give_up(error, advice)
         self._retries += 1
         self._waited += wait
         if isinstance(error, ConnectionLost | StreamInterrupted):
@@ -267,36 +288,38 @@ class Exchange(Generic[R]):
         self._log_attempt(error, retry_in=wait)
         return wait
 
-    def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent)
+    def _failure(self, error: ClaudeError) -> FailedAttempt:
+        return FailedAttempt(error, self.operation.resend_rule, self._resent)
 
     def _give_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         self._log_attempt(error)
         return self._end_with(error, advice)
 
     def _defer(self, error: ClaudeError, wait: float) -> RetryLater:
-        later = RetryLater(wait).amend(
+        later = RetryLater(wait).update(
             request_id=error.request_id,
             organization_id=error.organization_id,
             status=error.status,
             retry_after=error.retry_after,
-            details={"cause": error.amend(attempts=self.attempts).to_dict()},
+            details={"cause": error.update(attempts=self.attempts).to_dict()},
         )
         self._end_with(later)
         return later
 
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
-        """End the call. Give *error* for the caller, without the frames of the transport."""
-        error.amend(attempts=self.attempts, advice=advice or error.advice)
+        """End the call, and return *error* without its traceback."""
+        error.update(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)
 
     def _secrets(self) -> list[MaskedStr]:
-        tokens = [token for token in (self._token, self._stale) if token is not None]
+        tokens = [token for token in (self._token, self._refused_token) if token is not None]
         if self._signed is not None:
             tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
-        return self.config.secrets() + [word for token in tokens for word in words_to_mask(token)]
+        return self.config.words_to_mask() + [
+            word for token in tokens for word in words_to_mask(token)
+        ]
 
     # Logs
 
@@ -309,32 +332,34 @@ class Exchange(Generic[R]):
             self._log.log_call(self.attempts, self.head, result, error, self._secrets)
 
 
-def follow(request: Request, response: Response, before: int) -> Request:
-    """Give the request that follows a redirect.
+def redirected_request(request: Request, response: Response, redirects: int) -> Request:
+    """Return the request that follows a redirect.
 
     Args:
         request: The request that was redirected.
         response: The redirect.
-        before: How many redirects the call has followed before this one.
+        redirects: The number of redirects that the call has followed so far.
 
     Raises:
-        UnexpectedResponse: The redirect leaves the origin, changes the method, leads to the same
-            URL, or is the fourth.
+        UnexpectedResponse: The redirect leads to another origin or to the same URL, or changes the
+            method, or the call has followed three redirects already.
 
     """
     from urllib.parse import urljoin, urlsplit
 
     try:
         url = urljoin(request.url, response.headers.get("location", ""))
-        to = urlsplit(url)
-    except ValueError:  # it is not a URL
-        url, to = "", urlsplit("")
+        target = urlsplit(url)
+    except ValueError:  # the header is not a URL
+        url, target = "", urlsplit("")
     is_harmless = (
-        to[:2] == urlsplit(request.url)[:2]
+        target[:2] == urlsplit(request.url)[:2]  # the same scheme, host and port
         and (response.status in SAME_METHOD or request.method == "GET")
         and url != request.url
-        and all("!" <= c <= "~" and c != "\\" for c in url)
+        and all("!" <= c <= "~" and c != "\\" for c in url)  # servers read others differently
     )
-    if before < MAX_REDIRECTS and is_harmless:
+    if redirects < MAX_REDIRECTS and is_harmless:
         return evolve(request, url=url)
-    raise unexpected(response, f"a redirect to {to.hostname or 'nowhere'} that is not followed")
+    reason = "another origin, another method, the same URL, or more than 3 redirects"
+    where = target.hostname or "no host"
+    raise unexpected(response, f"the redirect to {where} is not followed ({reason})")

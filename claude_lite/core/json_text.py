@@ -1,8 +1,8 @@
-"""JSON text to values and back: no integer is rounded, and the depth is bounded.
+"""JSON text to values and back: no integer is rounded, and the depth is limited.
 
 orjson is fast, but it reads integers of more than 64 bits as floats. If a text may have such an
-integer, the standard library parses the text again. A value that is nested so deep that Python
-could not compare, copy or pickle it is refused.
+integer, the standard library parses the text again. JSON that is too deep for Python to compare,
+copy or pickle raises `TooDeep`.
 """
 
 import json
@@ -16,18 +16,20 @@ from claude_lite.core.model import Model
 from claude_lite.errors import UsageError
 
 MAX_DEPTH: Final = 250  # the default of `wire.Limits.max_depth`; `limits.py` says why
-SHORT: Final = 2048
-INT64: Final = 2.0**63
-DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-ORJSON_BUFFER: Final = 8192
-# An integer beyond 64 bits has at least 19 digits: a look at every sixth byte finds three of them.
+SHORT: Final = 2048  # bytes of a text in which a search for digits is fast
+INT64: Final = 2.0**63  # orjson rounds only integers of at least this absolute value
+ORJSON_BUFFER: Final = 8192  # bytes
+# An integer of more than 64 bits has at least 19 digits, so a sample of every sixth byte has three
+# of its digits side by side. `DIGITS` turns all digits into zeros, to find `THREE_DIGITS`.
 STEP: Final = 6
+DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 THREE_DIGITS: Final = b"000"
-ONLY_JSON_TYPES: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+# Without these flags orjson writes dataclasses and datetimes; with them it calls `_plain_data`.
+PASS_OTHERS_TO_DEFAULT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 class TooDeep(ValueError):
-    """The JSON has more levels than are allowed, or than orjson can read."""
+    """The JSON has more levels than the limit, or than orjson can read."""
 
 
 def loads(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
@@ -35,7 +37,7 @@ def loads(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
 
     Args:
         data: The JSON text.
-        max_depth: The most levels of lists and objects.
+        max_depth: The largest number of levels of lists and objects.
 
     Raises:
         TooDeep: The text has more levels.
@@ -45,23 +47,29 @@ def loads(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     try:
         value = orjson.loads(data)
     except ValueError as error:
-        if "depth" in str(error):  # orjson reads 1,024 levels
+        if "depth" in str(error):  # orjson's error for more than 1,024 levels
             raise TooDeep(str(error)) from None
         raise
-    if len(data) <= SHORT:  # a search for many digits is faster than a walk through the values
-        is_flat = len(data) <= 2 * max_depth or _count_brackets(data) <= max_depth
-        if is_flat and THREE_DIGITS not in data[::STEP].translate(DIGITS):
+    # A short text with few brackets and no long number needs no slow walk through the values.
+    if len(data) <= SHORT:
+        depth_is_ok = len(data) <= 2 * max_depth or _count_brackets(data) <= max_depth
+        if depth_is_ok and THREE_DIGITS not in data[::STEP].translate(DIGITS):
             return value
-    return json.loads(data) if _is_rounded(value, max_depth) else value
+    return json.loads(data) if _check_depth_and_rounding(value, max_depth) else value
 
 
 def _count_brackets(data: bytes) -> int:
-    """Count the opening brackets. Where there are few, this is faster than `bytes.count`."""
+    """Count the opening brackets: faster than `bytes.count` if there are few brackets."""
     return len(data) - len(data.replace(b"{", b"").replace(b"[", b""))
 
 
-def _is_rounded(value: Any, max_depth: int) -> bool:
-    """Tell whether an integer may have become a float; raises `TooDeep`."""
+def _check_depth_and_rounding(value: Any, max_depth: int) -> bool:
+    """Tell whether orjson may have rounded an integer to a float.
+
+    Raises:
+        TooDeep: *value* has more than *max_depth* levels.
+
+    """
     rounded = False
     level: list[Any] = [[value]]
     for _ in range(max_depth + 1):
@@ -78,42 +86,46 @@ def _is_rounded(value: Any, max_depth: int) -> bool:
         if not below:
             return rounded
         level = below
-    raise TooDeep(f"nested over {max_depth} levels deep")
+    raise TooDeep(f"more than {max_depth} levels")
 
 
 def dumps(value: Any) -> bytes:
-    """Write *value* as JSON in compact UTF-8. The same value gives the same bytes in every process.
+    """Write *value* as JSON in compact UTF-8.
+
+    The same value gives the same bytes in every process, so that texts can be compared.
 
     Args:
-        value: Plain data; it may hold models, mappings and sequences of any class.
+        value: Plain data; models, and mappings and sequences of any class, may be in the data.
 
     Raises:
-        UsageError: JSON has no form for a part of the value: NaN, an infinity, a key that is not
-            text, a set, an iterator, another object.
+        UsageError: A part of the value cannot be written as JSON: NaN, an infinity, a key that is
+            not text, a set, an iterator, another object.
 
     """
     try:
-        text = orjson.dumps(value, default=_plain_data, option=ONLY_JSON_TYPES)
+        text = orjson.dumps(value, default=_plain_data, option=PASS_OTHERS_TO_DEFAULT)
     except TypeError:
         return _dumps_slowly(value)
-    if text.rfind(b"null") >= 0:  # orjson writes NaN as null; `rfind` is twice as fast as `in`
+    # orjson writes NaN as null: if the text has a null, look for NaN in the value. `rfind` is twice
+    # as fast as `in`.
+    if text.rfind(b"null") >= 0:
         _refuse_non_json(value)
-    # A short text from orjson keeps its buffer of 8 KB. A copy takes only as much as it needs.
+    # The result of orjson keeps a buffer of 8 KB. `join` copies a short text and frees the buffer.
     return b"".join((text, b"")) if len(text) < ORJSON_BUFFER else text
 
 
 def _plain_data(value: Any) -> Any:
-    if isinstance(value, Model):
+    if isinstance(value, Model):  # written in the form that the API accepts in a request
         return value.to_param()
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"it contains a value of type {type(value).__name__}")
 
 
 def _dumps_slowly(value: Any) -> bytes:
-    """Write *value* with the standard library: orjson cannot write integers beyond 64 bits."""
+    """Write *value* with the standard library: orjson writes at most 64-bit integers."""
     try:
         text = json.dumps(
             value, default=_plain_data, ensure_ascii=False, separators=(",", ":")
@@ -127,7 +139,10 @@ def _dumps_slowly(value: Any) -> bytes:
 
 
 def _refuse_non_json(value: Any) -> None:
-    """Raise `UsageError` for NaN and for keys that are not text, which would be written wrongly."""
+    """Raise `UsageError` for NaN and for keys that are not text.
+
+    The writers accept both silently: NaN becomes null, and the key 1 becomes "1".
+    """
     pending = [value]
     while pending:
         item = pending.pop()
@@ -148,4 +163,4 @@ def _refuse_non_json(value: Any) -> None:
 
 
 def _not_json(why: str) -> UsageError:
-    return UsageError(f"the request cannot be written as JSON: {why}")
+    return UsageError(f"this value cannot be written as JSON: {why}")

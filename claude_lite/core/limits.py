@@ -1,39 +1,42 @@
-"""What a reply may cost: the bounds on replies, and the reasons for their values.
+"""The limits on the size of replies, and the reasons for their values.
 
 A server, or a proxy on the way, can send anything: gigabytes, a kilobyte of gzip that becomes a
-megabyte, two bytes of JSON that take a hundred in memory, a million nested lists. So two promises
-hold for every reply, on every transport. With the default limits a reply costs at most 120 MB, and
-it blocks an event loop for at most a tenth of a second. `tests/test_bounds.py` measures both, with
-replies that are made to be expensive. The defaults are as high as the two promises allow.
+megabyte, two bytes of JSON that take 100 bytes in memory, a million nested lists. The limits
+guarantee two things for every reply, on every transport. With the default limits a reply takes at
+most 120 MB of memory, and blocks an event loop for at most a tenth of a second.
+`tests/test_bounds.py` measures both, with replies that are made to be expensive. The defaults are
+as high as the two guarantees allow.
 
 These limits are options of a client. `wire.Limits` has their defaults; None switches a limit off.
 
-- `max_head` (64 KiB) and `max_headers` (256) bound the heads of a reply, interim heads (1xx) and
-  trailers included. The transport reads the heads, so the transport enforces these limits.
-- `max_response` (8 MiB) bounds a body that is held whole. The transport bounds the body as it
-  comes; `encoding.py` bounds the body once it is decompressed. A text with one character beyond
-  ASCII may take four bytes per character in Python, and two more while it is copied, so that 8 MiB
-  can become 48 MiB.
-- `max_values` (120,000) bounds the values (numbers, texts, lists, objects) of one reply or event. A
-  value can be as short as `0,`, and takes up to a hundred bytes as a Python object: 120,000 values
-  take 12 MB. Values are counted before JSON is parsed, because nothing can interrupt the parser.
-- `max_depth` (250) bounds the levels of JSON. orjson writes 254 levels, and Python can compare,
-  copy and pickle about as many before it reaches its own limit of recursion.
-- `max_event` (40 MiB) bounds one event or line of a stream. It also bounds the message that all
-  events make, unless `max_response` is higher. For a moment an event is held up to three times: as
-  it came, parsed, and in the message. `in_memory` says how its bytes are counted.
+- `max_head` (64 KiB) and `max_headers` (256) limit the heads of a reply (also the heads of 1xx
+  replies) and the trailers. The transport reads the heads, so the transport checks these limits.
+- `max_response` (8 MiB) limits a body that is completely in memory. The transport checks the limit
+  while it receives the body; `encoding.py` checks the limit during decompression. A text with
+  one non-ASCII character may need six bytes of memory per byte: four in a `str`, and two more while
+  Python copies the text. So 8 MiB can become 48 MiB.
+- `max_values` (120,000) limits the values (numbers, texts, lists, objects) of one reply or event. A
+  value can be as short as `0,`, and takes up to 100 bytes as a Python object: 120,000 values take
+  12 MB. Values are counted before JSON is parsed, because nothing can interrupt the parser.
+- `max_depth` (250) limits the levels of nested JSON. orjson writes 254 levels. Python can compare,
+  copy and pickle about as many levels before it reaches its own limit of recursion.
+- `max_event` (40 MiB) limits one event or line of a stream. It also limits the message built from
+  all events, unless `max_response` is higher. An event can be in memory three times at once: raw,
+  parsed, and in the message. `in_memory` counts the bytes of an event.
 
-These bounds are constants:
+These limits are constants:
 
-- `KEPT`: a stream whose events are all kept may have three times `max_values` values, because each
-  event of a stream has five values besides its content.
-- `ERROR_BODY`: of an error's body the first megabyte is read, because the status says enough.
-- `STRIDE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
-  tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_STRIDE` bytes, because
-  gzip can make a thousand bytes out of one.
-- `INFLATED_PIECE`: zlib gives at most this many bytes at a time, and gets at most `DEFLATED_SLICE`
-  bytes at a time, because it copies the bytes that it has not used yet.
-- `PIECE_ITSELF`: the Python object of a piece of a download takes this many bytes besides its data.
+- `COLLECTED_FACTOR`: the collected events of a stream may have three times `max_values` values
+  together. An event has about five values besides its content, so this allows 60,000 events.
+- `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
+  what failed.
+- `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
+  tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_SLICE` bytes, because one
+  byte of gzip can become a thousand bytes.
+- `ZLIB_OUTPUT`: zlib returns at most this many bytes per call. zlib gets at most `ZLIB_INPUT` bytes
+  per call, because zlib copies its unused input at each call.
+- `PIECE_OVERHEAD`: the memory of an empty `bytes` object in a queue, rounded up to 64 bytes. Each
+  piece of a download that is in memory takes this much besides its data.
 """
 
 import functools
@@ -45,19 +48,21 @@ from claude_lite.errors import ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits
 
 ERROR_BODY: Final = 1024 * 1024
-STRIDE: Final = 32 * 1024
-COMPRESSED_STRIDE: Final = 64
-INFLATED_PIECE: Final = 1024 * 1024
-DEFLATED_SLICE: Final = 32 * 1024
-PIECE_ITSELF: Final = 64
-KEPT: Final = 3
+SLICE: Final = 32 * 1024
+COMPRESSED_SLICE: Final = 64
+ZLIB_OUTPUT: Final = 1024 * 1024
+ZLIB_INPUT: Final = 32 * 1024
+PIECE_OVERHEAD: Final = 64
+COLLECTED_FACTOR: Final = 3
 
 UNLIMITED_DEPTH: Final = 1 << 30
-BEFORE_VALUES: Final = b",[{"  # one of these stands before each item of a list or an object
+# Each value inside a list or an object follows one of these bytes, so counting them counts values.
+BEFORE_VALUES: Final = b",[{"
 OTHER_BYTES: Final = bytes(set(range(256)) - set(BEFORE_VALUES))
 FEW_VALUES: Final = 1000
 LONG_TEXT: Final = 1024 * 1024
-BYTES_PER_LETTER: Final = 6  # at most: four in memory, and two for a copy of an escaped text
+BYTES_PER_LETTER: Final = 6  # a byte of JSON text takes at most 4 bytes as str, and 2 in a copy
+# One JSON string. `*+` never backtracks, so the search takes linear time.
 TEXT_IN_JSON: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
@@ -73,73 +78,85 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         ValueError: The text is not JSON.
 
     """
-    most, deepest = limits.max_values, limits.max_depth
-    if most is not None and len(data) > 2 * most and _has_more(data, most):
-        raise ResponseTooLarge.past("max_values", most, f"JSON of over {most} values")
+    max_values, max_depth = limits.max_values, limits.max_depth
+    # A value takes at least two bytes ("0," or "[]"), so a short text needs no count.
+    if max_values is not None and len(data) > 2 * max_values and _has_more(data, max_values):
+        message = f"the JSON has more than {max_values} values"
+        raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
-        return loads(data, UNLIMITED_DEPTH if deepest is None else deepest)
-    except TooDeep as error:
-        bound = deepest or UNLIMITED_DEPTH
-        raise ResponseTooLarge.past("max_depth", bound, f"JSON {error}") from None
+        return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
+    except TooDeep as error:  # without `max_depth`: orjson itself reads 1,024 levels
+        limit = max_depth or UNLIMITED_DEPTH
+        message = f"the JSON is too deep: {error}"
+        raise ResponseTooLarge.over_limit("max_depth", limit, message) from None
 
 
-def check_kept(values: int, limits: Limits) -> None:
-    """Raise `ResponseTooLarge` if a stream whose events are all kept has too many *values*."""
-    most = limits.max_values
-    if most is not None and values > KEPT * most:
-        what = f"a stream of over {KEPT:g} times {most} values, which are all kept"
-        raise ResponseTooLarge.past("max_values", most, what)
+def check_collected_values(values: int, limits: Limits) -> None:
+    """Raise `ResponseTooLarge` if the collected events of a stream have too many *values*."""
+    max_values = limits.max_values
+    if max_values is not None and values > COLLECTED_FACTOR * max_values:
+        message = f"the stream has more than {COLLECTED_FACTOR * max_values} values in memory"
+        raise ResponseTooLarge.over_limit("max_values", max_values, message)
 
 
-def most_values(data: bytes) -> int:
+def estimate_values(data: bytes) -> int:
     """Count the values in JSON fast. The count may be too high: commas within texts count, too."""
     return len(data.translate(None, OTHER_BYTES))
 
 
 def values_in(data: bytes) -> int:
-    """Count the values in JSON. The slow, exact count is made only if there may be many."""
-    found = most_values(data)
+    """Count the values in JSON. The count is exact, and slow, if there may be 1,000 or more."""
+    found = estimate_values(data)
     if found < FEW_VALUES:
         return found
     return len(re.sub(TEXT_IN_JSON, b"", data, flags=re.DOTALL).translate(None, OTHER_BYTES))
 
 
 def in_memory(text: bytes | bytearray | str) -> int:
-    """Give the most bytes that JSON text can take once it is parsed, with the copies of its use.
+    """Return the largest number of bytes that JSON text can take after parsing, copies included.
 
-    A long text counts six times if it is not plain ASCII: one other character can make Python store
-    the whole text with four bytes per character.
+    A long text counts six times if it is not plain ASCII: one non-ASCII character can make Python
+    use four bytes for every character.
     """
     if len(text) < LONG_TEXT:
         return len(text)
+    # An escape such as `\u1234` is ASCII in the JSON, but not in the parsed text.
     escaped = "\\" in text if isinstance(text, str) else b"\\" in text
     return len(text) * (BYTES_PER_LETTER if escaped or not text.isascii() else 1)
 
 
-def _has_more(data: bytes, most: int) -> bool:
-    """Tell whether JSON has more than *most* values; tries the cheapest test first."""
-    if len(data) > LONG_TEXT and _has_few(data, most):
+def _has_more(data: bytes, max_values: int) -> bool:
+    """Tell whether JSON has more than *max_values* values. The cheapest test is tried first."""
+    if len(data) > LONG_TEXT and _has_few_separators(data, max_values):
         return False
-    return most_values(data) > most and _more_than(most).match(data) is not None
+    if estimate_values(data) <= max_values:
+        return False
+    return _pattern_for_more_than(max_values).match(data) is not None
 
 
-def _has_few(data: bytes, most: int) -> bool:
-    """Tell whether JSON surely has at most *most* values; fast if its texts are long."""
+def _has_few_separators(data: bytes, limit: int) -> bool:
+    """Tell whether JSON has at most *limit* separators, and so at most as many values.
+
+    The search is fast if the texts are long, because then the separators are few.
+    """
     found = 0
     for byte in BEFORE_VALUES:
         at = data.find(byte)
         while at >= 0:
             found += 1
-            if found > most:
+            if found > limit:
                 return False
             at = data.find(byte, at + 1)
     return True
 
 
 @functools.cache
-def _more_than(most: int) -> re.Pattern[bytes]:
-    """Compile a pattern for JSON of more than *most* values. It never backtracks."""
+def _pattern_for_more_than(max_values: int) -> re.Pattern[bytes]:
+    """Compile a pattern for JSON of more than *max_values* values.
+
+    The pattern never backtracks, so a match takes linear time.
+    """
     other = rb'[^",\[{]*+'
     return re.compile(
-        b"(?:%b(?:%b%b)*+[,\\[{]){%d}+" % (other, TEXT_IN_JSON, other, most + 1), re.DOTALL
+        b"(?:%b(?:%b%b)*+[,\\[{]){%d}+" % (other, TEXT_IN_JSON, other, max_values + 1), re.DOTALL
     )

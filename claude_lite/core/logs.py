@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.credentials import mask_words
-from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
+from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, escape_invisible
 from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _usage_fields(result: object, *, whole: bool) -> dict[str, Any]:
 def _clean_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Drop fields that are None. Escape control characters, which could start a new log line."""
     return {
-        name: visible(value) if isinstance(value, str) else value
+        name: escape_invisible(value) if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None
     }

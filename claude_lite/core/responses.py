@@ -1,4 +1,4 @@
-"""The parts of a response that are not a result: errors, and when to try again.
+"""Make errors of responses, read the retry headers, and parse JSON bodies.
 
 Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api/rate-limits
 """
@@ -16,23 +16,23 @@ from claude_lite.errors import (
     ClaudeError,
     ResponseTooLarge,
     UnexpectedResponse,
-    class_for,
+    error_class,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 E = TypeVar("E", bound=ClaudeError)
 
 RAW_TEXT: Final = 1000
-LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds: 49 days, which no clock overflows
+LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds (49 days): a longer wait can overflow a clock
 
 RATE_LIMITS: Final = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Give the seconds that the server asks to wait, 49 days at most.
+    """Return the seconds that the server asks to wait, 49 days at most.
 
-    The header `retry-after-ms` goes before `retry-after`, which has seconds or an HTTP date. The
-    result is None if both headers are missing, or have no positive number and no later date.
+    The header `retry-after-ms` (milliseconds) wins over `retry-after` (seconds or an HTTP date).
+    The result is None if neither header has a positive number or a date in the future.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -48,9 +48,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds_until(date: str, now: str | None) -> float:
-    """Give the seconds from *now*, the date of the response, to *date*; NaN if it is not a date.
+    """Return the seconds from *now* to *date*; NaN if *date* is not a date.
 
-    If the response has no date, the seconds count from the time of this machine.
+    *now* is the date of the response. If there is none, the clock of this machine is used.
     """
     start = _timestamp(now or "")
     return _timestamp(date) - (time.time() if math.isnan(start) else start)
@@ -66,11 +66,12 @@ def _timestamp(date: str) -> float:
         return math.nan
 
 
-def decoded(response: Response, limit: int | None) -> bytes:
+def decompress_body(response: Response, limit: int | None) -> bytes:
     """Decompress the body of *response*, to at most *limit* bytes.
 
     Raises:
-        UnexpectedResponse: The body cannot be decompressed, or (`ResponseTooLarge`) is too large.
+        UnexpectedResponse: The body cannot be decompressed.
+        ResponseTooLarge: The decompressed body has more than *limit* bytes.
 
     """
     encoding = response.headers.get("content-encoding")
@@ -81,19 +82,26 @@ def decoded(response: Response, limit: int | None) -> bytes:
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
-        raise placed(error, response) from None
+        raise with_head_fields(error, response) from None
     return body
 
 
 def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """Parse the body as JSON; raises `UnexpectedResponse` if it is not JSON, or too large."""
+    """Parse the body as JSON.
+
+    Raises:
+        UnexpectedResponse: The body is not JSON.
+        ResponseTooLarge: The body is larger than *limits* allow.
+
+    """
     try:
-        return parse_json(decoded(response, limits.max_response), limits)
+        return parse_json(decompress_body(response, limits.max_response), limits)
     except ResponseTooLarge as error:
-        raise placed(error, response) from None
+        raise with_head_fields(error, response) from None
     except ValueError:
-        kind = response.headers.get("content-type", "no content-type")
-        raise unexpected(response, f"{len(response.body)} bytes of {kind}, not JSON") from None
+        content_type = response.headers.get("content-type", "no content-type")
+        reason = f"the body is not JSON ({len(response.body)} bytes, {content_type})"
+        raise unexpected(response, reason) from None
 
 
 def head_of(response: Response) -> Response:
@@ -102,7 +110,7 @@ def head_of(response: Response) -> Response:
 
 
 def error_from_response(response: Response, body: bytes) -> APIError:
-    """Make the error of a response of status 400 or above. *body* is the decompressed body."""
+    """Make the error for a response with status 400 or more. *body* is the decompressed body."""
     try:
         envelope = parse_json(body[:ERROR_BODY])
     except (ValueError, ResponseTooLarge):
@@ -111,27 +119,27 @@ def error_from_response(response: Response, body: bytes) -> APIError:
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
     found = {"body": text} if text else {}
-    return class_for(response.status, None, None)(
-        _foreign_message(envelope, response.status),
-        **_head_fields(response),
+    return error_class(response.status, None, None)(
+        _gateway_message(envelope, response.status),
+        **_error_fields(response),
         details={**found, **_details(response)},
     )
 
 
-def _foreign_message(body: Any, status: int) -> str:
-    """Find the message in an error that is not the API's: gateways and AWS use these keys."""
+def _gateway_message(body: Any, status: int) -> str:
+    """Find the message in an error of a gateway or of AWS: `message`, `Message` or `error`."""
     keys = body if isinstance(body, dict) else {}
     found = (_text_or_none(keys.get(name)) for name in ("message", "Message", "error"))
     return next((text for text in found if text), f"HTTP status {status}")
 
 
 def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError:
-    """Make the error in an envelope of the API: the body of a response, or the data of an event.
+    """Make an error from the API's JSON for an error: `{"type": "error", "error": {...}}`.
 
     Args:
-        envelope: The JSON object, with the error in its key `error`.
-        head: The head of the response. A status below 400, as a stream has it, says nothing about
-            the error, so the type of the error decides on the class.
+        envelope: The JSON object: the body of a response, or the data of an event in a stream.
+        head: The head of the response. A stream has status 200; then the `type` of the error
+            chooses the class.
 
     """
     inner = envelope["error"] if isinstance(envelope.get("error"), dict) else {}
@@ -139,11 +147,11 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     api_details = api_details if isinstance(api_details, dict) else {}
     type_, code = _text_or_none(inner.get("type")), _text_or_none(api_details.get("error_code"))
     status = head.status if head.status >= 400 else None  # noqa: PLR2004
-    fields = _head_fields(head)
+    fields = _error_fields(head)
     if _text_or_none(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
-    return class_for(status, type_, code)(
-        _text_or_none(inner.get("message")) or "no message",
+    return error_class(status, type_, code)(
+        _text_or_none(inner.get("message")) or "the API sent an error without a message",
         type=type_,
         error_code=code,
         **fields,
@@ -151,17 +159,18 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     )
 
 
-def placed(error: E, head: Response) -> E:
-    """Add to *error* the status, the ids and the wait that *head* has; return *error* itself."""
-    return error.amend(**_head_fields(head))
+def with_head_fields(error: E, head: Response) -> E:
+    """Copy the status, the ids and `retry_after` from *head* to *error*, and return *error*."""
+    return error.update(**_error_fields(head))
 
 
-def unexpected(head: Response, what: str) -> UnexpectedResponse:
-    """Make the error for a response that the API does not send. *what* says what is wrong."""
-    return placed(UnexpectedResponse(f"not a response of the API: {what}"), head)
+def unexpected(head: Response, reason: str) -> UnexpectedResponse:
+    """Make the error for a response in a form that the API never uses. *reason* says why."""
+    return with_head_fields(UnexpectedResponse(f"unexpected response: {reason}"), head)
 
 
-def _head_fields(head: Response) -> dict[str, Any]:
+def _error_fields(head: Response) -> dict[str, Any]:
+    """Return the fields of an error that *head* has."""
     fields = {
         "status": head.status,
         "request_id": head.request_id,
@@ -172,14 +181,14 @@ def _head_fields(head: Response) -> dict[str, Any]:
 
 
 def _details(head: Response) -> dict[str, Any]:
-    """Give the parts of the head that go into an error's `details`: workspace and rate limits."""
+    """Return the parts of the head for an error's `details`: workspace and rate limits."""
     limits = {k: v for k, v in head.headers.items() if k.startswith(RATE_LIMITS)}
     found = {"workspace_id": head.workspace_id, "rate_limits": limits}
     return {name: value for name, value in found.items() if value}
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Give the value of the header `x-should-retry`; None if it is neither true nor false."""
+    """Return the header `x-should-retry`; None if it is missing or has another value."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
 
 

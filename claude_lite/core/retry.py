@@ -1,17 +1,17 @@
-"""Retry policies: which failures are followed by another attempt, and after which wait.
+"""Retry policies: after which errors to try again, and how long to wait.
 
     retry=standard()                                    the default, three attempts
-    retry=standard(attempts=5, resend_unknown=True)     also if the API may have done the work
+    retry=standard(attempts=5, resend_unknown=True)     also if the API may have had the request
     retry=standard().on(Overloaded, attempts=8).off(RateLimited)
     retry=never()                                       one attempt
-    retry=defer(tried=2)                                raise RetryLater in place of a wait
+    retry=defer(tried=2)                                raise RetryLater, so that a queue waits
 
-A policy is a frozen value. The table in `again` is the standard policy. In short: if the API surely
-has not done the work, there is another attempt. If the API may have done the work, there is another
-attempt only if doing the work twice is harmless.
+A policy is a frozen value. The function `should_try_again` is the standard policy. In short: if the
+API surely has not processed the request, there is another attempt. If the API may have processed
+the request, there is another attempt only if processing it twice does no harm.
 
-tenacity computes the waits, and a policy takes any of tenacity's waits. Nothing here waits: an
-exchange asks the policy, and the client waits.
+tenacity computes the waits: the option `wait` can be any wait object of tenacity. Nothing here
+waits: an exchange asks the policy for the seconds, and the client waits.
 """
 
 import os
@@ -47,21 +47,30 @@ if TYPE_CHECKING:
 __all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 
 Resend = Literal["safe", "once", "never"]
-"""What happens if a request is sent twice.
+"""What happens if the API gets a request twice.
 
-"safe": nothing. "once": a second bill, so it is sent again once at most after the connection broke.
-"never": a second thing of its kind, such as a second batch.
+"safe": nothing. "once": a second bill, so after a broken connection the request is sent again one
+time only. "never": a second object, such as a second batch.
 """
 
-TRANSIENT: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+TEMPORARY_ERRORS: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
+TEMPORARY_STATUSES: Final = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 @frozen
 class Rule:
-    """The decision of a user for some types of error, in place of the table in `again`."""
+    """A rule of `on` or `off`. It replaces the decision of `should_try_again` for some errors.
+
+    Attributes:
+        errors: The classes of the errors; their subclasses are included.
+        try_again: Whether to try again.
+        attempts: The largest number of attempts. None: the policy's `attempts`.
+        wait: The wait before the next attempt. None: the policy's `wait`.
+
+    """
 
     errors: tuple[type[ClaudeError], ...]
-    again: bool = True
+    try_again: bool = True
     attempts: int | None = None
     wait: "Wait | None" = None
 
@@ -71,14 +80,14 @@ class RetryPolicy:
     """When to make another attempt. `standard`, `never` and `defer` make policies.
 
     Attributes:
-        attempts: The most attempts of a call, the first one included.
-        wait: The wait if the server does not ask for one: seconds, a timedelta, or a wait of
-            tenacity. None means a random wait between 0 and a bound that doubles with each attempt,
+        attempts: The largest number of attempts of a call, the first attempt included.
+        wait: The wait if the server does not ask for a wait: seconds, a timedelta, or a wait of
+            tenacity. None means a random wait between 0 and a limit that doubles with each attempt,
             from 0.5 s to 8 s (exponential backoff with full jitter).
-        resend_unknown: Whether to try again also if the API may have done the work.
-        defers: Whether to raise `RetryLater` in place of a wait.
-        tried: The attempts that a queue has made before this call.
-        rules: The decisions of `on` and `off`, the last one first.
+        resend_unknown: Whether to try again even if the API may have processed the request.
+        defers: Whether to raise `RetryLater` instead of waiting.
+        tried: The number of attempts that a queue has made before this call.
+        rules: The rules of `on` and `off`, the last rule first.
 
     """
 
@@ -95,61 +104,66 @@ class RetryPolicy:
         attempts: int | None = None,
         wait: "Wait | None" = None,
     ) -> "RetryPolicy":
-        """Give a policy that tries again after some errors.
+        """Return a copy of the policy that tries again after *errors*.
 
         Args:
             *errors: The classes of the errors; their subclasses are included.
-            attempts: The most attempts after such an error. None means those of the policy.
-            wait: The wait after such an error. None means that of the policy.
+            attempts: The largest number of attempts. None: the policy's `attempts`.
+            wait: The wait before the next attempt. None: the policy's `wait`.
 
         """
-        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `again`
+        return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `try_again`
 
     def off(self, *errors: type[ClaudeError]) -> "RetryPolicy":
-        """Give a policy that does not try again after some errors.
+        """Return a copy of the policy that does not try again after *errors*.
 
         Args:
             *errors: The classes of the errors; their subclasses are included.
 
         """
-        return evolve(self, rules=(Rule(errors, again=False), *self.rules))
+        return evolve(self, rules=(Rule(errors, try_again=False), *self.rules))
 
-    def wait_after(self, failure: "Failure", course: "Course") -> float | None:
-        """Give the seconds to wait before the next attempt; None if there is no next attempt.
+    def wait_after(self, failure: "FailedAttempt", history: "CallHistory") -> float | None:
+        """Return the seconds to wait before the next attempt; None if there is no next attempt.
 
         Args:
             failure: The attempt that failed.
-            course: The history of the call.
+            history: The history of the call.
 
         """
         rule = self.rule_for(failure.error)
         if self.tried:
-            course = evolve(course, attempts=course.attempts + self.tried)
-            # The connection may have broken in each attempt that the queue has made.
+            history = evolve(history, attempts=history.attempts + self.tried)
+            # The errors of the queue's attempts are unknown: count each as a broken connection.
             failure = evolve(failure, resent=failure.resent + self.tried)
-        wanted = rule.again if rule else again(failure, resend_unknown=self.resend_unknown)
-        if not wanted or course.attempts >= ((rule and rule.attempts) or self.attempts):
+        if rule is None:
+            wanted = should_try_again(failure, resend_unknown=self.resend_unknown)
+        else:
+            wanted = rule.try_again
+        allowed = rule.attempts if rule and rule.attempts else self.attempts
+        if not wanted or history.attempts >= allowed:
             return None
         if failure.error.retry_after is not None:
             return float(failure.error.retry_after)
         wait = self.wait if rule is None or rule.wait is None else rule.wait
         if wait is not None and not callable(wait):
             return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
-        return float((wait or _full_jitter())(_state(failure, course)))
+        # A wait of tenacity is a function of the state.
+        return float((wait or _full_jitter())(_state(failure, history)))
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
-        """Find the user's rule for *error*; None if there is none. The last rule added wins."""
+        """Return the user's rule for *error*; None if no rule fits. The last rule added wins."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
 
-def _state(failure: "Failure", course: "Course") -> "RetryCallState":
+def _state(failure: "FailedAttempt", history: "CallHistory") -> "RetryCallState":
     """Make the state from which tenacity computes a wait."""
     from tenacity import Future, RetryCallState, Retrying  # slow to import, and rarely needed
 
     state = RetryCallState(Retrying(), None, (failure,), {})
-    state.start_time, state.outcome_timestamp = course.started, course.now
-    state.attempt_number, state.idle_for = course.attempts, course.waited
-    state.outcome = Future(course.attempts)
+    state.start_time, state.outcome_timestamp = history.started, history.now
+    state.attempt_number, state.idle_for = history.attempts, history.waited
+    state.outcome = Future(history.attempts)
     state.outcome.set_exception(failure.error)
     return state
 
@@ -163,13 +177,13 @@ def _full_jitter() -> "Callable[[RetryCallState], float]":
 def standard(
     *, attempts: int = 3, resend_unknown: bool = False, wait: "Wait | None" = None
 ) -> RetryPolicy:
-    """Give the default policy: the table in `again`.
+    """Return the default policy: the table in `should_try_again`.
 
     Args:
-        attempts: The most attempts of a call, the first one included.
-        resend_unknown: Try again also if the API may have done the work already: after a connection
-            that broke, or a timeout.
-        wait: The wait if the server does not ask for one: seconds, a timedelta, or a wait of
+        attempts: The largest number of attempts of a call, the first attempt included.
+        resend_unknown: Try again even if the API may have processed the request: after a broken
+            connection, or a timeout.
+        wait: The wait if the server does not ask for a wait: seconds, a timedelta, or a wait of
             tenacity. The default is exponential, up to 8 s, with full jitter.
 
     """
@@ -177,7 +191,7 @@ def standard(
 
 
 def never() -> RetryPolicy:
-    """Give the policy of one attempt per call."""
+    """Return the policy of one attempt per call."""
     return RetryPolicy(attempts=1)
 
 
@@ -188,27 +202,28 @@ def defer(
     resend_unknown: bool = False,
     wait: "Wait | None" = None,
 ) -> RetryPolicy:
-    """Give a policy that raises `RetryLater` in place of a wait, so that a queue can wait.
+    """Return a policy that raises `RetryLater` instead of waiting. Your queue then waits.
 
-    It decides like `standard`. The last attempt raises the error itself.
+    The policy tries again after the same errors as `standard`. After the last attempt the call
+    raises the error of this attempt, not `RetryLater`.
 
     Args:
-        tried: The attempts that the queue has made before this call. Without this number each
-            attempt counts as the first one: waits do not grow, and no attempt is the last one.
-        attempts: The most attempts, those of *tried* included.
-        resend_unknown: Try again also if the API may have done the work already.
-        wait: The delay if the server does not ask for one; see `standard`.
+        tried: The number of attempts that the queue has made before this call. Without this number
+            each attempt counts as the first attempt: waits do not grow, and no attempt is the last.
+        attempts: The largest number of attempts, *tried* included.
+        resend_unknown: Try again even if the API may have processed the request.
+        wait: The delay if the server does not ask for a wait; see `standard`.
 
     """
     return RetryPolicy(attempts, wait, resend_unknown, defers=True, tried=tried)
 
 
 @frozen
-class Course:
+class CallHistory:
     """The history of a call.
 
     Attributes:
-        attempts: The attempts made so far.
+        attempts: The number of attempts made so far.
         started: The time at which the call began, in seconds on the clock of the call.
         now: The time now, on the same clock.
         waited: The seconds of all waits so far.
@@ -222,14 +237,14 @@ class Course:
 
 
 @frozen
-class Failure:
+class FailedAttempt:
     """An attempt that failed.
 
     Attributes:
         error: The error.
-        resend: What happens if the request is sent twice.
-        resent: How often the call has sent the request again after the connection broke.
-        streaming: Whether the head of a stream had come, but no content yet.
+        resend: What happens if the API gets the request twice.
+        resent: How often the call has sent the request again after a broken connection.
+        streaming: Whether a streamed reply had begun. The caller has seen nothing of the reply.
 
     """
 
@@ -239,44 +254,46 @@ class Failure:
     streaming: bool = False
 
 
-def again(failure: Failure, *, resend_unknown: bool = False) -> bool:  # noqa: PLR0911  # a table
-    """Tell whether the standard policy tries again: the table of all decisions."""
+def should_try_again(failure: FailedAttempt, *, resend_unknown: bool = False) -> bool:  # noqa: PLR0911  # a table
+    """Tell whether the standard policy makes another attempt after *failure*."""
     error, resend = failure.error, failure.resend
-    harmless = resend == "safe" or resend_unknown
+    may_repeat = resend == "safe" or resend_unknown
     match error:
         case CertificateRefused():
             return False
         case ConnectionFailed():  # nothing was sent
             return True
-        case TimedOut(phase="total"):
+        case TimedOut(phase="total"):  # the deadline of the call: no time is left
             return False
-        case TimedOut():  # the API may still be at work
-            return harmless
-        case StreamInterrupted() if failure.streaming:
+        case TimedOut():  # the API may still process the request
+            return may_repeat
+        case StreamInterrupted() if failure.streaming:  # nothing was seen: a new stream is as good
             return True
         case ConnectionLost() | StreamInterrupted():
-            return harmless or (resend == "once" and failure.resent == 0)
+            return may_repeat or (resend == "once" and failure.resent == 0)
         case SpendLimitReached():
             return False
         case APIError():
-            return _again_for(error)
+            return _should_try_again_for(error)
     return False
 
 
-def _again_for(error: APIError) -> bool:
+def _should_try_again_for(error: APIError) -> bool:
+    """Tell whether to try again after an error that the API sent."""
     if error.should_retry is not None:
         return error.should_retry
-    if error.status is None or error.status < 400:  # noqa: PLR2004  # an error event of a stream
-        return isinstance(error, RateLimited | RequestTimeout | Conflict | ServerError)
-    return error.status in TRANSIENT
+    # An error event of a stream: the status of the response (200) says nothing.
+    if error.status is None or error.status < 400:  # noqa: PLR2004
+        return isinstance(error, TEMPORARY_ERRORS)
+    return error.status in TEMPORARY_STATUSES
 
 
 class RetryBudget:
-    """A token bucket that bounds the retries of a process to one origin.
+    """A token bucket that limits the retries of a process to one origin.
 
-    Each retry takes one token. A call that succeeds puts back the tokens that it took; a call that
-    succeeds at once adds a tenth of a token. If an origin sometimes succeeds, retries go on for
-    ever. If it only fails, the bucket is soon empty, and then each call makes one attempt.
+    Each retry takes one token. A call that succeeds after retries returns their tokens. A call that
+    succeeds without a retry adds 0.1 token. So retries continue if some calls to the origin
+    succeed. If every call fails, the bucket becomes empty; then each call makes one attempt.
     """
 
     def __init__(self, capacity: float = 100.0) -> None:
@@ -294,6 +311,7 @@ class RetryBudget:
 
     def put_back(self, taken: int) -> None:
         """Add tokens for a call that succeeded after *taken* retries."""
+        # Tested without the lock: usually the bucket is full. A wrong result costs a few tokens.
         if self.tokens < self.capacity:
             with self._lock:
                 self.tokens = min(self.capacity, self.tokens + (taken or REWARD))
@@ -301,22 +319,19 @@ class RetryBudget:
 
 REWARD: Final = 0.1
 _budgets: dict[str, RetryBudget] = {}
-os.register_at_fork(after_in_child=_budgets.clear)  # a thread of the parent may hold a lock
+os.register_at_fork(after_in_child=_budgets.clear)  # a lock may stay locked for ever in a child
 
 
 def refill_budgets() -> None:
-    """Refill the retry budgets of this process, so that one test does not affect the next."""
+    """Forget the retry budgets of this process: new budgets are full. Call this between tests."""
     _budgets.clear()
 
 
 def budget_for(origin: str) -> RetryBudget:
-    """Give the budget for *origin*, which all clients of this process share."""
+    """Return the retry budget of *origin*. All clients of this process share the budget."""
     return _budgets.get(origin) or _budgets.setdefault(origin, RetryBudget())
 
 
-PASSING: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
-
-
-def is_passing(error: ClaudeError) -> bool:
+def is_temporary(error: ClaudeError) -> bool:
     """Tell whether the same request is likely to succeed later."""
-    return isinstance(error, PASSING) and not isinstance(error, SpendLimitReached)
+    return isinstance(error, TEMPORARY_ERRORS) and not isinstance(error, SpendLimitReached)

@@ -63,7 +63,9 @@ class SSEDecoder:
         while blocks or unfinished:
             size = in_memory(blocks[-1]) if blocks else unfinished
             if size > limit:
-                raise ResponseTooLarge.past("max_event", limit, f"an event has over {limit} bytes")
+                raise ResponseTooLarge.over_limit(
+                    "max_event", limit, f"an event has over {limit} bytes"
+                )
             if not blocks:
                 return
             event = self._parse(blocks.pop())  # popped, so that a huge event is freed soon

@@ -1,7 +1,8 @@
-"""One call whose body is read as it comes: the state machine of `exchange`, for streams.
+"""One streamed call with all its attempts, as a state machine without I/O.
 
-Until the first content a failed attempt may be followed by another one. After the first content a
-failure ends the call, because the caller may have used the content.
+Before the first content, a failed attempt can be followed by another attempt. After the first
+content, a failure ends the call, because the caller may have used the content. With `collect=True`
+the caller gets nothing before the end of the body, so another attempt is possible until the end.
 """
 
 import time
@@ -17,15 +18,15 @@ from claude_lite.core.credentials import mask_error
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.exchange import REDIRECT, Exchange
 from claude_lite.core.limits import (
-    COMPRESSED_STRIDE,
+    COMPRESSED_SLICE,
     ERROR_BODY,
-    STRIDE,
-    check_kept,
-    most_values,
+    SLICE,
+    check_collected_values,
+    estimate_values,
 )
 from claude_lite.core.operation import Operation, StreamOperation
-from claude_lite.core.responses import placed, unexpected
-from claude_lite.core.retry import Failure, budget_for
+from claude_lite.core.responses import unexpected, with_head_fields
+from claude_lite.core.retry import FailedAttempt, budget_for
 from claude_lite.errors import ClaudeError, TimedOut
 from claude_lite.wire import Clock, Done, Request, Response
 
@@ -37,18 +38,17 @@ E = TypeVar("E")
 
 
 class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
-    """The state of one call whose body is read as it comes.
+    """The state of one call that streams the body of its response.
 
-    `next_action` gives `Done`, with the decoder, at the first content. From then on the client
-    reports chunks to `receive_data`, takes raw items from `items`, and calls `check`, which raises
-    the error that came after these items.
+    `next_action` returns `Done`, with the decoder, at the first content. After `Done` the client
+    repeats three steps: report a chunk with `receive_data`, take all raw items from `items`, and
+    call `raise_stream_error`.
 
     Args:
-        operation: The operation to call.
+        operation: The operation to send.
         config: The options of the client.
         clock: The clock for deadlines and for the times in logs.
-        collect: Give `Done` only at the end of the body, so that another attempt is possible until
-            then.
+        collect: Collect the whole body before `Done`. Then a stream that breaks is tried again.
 
     """
 
@@ -62,23 +62,23 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     ) -> None:
         super().__init__(cast("Operation[Any]", operation), config, clock)
         self.items: deque[Any] = deque()
-        self._streamed = operation
+        self._stream_operation = operation
         self._collect = collect
         self._reading = False
         self._decoder: Decoder[E, R] | None = None
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
-        self._refused = bytearray()  # the body of an error
-        self._content_at = self._started  # when the last content came
-        self._values = 0  # in the items of this attempt
+        self._error_body = bytearray()
+        self._content_at = self._started  # the time of the last item that was not a ping
+        self._values = 0  # the number of JSON values in `items`
 
     @property
-    def stride(self) -> int:
-        """The most bytes to report at once, so that decoding them does not block for long."""
-        return STRIDE if self._encoding is None else COMPRESSED_STRIDE
+    def slice_size(self) -> int:
+        """The largest number of bytes to report at once: to decode more would block for long."""
+        return SLICE if self._encoding is None else COMPRESSED_SLICE
 
     def drop_items(self) -> None:
-        """Keep no items, for a caller who wants only the result."""
+        """Discard the items, for a caller who needs only the result."""
         self.items = deque(maxlen=0)
 
     @property
@@ -88,7 +88,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
 
     @property
     def ready(self) -> bool:
-        """Whether the caller can have the stream."""
+        """Whether the next action is `Done`: the caller can read the stream."""
         return self._done is not None
 
     def receive_head(self, head: Response) -> None:
@@ -96,47 +96,53 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self.head = head
         self._reading = True
         self._content_at = self._clock()
-        if head.status >= REDIRECT:
+        if head.status >= REDIRECT:  # `receive_data` collects the body of the error
             return
-        kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if self.config.dialect is not None and self._streamed.content_type is not None:
+        wanted = self._stream_operation.content_type
+        content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if self.config.dialect is not None and wanted is not None:
             self._translate = self.config.dialect.decode(head)
-        if self._translate is None and self._streamed.content_type not in {None, kind}:
-            wanted = self._streamed.content_type
-            self._error = unexpected(head, f"{kind or 'no content-type'} in place of {wanted}")
+        if self._translate is None and wanted not in {None, content_type}:
+            reason = f"the content-type is {content_type or 'missing'}, not {wanted}"
+            self._error = unexpected(head, reason)
             return
         encoding = head.headers.get("content-encoding")
         try:
             self._encoding = ContentDecoder(encoding) if encoding else None
         except ClaudeError as error:
-            self._error = placed(error, head)
-        self._decoder = self._streamed.decoder(head, self.config.limits)
+            self._error = with_head_fields(error, head)
+            return
+        self._decoder = self._stream_operation.decoder(head, self.config.limits)
 
     def receive_data(self, data: bytes) -> None:
         """Report a chunk of the body."""
         decoder = self._decoder
         if decoder is None:
-            self._refused += data
-            if len(self._refused) > ERROR_BODY:
+            self._error_body += data
+            if len(self._error_body) > ERROR_BODY:
                 self.receive_end()
             return
-        plain = self._encoding is None and self._translate is None
-        items = self._feed(decoder, data) if plain else self._feed_decoded(decoder, data)
+        is_plain = self._encoding is None and self._translate is None
+        items = self._feed(decoder, data) if is_plain else self._feed_encoded(decoder, data)
         self.items.extend(items)
         self._check_content_timeout(decoder, items)
-        self._progress(decoder)
+        self._update_state(decoder)
 
-    def _feed_decoded(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
-        """Decompress and translate a chunk, feed it, and give its items up to the first error."""
+    def _feed_encoded(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
+        """Decompress and translate a chunk, and return its items up to the first error.
+
+        The decoder keeps the error.
+        """
         items: list[Any] = []
         encoding, translate = self._encoding, self._translate
         try:
-            for start in range(0, len(data), self.stride):
-                plain = data[start : start + self.stride]
-                plain = encoding.receive(plain) if encoding is not None else plain
-                for part in translate(plain) if translate is not None else (plain,):
-                    items += self._feed(decoder, part)
-            left = self.left  # decoding may take long, and the transport checks no time meanwhile
+            for start in range(0, len(data), self.slice_size):
+                part = data[start : start + self.slice_size]
+                part = encoding.receive(part) if encoding is not None else part
+                for plain in translate(part) if translate is not None else (part,):
+                    items += self._feed(decoder, plain)
+            # Decoding can be slow, and the transport does not check the deadline meanwhile.
+            left = self.time_left
             if left is not None and left < 0:
                 decoder.fail(TimedOut("total"))
         except ClaudeError as error:
@@ -144,15 +150,16 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         return items
 
     def _feed(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
-        """Feed a chunk and give its items.
+        """Decode a chunk and return its items.
 
-        Until the call is done nobody takes the items, so the values in them are bounded.
+        Before `Done` all items stay in memory, so the number of their values is checked. If *data*
+        itself is an item, *data* is a piece of a download, not JSON, and has no values.
         """
         items = decoder.receive(data)
         if self._done is None and self.items.maxlen is None and data not in items:
-            self._values += most_values(data)
+            self._values += estimate_values(data)
             try:
-                check_kept(self._values, self.config.limits)
+                check_collected_values(self._values, self.config.limits)
             except ClaudeError as error:
                 decoder.fail(error)
         return items
@@ -162,29 +169,29 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._reading = False
         if self._decoder is not None:
             self.items.extend(self._decoder.close())
-            self._progress(self._decoder)
+            self._update_state(self._decoder)
         else:
             head = cast("Response", self.head)
-            self.receive_response(evolve(head, body=bytes(self._refused)))
+            self.receive_response(evolve(head, body=bytes(self._error_body)))
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report the error with which the last request failed, or the stream broke off."""
+        """Report the error of the last request, or of the stream."""
         if self._decoder is not None:
             self._decoder.fail(error)
         if self._done is None:
             self._error = error
 
-    def check(self) -> None:
+    def raise_stream_error(self) -> None:
         """Raise the error that ended the stream early, if there is one."""
         if self._decoder is not None and self._decoder.error is not None:
             mask_error(self._decoder.error, self._secrets())
             raise self._end_with(self._decoder.error)
 
-    def finish(self, *, left: BaseException | None = None) -> None:
-        """Report that the caller is done with the stream.
+    def finish(self, *, exit_error: BaseException | None = None) -> None:
+        """Log the end of the call. The caller has read the stream to its end, or has left it.
 
         Args:
-            left: The error with which the caller left the stream before its end, if any.
+            exit_error: The exception that made the caller leave the stream before its end, or None.
 
         """
         if self._log is None or self._decoder is None or self._log.ended:
@@ -197,22 +204,23 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._log_end(result, error)
         else:
             secrets = self._secrets
-            self._log.log_call(self.attempts, self.head, result, left, secrets, left=True)
+            self._log.log_call(self.attempts, self.head, result, exit_error, secrets, left=True)
 
-    def _progress(self, decoder: Decoder[E, R]) -> None:
+    def _update_state(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:
             return
         if decoder.begun and self._log is not None:
-            self._log.first_content()
+            self._log.first_content()  # the time to the first content
         if decoder.complete or (decoder.begun and not self._collect):
             self._log_attempt(None)
             budget_for(self.config.origin).put_back(self._retries)
             self._done = Done(decoder)
-        elif decoder.error is not None:
+        elif decoder.error is not None:  # the caller has seen nothing: another attempt is possible
             self._error = decoder.error
             self.items.clear()
 
     def _check_content_timeout(self, decoder: Decoder[E, R], items: list[Any]) -> None:
+        """Fail the stream if only pings came for `content_timeout` seconds."""
         limit = self.config.content_timeout
         if limit is None:
             return
@@ -222,15 +230,16 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
                 self._content_at = now
                 return
         if now - self._content_at > limit and not decoder.complete:
-            decoder.fail(TimedOut("content", f"a stream brought only pings for {limit:g} s"))
+            decoder.fail(TimedOut("content", f"the stream had only pings for {limit:g} s"))
 
     def _attempt(self) -> Request:
         self._decoder = self._encoding = self._translate = None
         self._values = 0
         self._reading = False
         self.items.clear()
-        self._refused.clear()
+        self._error_body.clear()
         return super()._attempt()
 
-    def _failure(self, error: ClaudeError) -> Failure:
-        return Failure(error, self.operation.resends, self._resent, self._decoder is not None)
+    def _failure(self, error: ClaudeError) -> FailedAttempt:
+        streaming = self._decoder is not None
+        return FailedAttempt(error, self.operation.resend_rule, self._resent, streaming)

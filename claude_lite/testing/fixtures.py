@@ -120,7 +120,7 @@ class ClaudeCassette:
         if not passed:
             raise _Failed
         for miss in self.transport.misses:
-            raise miss.amend(message=f"the test passed, but {miss.message}")
+            raise miss.update(message=f"the test passed, but {miss.message}")
 
 
 class _Failed(Exception):

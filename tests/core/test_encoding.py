@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_lite.core.encoding import ContentDecoder
-from claude_lite.core.limits import DEFLATED_SLICE, INFLATED_PIECE
+from claude_lite.core.limits import ZLIB_INPUT, ZLIB_OUTPUT
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 MEGABYTE = 1 << 20
@@ -68,7 +68,7 @@ def test_what_was_compressed_comes_back(kind, data):
     encoding, compress = KINDS[kind]
     body = compress(data)
     assert undone(encoding, [body]) == data
-    for size in (1, 7, DEFLATED_SLICE - 1, DEFLATED_SLICE, DEFLATED_SLICE + 1):
+    for size in (1, 7, ZLIB_INPUT - 1, ZLIB_INPUT, ZLIB_INPUT + 1):
         if len(body) // size < 5000:
             assert undone(encoding, [b"", *sized(body, size), b""]) == data
 
@@ -102,11 +102,11 @@ def test_encodings_that_were_not_asked_for(name):
 
 
 @pytest.mark.parametrize(
-    "k", [*range(-2, 30), 100, 257, 258, 259, 300, 700, INFLATED_PIECE - 1, INFLATED_PIECE]
+    "k", [*range(-2, 30), 100, 257, 258, 259, 300, 700, ZLIB_OUTPUT - 1, ZLIB_OUTPUT]
 )
 def test_nothing_is_held_back_at_the_end_of_a_piece(k):
     """Where zlib has read all, and not written all, the rest still comes, with no byte to read."""
-    data = bytes(INFLATED_PIECE + k)
+    data = bytes(ZLIB_OUTPUT + k)
     for compress in (bare, zlib.compress):
         body = compress(data)
         assert len(undone("deflate", [body])) == len(data)

@@ -346,7 +346,7 @@ def test_partial_messages_are_scrubbed():
     delta = LO.replace(b'"lo"', f'"{KEY}"'.encode())
     exchange.receive_data(START + BLOCK + delta + error_event())
     with pytest.raises(Overloaded) as caught:
-        exchange.check()
+        exchange.raise_stream_error()
     assert caught.value.partial["content"][0]["text"] == MASK
 
 
@@ -429,7 +429,7 @@ def test_errors_of_a_stream_carry_what_had_come():
             exchange.receive_failure(trouble)
         for _ in range(2):
             with pytest.raises(ClaudeError) as caught:
-                exchange.check()
+                exchange.raise_stream_error()
             error = caught.value
             assert type(error) is kind
             assert error.partial["content"] == [{"type": "text", "text": "Hel"}]
@@ -471,7 +471,7 @@ def test_a_stream_has_to_be_one(kind):
     exchange, _ = begin(STREAMED["create"])
     exchange.receive_head(Response(200, {"content-type": kind, "request-id": "req_1"}))
     assert not exchange.wants_data
-    with pytest.raises(UnexpectedResponse, match=kind or "no content-type") as caught:
+    with pytest.raises(UnexpectedResponse, match=kind or "content-type is missing") as caught:
         exchange.next_action()
     assert (caught.value.request_id, caught.value.attempts) == ("req_1", 1)
 
@@ -500,7 +500,7 @@ def test_a_compressed_stream_that_is_broken():
     exchange.next_action()
     exchange.receive_data(b"\xff" * 100)
     with pytest.raises(UnexpectedResponse) as caught:
-        exchange.check()
+        exchange.raise_stream_error()
     assert caught.value.partial["content"][0]["text"] == "Hel"
 
 
@@ -524,12 +524,12 @@ def test_the_content_clock_runs_after_the_first_content_too():
     for chunk in (START, BLOCK, HEL, LO):
         clock.now += 9
         exchange.receive_data(chunk)
-        exchange.check()
+        exchange.raise_stream_error()
     for chunk in (b": still here\n\n", PING):
         clock.now += 6
         exchange.receive_data(chunk)
     with pytest.raises(TimedOut) as caught:
-        exchange.check()
+        exchange.raise_stream_error()
     assert caught.value.phase == "content"
     assert caught.value.partial["content"][0]["text"] == "Hello"
 

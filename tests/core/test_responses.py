@@ -17,7 +17,7 @@ from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.core.limits import LONG_TEXT, parse_json
 from claude_lite.core.responses import (
     LONGEST_WAIT,
-    decoded,
+    decompress_body,
     error_from_response,
     retry_after,
     should_retry,
@@ -249,7 +249,7 @@ def test_no_rate_limits():
 def test_a_body_is_decoded():
     """A body comes as it is, or decompressed if the response says so."""
     for headers, body in (({}, b"x"), ({"content-encoding": "gzip"}, gzip.compress(b"x"))):
-        assert decoded(Response(200, headers, body), None) == b"x"
+        assert decompress_body(Response(200, headers, body), None) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_body_is_decoded():
 def test_a_body_that_cannot_be_decoded(encoding, body, expected):
     """The error is typed, and has the status and the ids of the response."""
     with pytest.raises(UnexpectedResponse) as caught:
-        decoded(Response(200, {**HEADERS, "content-encoding": encoding}, body), 1000)
+        decompress_body(Response(200, {**HEADERS, "content-encoding": encoding}, body), 1000)
     error = caught.value
     assert type(error) is expected
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
@@ -292,7 +292,7 @@ def test_a_body_that_cannot_be_decoded(encoding, body, expected):
 def test_a_success_that_is_none(body):
     """A 200 that is not what the API sends is a typed error with status and ids, never a model."""
     operation = CreateMessage(model="m", max_tokens=1, messages=[])
-    with pytest.raises(UnexpectedResponse, match=r"not a response of the API|max_depth") as caught:
+    with pytest.raises(UnexpectedResponse, match=r"unexpected response|max_depth") as caught:
         operation.parse(Response(200, HEADERS, body))
     error = caught.value
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
@@ -301,7 +301,7 @@ def test_a_success_that_is_none(body):
 def test_values_are_counted_in_long_bodies_too():
     """Over the limit it is an error; long texts, with whatever in them, are few values."""
     limits = Limits(max_values=1000)
-    with pytest.raises(ResponseTooLarge, match="over 1000 values"):
+    with pytest.raises(ResponseTooLarge, match="more than 1000 values"):
         parse_json(b"[" + b"0," * LONG_TEXT + b"0]", limits)
     for text in ("x" * LONG_TEXT, ",[{" * LONG_TEXT):
         assert parse_json(json.dumps([text]).encode(), limits) == [text]
@@ -310,7 +310,7 @@ def test_values_are_counted_in_long_bodies_too():
 def test_what_was_not_expected():
     """The error says what came instead, and has what the head says."""
     error = unexpected(Response(302, HEADERS), "a redirect to nowhere")
-    assert error.message == "not a response of the API: a redirect to nowhere"
+    assert error.message == "unexpected response: a redirect to nowhere"
     assert (error.status, error.request_id, error.retry_after) == (302, "req_1", 2.0)
 
 

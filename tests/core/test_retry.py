@@ -303,7 +303,7 @@ def test_a_wait_past_the_deadline_ends_the_call_at_once():
     run = drive(UNARY["create"], refusal(429, retry_after="3600"), deadline=30)
     assert type(run.error) is RateLimited
     assert (run.error.retry_after, run.error.attempts, run.seconds) == (3600, 1, 0)
-    assert run.error.advice == "Try again in 3600.0 s: the deadline comes before that."
+    assert run.error.advice == "Call again in 3600.0 s: the deadline leaves no time for this wait."
     assert run.waits == []
 
 
@@ -425,7 +425,8 @@ def test_a_storm_is_stopped_by_the_budget():
         assert all(isinstance(run.error, Overloaded) for run in runs)
         sent += sum(len(run.requests) for run in runs)
         assert sent <= 1.2 * 200 * (round_ + 1) + RetryBudget().capacity
-    assert runs[-1].error.advice == "Not tried again: too many calls fail at the moment."
+    advice = "Call again later: too many calls failed, so the retry budget is empty."
+    assert runs[-1].error.advice == advice
 
 
 def test_calls_that_succeed_refill_the_budget():

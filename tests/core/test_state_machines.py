@@ -251,8 +251,8 @@ class Calls(RuleBasedStateMachine):
         assert fate not in HOPELESS
         assert fate not in ("total", "large", "unexpected", "told false")
         if fate in UNKNOWN and not self.policy.resend_unknown:
-            assert self.operation.resends != "never"
-            if self.operation.resends == "once":
+            assert self.operation.resend_rule != "never"
+            if self.operation.resend_rule == "once":
                 assert fate not in ("read", "content")
                 assert self.resent == 0
         self.resent += fate in ("lost", "broken", "broken stream")
@@ -442,7 +442,7 @@ class StreamedCalls(Calls):
             self._reported(fate)
             return
         with pytest.raises(ClaudeError) as caught:
-            self.exchange.check()
+            self.exchange.raise_stream_error()
         kind = {529: Overloaded, "unexpected": (UnexpectedResponse, InvalidRequest)}
         named = {"broken stream": StreamInterrupted, "content": TimedOut}
         expected = {**kind, **named}.get(fate) or type(FAILURES[fate]())
@@ -463,7 +463,7 @@ class StreamedCalls(Calls):
         if getattr(self, "reading", False) and (self.is_handed_over() or not self.over):
             assert [item["type"] for item in self.exchange.items] == self.came
         if self.ended_well():
-            self.exchange.check()
+            self.exchange.raise_stream_error()
             assert self.ended.result.result().text == "Hello"
 
     def ended_well(self):

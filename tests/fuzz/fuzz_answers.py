@@ -218,7 +218,7 @@ def _drained(run):
         except ClaudeError as error:
             plain(error)
     try:
-        exchange.check()
+        exchange.raise_stream_error()
         decoder.result()
     except ClaudeError as error:
         plain(error)
