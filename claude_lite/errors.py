@@ -1,16 +1,16 @@
-"""Everything that can go wrong, as classes that tell a caller what to do next.
+"""The errors of this library. The class of an error says what the caller can do.
 
     ClaudeError
-    ├── UsageError                  the call itself is wrong; nothing was sent (a ValueError)
+    ├── UsageError                  wrong use of the library, or a local file failed (a ValueError)
     │   └── CredentialMissing       no API key or token was found
-    ├── TransportError              no response, or not all of it; raised by transports
+    ├── TransportError              no response, or only a part; raised by transports
     │   ├── ConnectionFailed        nothing was sent: DNS, refused, TLS, connect timeout
-    │   │   ├── CertificateRefused  the server cannot prove its identity; do not try again
-    │   │   └── ConnectTimedOut     no connection in time (a TimedOut, too)
-    │   ├── ConnectionLost          sent, but no reply came: the API may have done the work
+    │   │   ├── CertificateRefused  the certificate is not trusted; do not try again
+    │   │   └── ConnectTimedOut     no connection in time (also a TimedOut)
+    │   ├── ConnectionLost          sent, no reply came; the API may have processed it
     │   ├── TimedOut                a time limit ran out; `phase` names the limit
-    │   └── StreamInterrupted       the reply began and broke off
-    │       └── StreamTruncated     the connection ended in good order, but too early
+    │   └── StreamInterrupted       the reply began, then the connection broke
+    │       └── StreamTruncated     the server closed the stream before its end
     ├── APIError                    the API answered with an error status or an error event
     │   ├── InvalidRequest          400 and other 4xx: fix the request
     │   ├── AuthenticationFailed    401: fix the credential
@@ -22,17 +22,17 @@
     │   ├── RequestTooLarge         413: send less
     │   ├── RateLimited             429: wait `retry_after` seconds
     │   │   └── SpendLimitReached   429, but waiting will not help
-    │   ├── ServerError             500 and other 5xx
-    │   ├── ServerTimeout           504: the API gave up; stream, or ask for less
-    │   └── Overloaded              529: the API is busy for everyone; try again
-    ├── UnexpectedResponse          the API does not send this response; a proxy may have
-    │   └── ResponseTooLarge        the response is beyond a limit of this client
+    │   └── ServerError             500 and other 5xx
+    │       ├── ServerTimeout       504: the API took too long; stream, or ask for less
+    │       └── Overloaded          529: the API is busy for everyone; try again
+    ├── UnexpectedResponse          not a response of the API; maybe a proxy sent it
+    │   └── ResponseTooLarge        the response is larger than a limit of this client
     └── RetryLater                  `retry=defer()`: run the call again in `delay` seconds
 
 An error holds plain data: no library objects, no secrets. `type(error)(*error.args)` makes an equal
-error, so errors survive pickle; `to_dict` and `from_dict` take them through the JSON of a queue.
-The status of a response and the `error.type` of an error event in a stream lead to the same
-classes. Source: https://docs.claude.com/en/api/errors
+error, so errors survive pickle. For a queue, `to_dict` makes JSON of an error, and `from_dict`
+makes the error again. An HTTP status and an error event in a stream raise the same class for the
+same problem. Source: https://docs.claude.com/en/api/errors
 """
 
 from collections.abc import Mapping
@@ -73,32 +73,32 @@ __all__ = [
 
 D = TypeVar("D")
 
-KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+FIELD_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("message", "type", "error_code", "advice", "phase"), str),
     **dict.fromkeys(("request_id", "organization_id"), str),
     **dict.fromkeys(("status", "attempts"), int),
     **dict.fromkeys(("retry_after", "delay"), (int, float)),
     "details": dict,
 }
-"""The type that each field of an error has in plain data."""
+"""The type of each field in the JSON of `ClaudeError.to_dict`."""
 
 
-def visible(text: str) -> str:
-    """Give *text* as one line, with escapes in place of invisible and control characters."""
+def escape_invisible(text: str) -> str:
+    """Return *text* as one line, with escapes in place of invisible and control characters."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class ClaudeError(Exception):
-    """Base of every error that this library raises. A field that does not apply is None.
+    """Base of every error that this library raises. A field without a value has its default.
 
     Attributes:
         message: A sentence that says what went wrong.
         status: The HTTP status of the response.
         type: The API's type of the error, such as "rate_limit_error".
         error_code: A code that says more than `type`: the API's, or another platform's.
-        request_id: The API's id for the request (`req_…`); support asks for it.
+        request_id: The API's id for the request (`req_…`). Anthropic's support asks for this id.
         organization_id: The id of the organization that the credential belongs to.
         retry_after: The seconds that the server asks to wait.
         attempts: The number of attempts that the call made.
@@ -120,6 +120,7 @@ class ClaudeError(Exception):
         "details",
     )
 
+    # The parameters are in the order of FIELDS: `type(error)(*error.args)` has to work.
     def __init__(
         self,
         message: str = "",
@@ -148,7 +149,7 @@ class ClaudeError(Exception):
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.FIELDS)
 
-    def amend(self, **changes: Any) -> Self:
+    def update(self, **changes: Any) -> Self:
         """Set fields by name, update `args`, and return the error itself."""
         for name, value in changes.items():
             if name not in self.FIELDS:
@@ -158,7 +159,10 @@ class ClaudeError(Exception):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the error as a JSON object: its class's name as `error`, and each field set."""
+        """Return the error as a JSON object, with the class name as `error`.
+
+        Fields without a value are left out.
+        """
         fields = {name: getattr(self, name) for name in self.FIELDS}
         return {
             "error": type(self).__name__,
@@ -167,13 +171,13 @@ class ClaudeError(Exception):
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "ClaudeError":
-        """Rebuild an error from the JSON object that `to_dict` gave.
+        """Rebuild an error from the JSON object that `to_dict` returned.
 
         Args:
             data: The JSON object.
 
         Returns:
-            The error; a `ClaudeError` if its class is not known.
+            The error. If no class has the name in `error`, the error is a `ClaudeError`.
 
         Raises:
             UsageError: A field has a type that `to_dict` does not write.
@@ -181,20 +185,24 @@ class ClaudeError(Exception):
         """
         cls = _by_name().get(str(data.get("error")), ClaudeError)
         given = {name: data[name] for name in cls.FIELDS if data.get(name) is not None}
-        wrong = [name for name in given if not isinstance(given[name], KINDS.get(name, object))]
+        wrong = [
+            name for name in given if not isinstance(given[name], FIELD_TYPES.get(name, object))
+        ]
         if wrong:
             types = ", ".join(f"`{n}` cannot be {type(given[n]).__name__}" for n in wrong)
-            raise UsageError(f"not a serialised error: {types}")
+            raise UsageError(
+                f"this is not the JSON of an error: {types}; give from_dict the result of to_dict"
+            )
         return cls(**given)
 
     def _detail(self, name: str, kind: type[D]) -> D | None:
-        """Give an entry of `details`; None if a server put a value of another type there."""
+        """Return `details[name]`; None if its type is not *kind*: a server can send any type."""
         value = self.details.get(name)
         return value if isinstance(value, kind) else None
 
     @property
     def partial(self) -> dict[str, Any] | None:
-        """The part of a message that arrived before its stream broke, in the API's JSON."""
+        """The part of a message that arrived before the stream broke, in the API's JSON."""
         return self._detail("partial", dict)
 
     @property
@@ -204,7 +212,7 @@ class ClaudeError(Exception):
 
     @property
     def rate_limits(self) -> RateLimits:
-        """The rate limits in force, as the response told them."""
+        """The rate limits in the headers of the response."""
         return rate_limits(self._detail("rate_limits", dict) or {})
 
     @property
@@ -216,17 +224,17 @@ class ClaudeError(Exception):
         return type(self), self.args
 
     def __str__(self) -> str:
-        return visible(self._text())  # a server's text must not look like lines of a log
+        return escape_invisible(self._text())  # a server's text must not look like lines of a log
 
     def _text(self) -> str:
-        where = [
+        facts = [
             str(self.status) if self.status else "",
             self.type or "",
             self.error_code or "",
             self.request_id or "",
             f"attempts: {self.attempts}" if self.attempts > 1 else "",
         ]
-        known = ", ".join(part for part in where if part)
+        known = ", ".join(fact for fact in facts if fact)
         text = self.message or type(self).__name__
         return text + (f" ({known})" if known else "") + (f". {self.advice}" if self.advice else "")
 
@@ -235,10 +243,10 @@ class ClaudeError(Exception):
 
 
 class UsageError(ClaudeError, ValueError):
-    """The call itself is wrong; nothing was sent. Also a `ValueError`."""
+    """The program used the library wrongly, or a local file failed. Also a `ValueError`."""
 
     def __str__(self) -> str:
-        return self._text()  # this library wrote the text; it may have several lines
+        return self._text()  # this library wrote the text, maybe with line breaks
 
 
 class CredentialMissing(UsageError):
@@ -246,7 +254,7 @@ class CredentialMissing(UsageError):
 
 
 class TransportError(ClaudeError):
-    """No response arrived, or not all of it. Transports raise only leaf classes of this class."""
+    """The response did not arrive, or arrived only in part. Transports raise the subclasses."""
 
 
 class ConnectionFailed(TransportError):
@@ -254,7 +262,7 @@ class ConnectionFailed(TransportError):
 
 
 class CertificateRefused(ConnectionFailed):
-    """The server's certificate does not prove its identity. Trying again does not help."""
+    """The server's certificate is not trusted. A retry does not help."""
 
 
 class ConnectionLost(TransportError):
@@ -265,31 +273,44 @@ class TimedOut(TransportError):
     """A time limit ran out.
 
     Attributes:
-        phase: The limit: "connect" (always a `ConnectTimedOut`: nothing was sent), "read" (the
-            server was silent), "content" (a stream brought only pings), or "total" (the deadline).
+        phase: The limit:
+
+            - "connect": there was no connection in time. The class is `ConnectTimedOut`.
+            - "read": the server was silent.
+            - "content": a stream brought only pings.
+            - "total": the deadline is over.
 
     """
 
     FIELDS = ("phase", *ClaudeError.FIELDS)
 
+    # `phase` is the first of FIELDS, so `phase` is the first parameter (for pickle).
     def __init__(self, phase: str = "read", message: str = "", *args: Any, **fields: Any) -> None:
         self.phase = phase
-        super().__init__(message or f"timed out ({phase})", *args, **fields)
+        super().__init__(message or _TIMED_OUT.get(phase, "timed out"), *args, **fields)
+
+
+_TIMED_OUT: Final[Mapping[str, str]] = {
+    "connect": "connecting took longer than the option `connect_timeout` allows",
+    "read": "the server was silent for longer than the option `timeout` allows",
+    "content": "a stream brought only pings for longer than the option `content_timeout` allows",
+    "total": "the call took longer than the option `deadline` allows",
+}
 
 
 class ConnectTimedOut(TimedOut, ConnectionFailed):
-    """No connection was made in time, so nothing was sent. `phase` is "connect"."""
+    """No connection was made in time, so nothing was sent. `phase` is "connect" or "total"."""
 
     def __init__(self, phase: str = "connect", *args: Any, **fields: Any) -> None:
         super().__init__(phase, *args, **fields)
 
 
 class StreamInterrupted(TransportError):
-    """The reply had begun when the connection broke. `partial` has what arrived of a message."""
+    """The connection broke during the reply. `partial` has the received part of the message."""
 
 
 class StreamTruncated(StreamInterrupted):
-    """The connection ended in good order, but too early: no `message_stop` had come."""
+    """The server closed the connection normally, but before the end of the stream."""
 
 
 class APIError(ClaudeError):
@@ -297,7 +318,7 @@ class APIError(ClaudeError):
 
     @property
     def should_retry(self) -> bool | None:
-        """The server's `x-should-retry` header; None if there is none."""
+        """The `x-should-retry` header; None if the header is missing or has another value."""
         return self._detail("should_retry", bool)
 
 
@@ -330,7 +351,7 @@ class Conflict(APIError):
 
 
 class RequestTooLarge(APIError):
-    """413 `request_too_large`. Without a status, the client refused to send the request."""
+    """413 `request_too_large`. If `status` is None, the client did not send the request."""
 
 
 class RateLimited(APIError):
@@ -354,30 +375,30 @@ class Overloaded(ServerError):
 
 
 class UnexpectedResponse(ClaudeError):
-    """A response that the API does not send: HTML, broken JSON, a redirect elsewhere ..."""
+    """A response in a form that the API never uses: HTML, broken JSON, a foreign redirect ..."""
 
 
 class ResponseTooLarge(UnexpectedResponse):
-    """A response beyond a limit of this client: too many bytes, values, headers or levels."""
+    """A response over a limit of this client: too many bytes, values, headers or levels."""
 
     @classmethod
-    def past(cls, setting: str, limit: int, what: str) -> Self:
-        """Make the error for a response beyond a limit.
+    def over_limit(cls, setting: str, limit: int, message: str) -> Self:
+        """Make the error for a response that is larger than a limit.
 
         Args:
             setting: The name of the option.
             limit: The value of the option.
-            what: The message, which says what was beyond the limit.
+            message: The message of the error.
 
         """
-        details = {"setting": setting, "limit": limit}
-        return cls(what, advice=f"Raise {setting} to allow it.", details=details)
+        advice = f"To accept such a response, set a larger {setting}."
+        return cls(message, advice=advice, details={"setting": setting, "limit": limit})
 
     @classmethod
-    def whole(cls, limit: float) -> Self:
+    def over_max_response(cls, limit: float) -> Self:
         """Make the error for a body of more bytes than *limit*, the value of `max_response`."""
         limit = int(limit)
-        return cls.past("max_response", limit, f"a response of over {limit} bytes")
+        return cls.over_limit("max_response", limit, f"the response has more than {limit} bytes")
 
     @property
     def setting(self) -> str | None:
@@ -391,10 +412,12 @@ class ResponseTooLarge(UnexpectedResponse):
 
 
 class RetryLater(ClaudeError):
-    """The call has to be run again later: `retry=defer()` raises this error in place of a wait.
+    """The call failed, and has to be run again later.
+
+    With `retry=defer()`, the client raises this error, and does not wait and try again itself.
 
     Attributes:
-        delay: The seconds to wait before the call is made again.
+        delay: The seconds for which the caller, such as a queue, waits before the next run.
 
     """
 
@@ -402,11 +425,12 @@ class RetryLater(ClaudeError):
 
     def __init__(self, delay: float = 0.0, message: str = "", *args: Any, **fields: Any) -> None:
         self.delay = delay
-        super().__init__(message or f"try again in {round(delay, 3):g} s", *args, **fields)
+        message = message or f"the call failed: run it again in {round(delay, 3):g} s"
+        super().__init__(message, *args, **fields)
 
     @property
     def cause(self) -> dict[str, Any] | None:
-        """The error of the last attempt, as its `to_dict` gives it."""
+        """The JSON (`to_dict`) of the error of the last attempt."""
         return self._detail("cause", dict)
 
 
@@ -446,11 +470,11 @@ SPEND_LIMIT_CODES: Final = frozenset(
 )
 
 
-def class_for(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
-    """Choose the class of an error: by its code, then its status, then the API's type of error.
+def error_class(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
+    """Return the class for an error of the API.
 
-    A specific status decides. The type decides where there is no status, in an error event, and
-    where the status is not specific: 400 is the API's status for many types of error.
+    The code decides for a spend limit. Otherwise a status in `BY_STATUS` decides. Otherwise the
+    API's type of error decides: an error event has no status, and 400 stands for many types.
     """
     if error_code in SPEND_LIMIT_CODES:
         return SpendLimitReached
@@ -463,6 +487,7 @@ def class_for(status: int | None, type_: str | None, error_code: str | None) -> 
     return ServerError if status >= 500 else InvalidRequest  # noqa: PLR2004
 
 
+# Not a constant: a program may add subclasses.
 def _by_name() -> dict[str, type[ClaudeError]]:
     found: dict[str, type[ClaudeError]] = {}
     queue: list[type[ClaudeError]] = [ClaudeError]

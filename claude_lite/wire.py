@@ -1,8 +1,9 @@
 """The types that cross the boundary between the core and its transports.
 
-No other types cross it. The core says which `Request` to send and how long to `Sleep`. A transport
-returns the `Response`, or its head and chunks of its body, or it raises a leaf class of
-`claude_lite.errors.TransportError`. Both sides import this module; neither imports the other.
+The core and the transports exchange only these types. The core says which `Request` to send and how
+long to `Sleep`. A transport returns the `Response`, or the head of the response and the chunks of
+its body, or it raises a subclass of `claude_lite.errors.TransportError`. Core and transports import
+this module, and do not import each other.
 """
 
 import re
@@ -33,16 +34,17 @@ R = TypeVar("R")
 
 MASK: Final = "**********"
 
+# An idempotency key is not a secret.
 _SECRET_NAME: Final = re.compile(
     r"(?<!idempotency-)(?:key|token|secret|signature|credentials?|password|authorization|auth|cookie)$"
 )
 
 
 def is_secret_header(name: str) -> bool:
-    """Tell whether the header *name* has a secret value, by the last word of the name.
+    """Tell whether the header *name* holds a secret: *name* ends with `key`, `token`, `auth`, ...
 
-    This is the only rule for secret headers in the code base. Secret values are masked when they
-    are shown, left out of pickles and recordings, and refused in an operation. The rule covers the
+    The code base has no other rule for secret headers. Secret values are masked when they are
+    shown, left out of pickles and recordings, and refused in an operation. The rule covers the
     API's credentials, cookies, and the credentials of gateways (`x-portkey-api-key`,
     `cf-access-client-secret`, `helicone-auth`, ...).
     """
@@ -52,8 +54,8 @@ def is_secret_header(name: str) -> bool:
 class MaskedStr(str):
     """A header value that holds a credential.
 
-    A transport uses it like any string. Its repr and its pickle hold a mask in place of the value:
-    a repr gets into tracebacks that show local variables, and into the repr of a dict of headers.
+    A transport uses the value like any string. The repr and the pickle have a mask in its place,
+    because tracebacks with local variables, and the repr of a dict of headers, show that repr.
     """
 
     __slots__ = ()
@@ -72,7 +74,10 @@ class MaskedStr(str):
 
 
 class BodySource(Protocol):
-    """A request body that is too large for memory. Its size is known, and it can be read again."""
+    """A request body that is too large for memory.
+
+    The size is known before the body is sent. A retry reads the body again from its beginning.
+    """
 
     @property
     def size(self) -> int:
@@ -80,7 +85,7 @@ class BodySource(Protocol):
         ...
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body from its beginning, in chunks of moderate size; may block on a disk."""
+        """Yield the body from its beginning, in chunks. Reading from a disk may block."""
         ...
 
 
@@ -93,31 +98,31 @@ def _repr_body(body: "bytes | BodySource") -> str:
     return f"<{len(body) if isinstance(body, bytes) else body.size} bytes>"
 
 
-# Every call makes instances of `Limits`, `Request` and `Response`. They have no slots, because a
-# `__dict__` is faster to fill.
+# Every call makes instances of `Limits`, `Request` and `Response`. Their classes have no slots,
+# because a `__dict__` is faster to fill.
 
 
 @frozen(slots=False)
 class Limits:
     """The limits of one attempt. None means no limit.
 
-    The transport enforces the first six, the core the last three. A time that runs out raises
-    `claude_lite.errors.TimedOut`; a reply beyond one of the `max_...` limits raises
+    The transport enforces the first six limits, the core the last three. If a time runs out,
+    `claude_lite.errors.TimedOut` is raised. A reply over one of the `max_...` limits raises
     `claude_lite.errors.ResponseTooLarge`. `claude_lite.core.limits` explains the defaults.
 
     Attributes:
         connect: Seconds for DNS, TCP and TLS together.
         read: The longest silence, in seconds: while the request is written, before the reply, and
-            within it.
+            during the reply.
         total: Seconds for the attempt, to the end of the body, streamed or not.
-        max_response: The most bytes of a body that is read whole. It does not bound a streamed
-            body: the core bounds each event of a stream.
-        max_head: The most bytes of a reply outside its body: all heads, interim heads (1xx)
-            included, and the trailers. Sizes of chunks do not count.
-        max_headers: The most headers in one head.
-        max_depth: The most levels of one JSON text.
-        max_values: The most values in one JSON text.
-        max_event: The most bytes of one event or line of a stream.
+        max_response: The largest number of bytes of a body that is not streamed. A streamed body
+            has no such limit: `max_event` limits each event of a stream.
+        max_head: The largest number of bytes of a reply outside its body: all heads, those of 1xx
+            replies included, and the trailers. The size lines of chunked encoding do not count.
+        max_headers: The largest number of headers in one head.
+        max_depth: The largest nesting depth of one JSON text.
+        max_values: The largest number of values in one JSON text.
+        max_event: The largest number of bytes of one event or line of a stream.
 
     """
 
@@ -132,8 +137,8 @@ class Limits:
     max_event: int | None = 40 * 1024 * 1024
 
     @property
-    def max_whole(self) -> int | None:
-        """The most bytes that the pieces of a stream may have together, where all are kept."""
+    def max_in_memory(self) -> int | None:
+        """The largest total size of a stream whose parts are all kept in memory, in bytes."""
         if self.max_event is None or self.max_response is None:
             return None
         return max(self.max_event, self.max_response)
@@ -146,8 +151,8 @@ DEFAULT_LIMITS: Final = Limits()
 class Request:
     """An HTTP request that is ready to be sent.
 
-    A transport adds the headers `host`, `content-length` and `connection`, and nothing that changes
-    the meaning. It sends no cookies, follows no redirects, decompresses nothing, retries nothing.
+    A transport adds only the headers `host`, `content-length` and `connection`. It sends no
+    cookies, follows no redirects, decompresses nothing, and retries nothing.
 
     Attributes:
         method: The HTTP method, in upper case.
@@ -166,7 +171,7 @@ class Request:
 
     def within(self, seconds: float) -> "Request":
         """Copy the request with `limits.total` set to *seconds*."""
-        # `attrs.evolve` takes ten times as long.
+        # Copy both `__dict__`s by hand: `attrs.evolve` takes ten times as long.
         limits, request = object.__new__(Limits), object.__new__(Request)
         limits.__dict__.update(self.limits.__dict__, total=seconds)
         request.__dict__.update(self.__dict__, limits=limits)
@@ -175,12 +180,12 @@ class Request:
 
 @frozen
 class RateLimit:
-    """The state of one rate limit, as a response tells it; None where it does not.
+    """The state of one rate limit in a response. A field that the response lacks is None.
 
     Attributes:
-        limit: The most requests or tokens per minute.
+        limit: The largest number of requests or tokens per minute.
         remaining: The requests or tokens that are left. The API rounds tokens to thousands.
-        reset: The time at which all of `limit` is available again.
+        reset: The time when `remaining` is back at `limit`.
 
     """
 
@@ -191,9 +196,9 @@ class RateLimit:
 
 @frozen
 class RateLimits:
-    """The rate limits in force, by kind. A kind that the response does not name is None.
+    """The rate limits in force. A limit for which the response has no headers is None.
 
-    The kinds `priority_...` are those of the Priority Tier, `fast_...` those of fast mode.
+    The limits `priority_...` belong to the Priority Tier, the limits `fast_...` to fast mode.
     """
 
     requests: RateLimit | None = None
@@ -213,7 +218,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
         prefix = "anthropic-" + name.replace("_", "-")
         if not name.startswith(("priority", "fast")):
             prefix = prefix.replace("anthropic-", "anthropic-ratelimit-")
-        values = [headers.get(f"{prefix}-{what}") for what in ("limit", "remaining", "reset")]
+        values = [headers.get(f"{prefix}-{part}") for part in ("limit", "remaining", "reset")]
         if values != [None, None, None]:
             limit, remaining, reset = values
             found[name] = RateLimit(_number(limit), _number(remaining), _time(reset))
@@ -223,7 +228,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 def _number(value: str | None) -> int | None:
     try:
         return int(value or "")
-    except (ValueError, TypeError):  # an error from a queue's JSON may hold any type here
+    except (ValueError, TypeError):  # `ClaudeError.from_dict` may bring any type
         return None
 
 
@@ -242,7 +247,7 @@ class Response:
     Attributes:
         status: The HTTP status.
         headers: The headers, by lower-case names; repeated headers are joined by ", ".
-        body: The whole body; from a transport, as it came over the wire.
+        body: The whole body. A transport returns the body without decompressing it.
 
     """
 
@@ -252,7 +257,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """The API's id for this request (`req_…`); support asks for it."""
+        """The API's id for this request (`req_…`). Anthropic's support asks for this id."""
         return self.headers.get("request-id")
 
     @property
@@ -267,13 +272,13 @@ class Response:
 
     @property
     def rate_limits(self) -> RateLimits:
-        """The rate limits in force, as the headers tell them."""
+        """The rate limits in the headers."""
         return rate_limits(self.headers)
 
     def json(self) -> Any:
-        """Parse the body as JSON.
+        """Return the body, parsed as JSON.
 
-        Integers of more than 64 bits become floats; `claude_lite.core.json_text.loads` keeps every
+        Integers of more than 64 bits become floats. `claude_lite.core.json_text.loads` keeps every
         digit.
 
         Raises:
@@ -297,7 +302,7 @@ class Sleep:
 
 @frozen
 class Done(Generic[R]):
-    """The call is over.
+    """The call has its result: no further action is needed.
 
     Attributes:
         result: The result of the call.
@@ -307,23 +312,24 @@ class Done(Generic[R]):
     result: R
 
 
-Head = tuple[Response, Iterable[bytes]]
-AsyncHead = tuple[Response, AsyncIterable[bytes]]
+# The head of a streamed response, and the chunks of its body.
+HeadAndChunks = tuple[Response, Iterable[bytes]]
+AsyncHeadAndChunks = tuple[Response, AsyncIterable[bytes]]
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """All that a sync client needs for I/O. Waiting is I/O, too.
+    """All that a sync client needs for I/O, waiting included: so tests can replace the clock.
 
     A transport that has its own clock, such as the virtual clock of a test, also has a method
-    `monotonic()`, a `Clock`.
+    `monotonic()` with the signature of `Clock`.
     """
 
     def send(self, request: Request, /) -> Response:
         """Send *request* and return the whole response.
 
-        Many threads call it at once, and so may a forked child, which must not use a connection of
-        its parent.
+        Many threads call this method at once. A forked child may call it, too, and must not use a
+        connection of its parent.
 
         Args:
             request: The request, with the limits of this attempt.
@@ -332,28 +338,29 @@ class Transport(Protocol):
             The response, whatever its status.
 
         Raises:
-            TransportError: No whole response arrived. Only leaf classes are raised.
-            UnexpectedResponse: The reply is not HTTP, or (`ResponseTooLarge`) it is beyond a limit
-                of the request.
-            UsageError: The request cannot be put on the wire.
+            TransportError: The response did not arrive, or arrived only in part. Raise a subclass
+                of `TransportError`, never `TransportError` itself.
+            UnexpectedResponse: The reply is not HTTP.
+            ResponseTooLarge: The reply is larger than a limit in `request.limits`.
+            UsageError: The request cannot be sent: a header value has a line break, for example.
 
         """
         ...
 
-    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+    def stream(self, request: Request, /) -> AbstractContextManager[HeadAndChunks]:
         """Send *request* and yield the head of its response, and the body in chunks.
 
         If the context ends before the body does, the transport closes the connection. The iterable
-        of chunks may have a method `finish()`. The client calls it when the message is complete,
-        though the end of the body may still be on its way: `finish()` waits a moment (0.1 s) for
-        the end of the body, so that the connection can be used again.
+        of chunks may have a method `finish()`. The client calls `finish()` after the last event of
+        the message, maybe before the end of the body. `finish()` waits up to 0.1 s for the end of
+        the body. If the end comes, the connection can be used again.
 
         Args:
             request: The request, with the limits of this attempt.
 
         Returns:
-            A context manager that gives the head, and an iterable of the chunks. Entering it and
-            iterating raise the same errors as `send`.
+            A context manager that gives the head, and an iterable of the chunks. Entering the
+            context and iterating over the chunks raise the same errors as `send`.
 
         """
         ...
@@ -369,13 +376,16 @@ class Transport(Protocol):
 
 @runtime_checkable
 class AsyncTransport(Protocol):
-    """All that an async client needs for I/O: the methods of `Transport`, to be awaited."""
+    """All that an async client needs for I/O: the methods of `Transport` in their async form.
+
+    `send`, `sleep` and `close` are coroutines. `stream` returns an async context manager.
+    """
 
     async def send(self, request: Request, /) -> Response:
         """Send *request* and return the whole response; see `Transport.send`."""
         ...
 
-    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHeadAndChunks]:
         """Send *request* and yield the head, and the body in chunks; see `Transport.stream`."""
         ...
 
@@ -398,15 +408,15 @@ class Dialect(Protocol):
 
     @property
     def base_url(self) -> str:
-        """The platform's address, in place of the API's; without a slash at its end."""
+        """The platform's base URL, without a slash at its end. It replaces the API's base URL."""
         ...
 
     def adapt(self, request: Request, /) -> Request:
         """Turn a request for the API into a request for the platform.
 
         Args:
-            request: The request, built on `base_url`. If the client was given a credential, the
-                request has it in the header that the API reads.
+            request: The request, built on `base_url`. If the client has a credential, the request
+                has the credential in the header that the API reads.
 
         Raises:
             UsageError: The platform does not have the operation.
@@ -424,18 +434,18 @@ class Dialect(Protocol):
         ...
 
     def decode(self, head: Response, /) -> Callable[[bytes], Iterable[bytes]] | None:
-        """Give a function that turns chunks of a stream into bytes of server-sent events.
+        """Return a function that turns chunks of a stream into bytes of server-sent events.
 
         Args:
             head: The head of the stream.
 
         Returns:
             The function, or None if the stream has server-sent events already. Iterating over the
-            function's result raises `UnexpectedResponse` where the stream cannot be read.
+            function's result raises `UnexpectedResponse` if the stream cannot be read.
 
         """
         ...
 
 
 Clock = Callable[[], float]
-"""A function that gives the seconds since a fixed moment. Only differences between them count."""
+"""A function that returns the seconds since a fixed moment. Only differences count."""

@@ -78,7 +78,7 @@ SERVERS = (
 )  # they are told the key
 NOT_SHOWN = {
     "of the caller's code, before anything is called": {
-        *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "EitherWay"),
+        *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
     },
     "of decoders, whose input is a response": {
@@ -100,7 +100,7 @@ NOT_SHOWN = {
     "within a transport, for as long as one exchange takes": {
         *("Body", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
-    "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
+    "on its way to disk": {"AtomicFile", "PlainDisplay", "LiveDisplay"},
 }
 
 

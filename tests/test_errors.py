@@ -34,7 +34,7 @@ from claude_lite.errors import (
     TimedOut,
     TransportError,
     UsageError,
-    class_for,
+    error_class,
 )
 from claude_lite.wire import Response, rate_limits
 
@@ -178,7 +178,7 @@ def test_a_copy_has_details_of_its_own(cls):
 
 def test_amending_keeps_the_args_in_step():
     """A field that is set later is in the args, in the dict and in the pickle."""
-    error = TimedOut("read").amend(phase="total", attempts=2, message="too late")
+    error = TimedOut("read").update(phase="total", attempts=2, message="too late")
     assert error.args == (*("total", "too late", None, None, None, None, None, None, 2, None, {}),)
     assert pickle.loads(pickle.dumps(error)).phase == "total"  # noqa: S301  # our own
     assert error.to_dict() == {
@@ -192,7 +192,7 @@ def test_amending_keeps_the_args_in_step():
 def test_only_fields_can_be_amended():
     """A name that is no field is a `TypeError` that says so."""
     with pytest.raises(TypeError, match="NotFound has no field 'shape'"):
-        NotFound("x").amend(shape="round")
+        NotFound("x").update(shape="round")
 
 
 def test_the_dict_of_a_class_of_another_version():
@@ -240,14 +240,14 @@ def test_classes_that_are_two_things():
     assert issubclass(ConnectTimedOut, TimedOut)
     assert issubclass(ConnectTimedOut, errors.ConnectionFailed)
     assert ConnectTimedOut().phase == "connect"
-    assert TimedOut("total").message == "timed out (total)"
+    assert TimedOut("total").message == "the call took longer than the option `deadline` allows"
 
 
 def test_retry_later_says_how_long_and_why():
     """It has the delay, and the error behind it as that error's dict."""
     cause = Overloaded("busy", 529)
-    later = RetryLater(2.5).amend(details={"cause": cause.to_dict()})
-    assert (later.delay, later.message) == (2.5, "try again in 2.5 s")
+    later = RetryLater(2.5).update(details={"cause": cause.to_dict()})
+    assert (later.delay, later.message) == (2.5, "the call failed: run it again in 2.5 s")
     assert type(ClaudeError.from_dict(later.cause)) is Overloaded
     assert RetryLater().cause is None
 
@@ -355,14 +355,14 @@ def test_the_codes_of_spend_limits():
 def test_an_unknown_type_falls_back_to_the_status(status, expected):
     """A type, a code or both that are not known leave the decision to the status."""
     for type_, code in ((None, None), ("new_error", None), ("new_error", "new_code")):
-        assert class_for(status, type_, code) is expected
+        assert error_class(status, type_, code) is expected
 
 
 @pytest.mark.parametrize("type_", sorted(errors.BY_TYPE))
 def test_a_type_without_a_status_of_its_own(type_):
     """Within a stream, and under 400 and 5xx that stand for many things, the type decides."""
     expected = errors.BY_TYPE[type_]
-    assert {class_for(status, type_, None) for status in (None, 400, 500, 503)} == {expected}
+    assert {error_class(status, type_, None) for status in (None, 400, 500, 503)} == {expected}
 
 
 @pytest.mark.parametrize("details", [None, {}, [], "x", {"error_code": None}, {"error_code": 7}])
@@ -396,7 +396,7 @@ def test_a_body_that_is_no_envelope(status, body):
     """The status gives the class; the first thousand bytes of the raw text are kept."""
     error = error_from_response(Response(status, {"retry-after": "3"}, body), body)
     text = body[:1000].decode("utf-8", "replace").strip()
-    assert type(error) is class_for(status, None, None)
+    assert type(error) is error_class(status, None, None)
     assert (error.status, error.retry_after) == (status, 3.0)
     assert error.details == ({"body": text} if text else {})
     said = {b'{"message":"Forbidden"}': "Forbidden", b'{"error":"plain"}': "plain"}

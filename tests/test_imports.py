@@ -18,7 +18,7 @@ from places import ROOT
 
 import claude_lite
 import claude_lite_transports
-from claude_lite.client.link import LATE
+from claude_lite.client.link import LAZY_MODULES
 
 PACKAGES = {
     package.__name__: Path(package.__file__).parent
@@ -278,7 +278,7 @@ EXCUSED = {
     ("core.logs", "structlog"),  # used only if another module has loaded it
     ("core.structure", "cattrs.preconf.orjson"),  # for callers' own hooks; no call imports it
 }
-# Entries of `LATE` that no import statement of the library names.
+# Entries of `LAZY_MODULES` that no import statement of the library names.
 NAMED_ONLY = {
     "encodings.idna",  # Python imports this codec when a host name is encoded
     "urllib.request",  # transports import it when they look for proxies in the environment
@@ -293,7 +293,7 @@ def test_what_is_imported_late():
     # The loader of `claude_lite.api` runs for `Operation.from_dict` and the face, in no call.
     found = {(name, module) for name, module in late_imports() if name != "api"}
     assert found >= EXCUSED
-    assert {module for _, module in found - EXCUSED} | NAMED_ONLY == set(LATE)
+    assert {module for _, module in found - EXCUSED} | NAMED_ONLY == set(LAZY_MODULES)
 
 
 # The face of the package

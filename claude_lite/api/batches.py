@@ -114,7 +114,7 @@ class ErroredResult(BatchResult):
     @property
     def exception(self) -> APIError:
         """The error, of the class that `CreateMessage` would raise for the same refusal."""
-        return error_from_envelope(self.error, Response(200, {})).amend(status=None)
+        return error_from_envelope(self.error, Response(200, {})).update(status=None)
 
 
 @model

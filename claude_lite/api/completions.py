@@ -14,7 +14,7 @@ from claude_lite.core.model import model
 from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import Result, StructureError, hook_for
+from claude_lite.core.structure import Result, StructureError, reader_for
 from claude_lite.errors import ClaudeError, StreamTruncated
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -71,7 +71,7 @@ class _PiecesDecoder(ABC):
         self.error: ClaudeError | None = None
         self.pieces: list[dict[str, Any]] = []
         self._sse = SSEDecoder(limits.max_event)
-        self._hook = hook_for(self.result_type)
+        self._read = reader_for(self.result_type)
         self._limits = limits
         self._values = 0
 
@@ -90,7 +90,7 @@ class _PiecesDecoder(ABC):
         """Note that the body broke off with *error*."""
         if self.complete or self.error is not None:
             return
-        self.error = error.amend(
+        self.error = error.update(
             request_id=error.request_id or self.head.request_id,
             details={**error.details, "partial": {"pieces": self.pieces}},
         )
@@ -103,7 +103,7 @@ class _PiecesDecoder(ABC):
     def item(self, raw: dict[str, Any]) -> Any:
         """The model of one piece."""
         try:
-            return self._hook({**raw})
+            return self._read({**raw})
         except StructureError as error:
             raise unexpected(self.head, str(error)) from None
 

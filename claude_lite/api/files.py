@@ -108,9 +108,9 @@ class ListFiles(
     ids: Sequence[str] | None = None
     scope_id: str | None = None
 
-    def after(self, page: Page[FileMetadata]) -> "ListOperation[FileMetadata] | None":
+    def next_operation(self, page: Page[FileMetadata]) -> "ListOperation[FileMetadata] | None":
         """Go on with the cursor of the page, or with the ids of the older shape."""
-        return CursorPaged.after(self, page) or IdPaged.after(self, page)
+        return CursorPaged.next_operation(self, page) or IdPaged.next_operation(self, page)
 
 
 @operation

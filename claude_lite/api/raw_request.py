@@ -32,7 +32,7 @@ class RawRequest(Operation[Response]):
     "never" for other methods."""
 
     @property
-    def resends(self) -> Resend:
+    def resend_rule(self) -> Resend:
         """What sending the request twice would mean: `resend`, or its default."""
         return self.resend or ("safe" if self.method.upper() in {"GET", "HEAD"} else "never")
 

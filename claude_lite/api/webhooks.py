@@ -22,7 +22,7 @@ from attrs import frozen
 from claude_lite.core.credentials import Secret
 from claude_lite.core.json_text import loads
 from claude_lite.core.model import Model, model
-from claude_lite.core.structure import StructureError, hook_for
+from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.errors import ClaudeError, CredentialMissing, UsageError
 
 __all__ = [
@@ -224,7 +224,7 @@ def _fits(signed: bytes, signatures: str, secret: Secret) -> bool:
 
 def _event(data: bytes) -> WebhookEvent:
     try:
-        made: WebhookEvent = hook_for(WebhookEvent)(loads(data))
+        made: WebhookEvent = reader_for(WebhookEvent)(loads(data))
     except StructureError as error:
         raise WebhookUnreadable(f"the body is not an event of the API: {error}") from None
     except ValueError:

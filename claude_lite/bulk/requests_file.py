@@ -17,7 +17,7 @@ from claude_lite.api.messages.message import Message
 from claude_lite.api.messages.operations import CreateMessage, StreamMessage
 from claude_lite.bulk.run import Item, Outcome
 from claude_lite.core.json_text import loads
-from claude_lite.core.operation import LOCAL, Operation
+from claude_lite.core.operation import EXTRA_FIELDS, Operation
 from claude_lite.core.sse import BOM
 from claude_lite.errors import UsageError
 
@@ -27,7 +27,7 @@ _KNOWN: Final = {
     attribute.name
     for attribute in fields(CreateMessage)  # type: ignore[arg-type]  # attrs, by our decorator
     if not attribute.metadata  # metadata marks fields that are not in the body
-} - LOCAL
+} - EXTRA_FIELDS
 _SHOWN: Final = 80  # characters of a value in an error message
 
 
@@ -57,7 +57,7 @@ def read_requests(lines: Iterable[bytes], *, stream: bool = False) -> Iterator[I
             _check_first(custom_id, first, number)
             item = Item(number, custom_id, operation_from(data.get("params"), stream=stream))
         except UsageError as error:
-            error.amend(message=f"line {number}: {error.message}")
+            error.update(message=f"line {number}: {error.message}")
             yield Outcome(number, name if isinstance(name, str) else None, error)
         else:
             yield item

@@ -210,7 +210,7 @@ class _Worker:
         try:
             result = await self._answer(item.operation, start)
         except ClaudeError as error:
-            result = error.amend(attempts=self._attempts)
+            result = error.update(attempts=self._attempts)
         except Exception as error:  # noqa: BLE001  # after a bug, keep the answers that were paid for
             result = ClaudeError(self._without_secrets(f"{type(error).__name__}: {error}"))
         elapsed = round((self._clock() - start) * 1000, 1)
@@ -253,7 +253,7 @@ class _Worker:
         deadline = self._client.config.deadline
         if deadline is not None and self._clock() + wait >= start + deadline:
             advice = f"Try again in {wait:.3g} s: the deadline comes before that."
-            raise error.amend(advice=advice)
+            raise error.update(advice=advice)
         return wait
 
     def _event(self, event: str, fields: Mapping[str, Any]) -> None:

@@ -74,4 +74,4 @@ def make_emulator(seed: int | None, faults: "Path | None" = None, **options: Any
     try:
         return Emulator(seed or 0, faults=rules, **options)
     except UsageError as error:
-        raise error.amend(message=f"{faults}: {error.message}") from None
+        raise error.update(message=f"{faults}: {error.message}") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
 
 from claude_lite.bulk.run import Tally
-from claude_lite.errors import visible
+from claude_lite.errors import escape_invisible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,7 +49,7 @@ class PlainDisplay:
 
     def complain(self, text: str) -> None:
         """Print a line."""
-        print(visible(text), file=self._out, flush=True)
+        print(escape_invisible(text), file=self._out, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +84,9 @@ class LiveDisplay:
 
     def complain(self, text: str) -> None:
         """Print a line above the live lines."""
-        self._live.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(
+            escape_invisible(text), markup=False, highlight=False, soft_wrap=True
+        )
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
-from claude_lite.errors import visible
+from claude_lite.errors import escape_invisible
 
 if TYPE_CHECKING:
     from claude_lite.errors import ClaudeError
@@ -25,7 +25,7 @@ def explained(error: "ClaudeError") -> str:
 
 def say(text: str, *, newline: bool = False) -> None:
     """Write a message to standard error; *newline* ends the line of an answer before it."""
-    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {visible(text)}\n")
+    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {escape_invisible(text)}\n")
 
 
 def show(text: str) -> str:

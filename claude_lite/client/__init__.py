@@ -1,7 +1,7 @@
 """The two clients: the loops that do the I/O, and operations as methods.
 
-`calling.py` is what both share; `sync.py` and `aio.py` are the same in the same order, one
-blocking and one awaited; `clients.py` adds the API's groups of methods (`namespaces.py`).
+`calling.py` has the code that both clients share. `sync.py` and `aio.py` have the same classes and
+methods in the same order. `clients.py` adds the API's groups of methods (`namespaces.py`).
 """
 
 from claude_lite.client.clients import AsyncClient, Client

@@ -1,11 +1,11 @@
-"""The asynchronous client, and its streams: responses that are read as they come.
+"""The async client and its streams.
 
     async with client.messages.stream(...) as stream:
         async for text in stream.text_stream:
             print(text, end="")
         message = await stream.final_message()
 
-The same as `sync.py`, awaited, in the same order with the same names.
+This module has the same classes and methods as `sync.py`, in the same order.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overl
 
 from claude_lite.api.messages.operations import StreamMessage
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, nothing, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -38,13 +38,14 @@ E = TypeVar("E")
 R = TypeVar("R")
 T = TypeVar("T")
 
-MANY: Final = 1000  # items that wait: after so many, other tasks get a turn
+ITEMS_PER_TURN: Final = 1000  # after so many items without a wait, other tasks run
 
 
 class _Items(AsyncIterator[T]):
-    """The items of a stream. The wait for the next item may be cancelled, and begun anew.
+    """An iterator over the items of a stream. A cancelled `anext` may be called again.
 
-    A generator ends when a wait within it is cancelled: alone, it would lose the rest silently.
+    A cancellation ends an async generator. So this class makes a new generator for the rest of the
+    items, which would be lost silently otherwise.
     """
 
     def __init__(self, items: Callable[[], AsyncGenerator[T, None]]) -> None:
@@ -53,7 +54,7 @@ class _Items(AsyncIterator[T]):
         self._closed = False
 
     def __anext__(self) -> Any:
-        if self._generator.ag_frame is None and not self._closed:
+        if self._generator.ag_frame is None and not self._closed:  # the generator has ended
             self._generator = self._items()
         return self._generator.__anext__()
 
@@ -64,28 +65,28 @@ class _Items(AsyncIterator[T]):
 
 
 class AsyncStream(BaseStream[E, R]):
-    """A streamed response, for the asynchronous client. It is iterated once, and gives items."""
+    """A streamed response, for the async client. Its items can be iterated once."""
 
     def __init__(
         self,
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
-        token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
+        get_token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = token
+        self._get_token = get_token
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        exchange = self._unopened()
+        exchange = self._require_new()
         try:
             self._decoder = await self._open(exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
-        if self._closed:  # by another task, while it was being opened
+        if self._closed:  # another task closed the stream during the opening
             await self.close()
         return self
 
@@ -103,11 +104,14 @@ class AsyncStream(BaseStream[E, R]):
                         self._chunks, self._body = aiter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del head  # from tracebacks that show variables: it may quote our key
+                        del (
+                            head
+                        )  # a server may repeat the API key, and tracebacks may show variables
                         while exchange.wants_data:
-                            await self._read()
+                            await self._read_chunk()
                     except ClaudeError as error:
                         exchange.receive_failure(error)
+                    # `pop_all` keeps the connection for the caller; else this block closes it.
                     if exchange.ready:  # pragma: no branch  # 3.11 does not trace it
                         self._stack = stack.pop_all()
         return action.result
@@ -121,7 +125,10 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(error)
 
     async def close(self) -> None:
-        """Close the connection, wherever the stream is; any task of its loop may call this."""
+        """Close the connection, also before the end of the stream. Later reads raise an error.
+
+        Any task on the same event loop may call this method.
+        """
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
@@ -133,63 +140,67 @@ class AsyncStream(BaseStream[E, R]):
             await self._stack.aclose()
 
     def __aiter__(self) -> AsyncIterator[E]:
-        return _Items(partial(self._each, self._unread().item))
+        return _Items(partial(self._iterate, self._require_unread().item))
 
     async def final(self) -> R:
-        """Read to the end and return the whole result."""
-        await anext(self._each(nothing), None)
-        return self._opened().result()
+        """Read to the end, and return the result.
 
-    async def _each(self, convert: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
-        """Iterate the values that *convert* makes of the raw items, without those that are None."""
+        The result of a download has only the bytes that were not iterated. The result of JSON lines
+        is None.
+        """
+        await anext(self._iterate(discard), None)  # runs to the end: `discard` drops all items
+        return self._require_open().result()
+
+    async def _iterate(self, convert: Callable[[Any], T | None]) -> AsyncGenerator[T, None]:
+        """Yield `convert(raw)` for each raw item; skip None."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
-                if len(items) > MANY and len(items) % MANY == 0:
-                    await self._transport.sleep(0)  # a turn for other tasks
+                if len(items) > ITEMS_PER_TURN and len(items) % ITEMS_PER_TURN == 0:
+                    await self._transport.sleep(0)  # lets other tasks run
                 if (value := convert(items.popleft())) is not None:
                     yield value
-            if self._at_end():
+            if self._check_end():
                 return
             try:
-                await self._read()
+                await self._read_chunk()
             except ClaudeError as error:
                 if not self._closed:
                     self._exchange.receive_failure(error)
 
-    async def _read(self) -> None:
+    async def _read_chunk(self) -> None:
         if self._rest:
-            await self._transport.sleep(0)  # a turn for other tasks
+            await self._transport.sleep(0)  # lets other tasks run
             chunk: bytes | memoryview | None = self._rest
         else:
             chunk = await anext(cast("AsyncIterator[bytes]", self._chunks), None)
         if chunk is None:
             self._exchange.receive_end()
         else:
-            self._exchange.receive_data(self._first(chunk))
+            self._exchange.receive_data(self._cut(chunk))
 
 
 class AsyncMessageStream(AsyncStream["Event", "Message"]):
-    """A message as it is written: iterate its events, or only its text."""
+    """A stream of a message: iterate the events, or only the text."""
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
-        """The text as it comes, without the other events."""
-        self._unread()
-        return _Items(partial(self._each, text_of))
+        """The text as it arrives, without the other events."""
+        self._require_unread()
+        return _Items(partial(self._iterate, text_of))
 
     @property
     def snapshot(self) -> "Message":
-        """The message so far."""
-        return self._opened().result()
+        """The message, as far as it has arrived."""
+        return self._require_open().result()
 
     async def final_message(self) -> "Message":
-        """Read to the end and return the whole message."""
+        """Read to the end, and return the whole message."""
         return await self.final()
 
 
 class AsyncioClient(BaseClient[AsyncTransport]):
-    """The asynchronous client, without the groups of methods: `AsyncClient` adds those."""
+    """The async client without the groups of methods, which `AsyncClient` adds."""
 
     _ASYNC = True
 
@@ -199,15 +210,15 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         super().__init__(transport, cast("dict[str, Any]", options))
 
     async def send(self, operation: Operation[R]) -> R:
-        """Make the call that *operation* describes, retries included, and return its result.
+        """Send *operation*, with retries, and return the result.
 
-        An operation that streams is read to its end; a stream that breaks is restarted.
+        An operation that streams is read to the end; a stream that breaks is restarted.
 
         Args:
             operation: Any operation, such as `CreateMessage(...)`.
 
         Raises:
-            ClaudeError: One of its leaves: `claude_lite.errors` has the tree.
+            ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
         if isinstance(operation, StreamOperation):
@@ -224,11 +235,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
                         exchange.receive_failure(error)
                     else:
                         exchange.receive_response(response)
-                        del response  # from tracebacks that show variables: it may quote our key
+                        del response  # as for `head` in `_open`
                 elif isinstance(action, Sleep):
                     await transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(await self._token(action.stale, exchange.time_left))
+                    exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -241,42 +252,42 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         self, operation: StreamOperation[E, R], *, collect: bool = False
     ) -> AsyncStream[E, R]: ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
-        """Return *operation*'s response, to be read as it comes: an asynchronous context manager.
+        """Return an async context manager that opens the response of *operation* for reading.
 
         Args:
             operation: An operation that streams, such as `StreamMessage(...)`.
-            collect: Give no item before the whole response has come, so that a stream that
+            collect: Wait for the whole response before the first item, so that a stream that
                 breaks can be restarted at any point.
 
         Raises:
-            UsageError: The operation does not stream, or the transport cannot.
+            UsageError: The operation or the transport does not support streams.
 
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
-        return cls(exchange, self._link.get(), self._token)
+        return cls(exchange, self._link.get(), self._get_token)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
-        """Send a request to any endpoint, with the same retries, logs and recording.
+        """Send a request to any path. Retries, logs and recordings work as for operations.
 
         Args:
             method: The HTTP method.
-            path: The path, which begins with a slash.
-            **fields: Those of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
+            path: The path after the base URL. It begins with a slash and is percent-encoded.
+            **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
         return await self.send(RawRequest(method=method, path=path, **fields))
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
-        """Iterate the pages of a list, from the page that *operation* asks for to the last."""
-        following: ListOperation[E] | None = operation
-        while following is not None:
-            page = await self.send(following)
+        """Iterate the pages of a list, from the page of *operation* to the last page."""
+        next_operation: ListOperation[E] | None = operation
+        while next_operation is not None:
+            page = await self.send(next_operation)
             yield page
-            following = page.next
+            next_operation = page.next
 
     def items(self, operation: "ListOperation[E]") -> AsyncIterator[E]:
-        """Iterate the items of a list, over all its pages."""
+        """Iterate the items of a list, from the page of *operation* to the last page."""
         return (item async for page in self.pages(operation) for item in page.data)
 
     async def download(
@@ -286,34 +297,36 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         *,
         overwrite: bool = False,
     ) -> int:
-        """Write the download of *operation* to a file, and return its size in bytes.
+        """Write the download of *operation* to a file, and return the size in bytes.
 
-        The file appears only once it is complete. A name that the API gave is not a path:
-        `path_within` makes one of it.
+        The file appears only when it is complete. Do not use a file name from the API as *path*:
+        call `claude_lite.path_within(folder, name)`, which checks the name.
 
         Args:
             operation: An operation that downloads, such as `DownloadFile(...)`.
             path: The path of the file.
-            overwrite: Replace a file that exists.
+            overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists (and *overwrite* is not set), or cannot be written.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
+            OSError: Writing failed, for example because the disk is full.
+            ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import Arrival  # only for downloads
+        from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with Arrival(path, overwrite=overwrite) as arrival:
+        with AtomicFile(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
-                    arrival.write(piece)
-        return arrival.size
+                    file.write(piece)
+        return file.size
 
-    async def _token(self, stale: str | None, within: float | None) -> str:
+    async def _get_token(self, stale: str | None, within: float | None) -> str:
         return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
 
     async def close(self) -> None:
-        """Close the connections of the running loop. A later call opens new ones."""
-        if (transport := self._link.made) is not None:
+        """Close the connections of the running event loop. A later call opens new connections."""
+        if (transport := self._link.transport) is not None:
             await transport.close()
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A file that appears only when it is complete: it is written beside its place, then moved."""
+"""A file that appears only when it is complete: a temporary file in the same folder is renamed."""
 
 import os
 import secrets
@@ -9,44 +9,45 @@ from typing import Self
 from claude_lite.errors import UsageError
 
 
-class Arrival:
-    """The file *path* while it is being downloaded: a context manager.
+class AtomicFile:
+    """A context manager that writes the file *path*.
 
-    If the context ends with an exception, no file appears. A file that exists is replaced only
-    with *overwrite*; of a link, the link is replaced, and never its target.
+    If an exception leaves the `with` block, no file appears. An existing file is replaced only if
+    *overwrite* is true. If *path* is a link, the link is replaced, and never the target.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self.size = 0
         self._overwrite = overwrite
-        # The name is random: the name of the file may already be as long as names can be.
+        # A random name, not the file's name with a suffix, which may be too long for the disk.
         self._partial = self.path.parent / f".{secrets.token_hex(8)}.part"
 
     def __enter__(self) -> Self:
-        self._check()
+        self._check_target()
         try:
             self._file = self._partial.open("xb")
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
         return self
 
-    def _check(self) -> None:
+    def _check_target(self) -> None:
+        """Raise `UsageError` if the path is not valid, or has a file that may not be replaced."""
         try:
             self.path.lstat()
         except FileNotFoundError:
             return
-        except ValueError:  # NUL, or half a surrogate pair
+        except ValueError:  # a NUL or a lone surrogate
             raise UsageError(
-                f"{str(self.path)!r} cannot be the path of a file: it has a NUL or half a character"
+                f"{str(self.path)!r} cannot be the path of a file: it has a NUL or a lone surrogate"
             ) from None
         except OSError as error:
             raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
         if not self._overwrite:
-            raise UsageError(f"the file {self.path} exists: overwrite=True replaces it")
+            raise UsageError(f"the file {self.path} exists: set overwrite=True to replace it")
 
     def write(self, piece: bytes) -> None:
-        """Add a piece. Raises `OSError` if the disk does not take it."""
+        """Add a piece. Raises `OSError` if writing fails, for example because the disk is full."""
         self.size += self._file.write(piece)
 
     def __exit__(
@@ -58,7 +59,7 @@ class Arrival:
         try:
             self._file.close()
             if kind is None:
-                self._check()  # another process may have made the file meanwhile
+                self._check_target()  # the file may have appeared since the first check
                 self._partial.replace(self.path)
         except OSError as failure:
             if kind is None:

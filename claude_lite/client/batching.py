@@ -1,16 +1,18 @@
-"""Batches from one end to the other: split requests, wait, match results, send again.
+"""Run batches: split requests, wait, match results, send failed requests again.
 
-    for create in split_into_batches(requests):     # any iterable, in batches that the API takes
+    for create in split_into_batches(requests):     # batches of a size that the API takes
         job = BatchJob(create)
         for request, result in client.messages.batches.run(job):
             ...                                     # `async for` with an `AsyncClient`
         job.report                                  # counts, and ids that do not match
 
-`run` creates the batch, waits for it and reads its results; requests that expired, or failed for
-a reason that passes, go into another batch. After an error, run the same job: it goes on where it
-was. `wait` and `matched` are the steps. The decisions are made without I/O, by `Waiting` here and
-by `claude_lite.api.batch_jobs`; the functions here only act on them, one function per client.
-Results come from the configured host: the `results_url` of a batch is never followed.
+`run` creates a batch, waits until the batch has ended, and reads the results. Requests that expired
+or failed temporarily go into another batch. After an error, run the same job again: the job
+continues where it stopped. `run` calls `wait` and `matched`, which you can also call yourself.
+
+`Waiting` and `claude_lite.api.batch_jobs` decide what to do, without I/O. The functions here do the
+I/O: one function for the sync client, and one for the async client. Results are read from the
+configured host; the `results_url` of a batch is never used.
 """
 
 import random
@@ -31,11 +33,11 @@ from claude_lite.api.batches import (
 from claude_lite.client.aio import AsyncioClient
 from claude_lite.client.endpoints import (
     C_co,
-    EitherWay,
     Endpoint,
     ItemsEndpoint,
     Namespace,
     StreamEndpoint,
+    SyncOrAsync,
 )
 from claude_lite.client.sync import SyncClient
 from claude_lite.core.retry import is_temporary
@@ -64,18 +66,19 @@ __all__ = [
 
 C = TypeVar("C", SyncClient, AsyncioClient)
 
-READINGS: Final = 3  # how often the results of one batch are read, if reading breaks off
-FIRST_PAUSE: Final = 1.0  # seconds between two looks at a batch
-GROWTH: Final = 1.5
-LAST_LOOK: Final = 1.0  # seconds
-PATIENCE: Final = 600.0  # seconds without a good answer, in the course of a day
+READ_ATTEMPTS: Final = 3  # how often the results of one batch are read at most
+FIRST_PAUSE: Final = 1.0  # seconds between two requests for the state of a batch
+GROWTH: Final = 1.5  # of the pause, from request to request
+MIN_TIMEOUT: Final = 1.0  # seconds that the last request has, also right before the deadline
+PATIENCE: Final = 600.0  # seconds of failed requests after which waiting fails
 
 
 class Waiting:
-    """The decisions of waiting for a batch, without I/O: ask, sleep, done. Times in seconds.
+    """The state machine that waits for a batch, without I/O. All times are in seconds.
 
-    `next_action` says what to do. After it has given an operation, report the batch to `receive`,
-    or the error to `receive_failure`. Pauses grow from a second to *longest*, each with jitter.
+    Do what `next_action` returns. If `next_action` returns an operation, send the operation, and
+    call `receive` with the batch or `receive_failure` with the error. Pauses grow from one second
+    to *longest*, each with jitter.
     """
 
     def __init__(
@@ -96,32 +99,31 @@ class Waiting:
         self._longest = longest
         self._deadline = deadline
         self._grace = grace
-        self._began = self._heard = clock()
+        self._began = self._last_answer_at = clock()
         self._seen = False
-        self._asked = True
         self._pause = FIRST_PAUSE
-        self._at_least = 0.0
+        self._retry_after = 0.0
         self._ended: MessageBatch | None = None
-        if isinstance(batch, str):
-            self._asked = False
-        else:
-            self._look(batch)
+        self._ask_next = isinstance(batch, str)
+        if not isinstance(batch, str):
+            self._check_ended(batch)
 
     def next_action(self) -> RetrieveBatch | Sleep | Done[MessageBatch]:
-        """Return what to do now. Raises `TimedOut` at the deadline."""
+        """Return the next step. Raises `TimedOut` at the deadline."""
         if self._ended is not None:
             return Done(self._ended)
-        self._asked = not self._asked
-        if self._asked:
+        ask_now, self._ask_next = self._ask_next, not self._ask_next  # ask, sleep, ask, sleep, ...
+        if ask_now:
             return self._ask
-        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  # it spreads load, no secret
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311  # random to spread the load
         self._pause = min(self._pause * GROWTH, max(self._longest, FIRST_PAUSE))
-        pause = max(min(pause, self._longest), self._at_least)
-        self._at_least = 0.0
+        # At most `longest`, but not less than the server asked for.
+        pause = max(min(pause, self._longest), self._retry_after)
+        self._retry_after = 0.0
         left = self.left
         if left is not None and left <= 0:
             name = self._ask.message_batch_id
-            raise TimedOut("total", f"{name} has not ended within {self._deadline:g} s")
+            raise TimedOut("total", f"{name} has not ended within {self._deadline:g} s: wait again")
         return Sleep(pause if left is None else min(pause, left))
 
     @property
@@ -130,31 +132,33 @@ class Waiting:
         return None if self._deadline is None else self._began + self._deadline - self._clock()
 
     def receive(self, batch: MessageBatch) -> None:
-        """Report the batch as the API describes it now."""
+        """Report the batch that the API returned."""
         self._seen = True
-        self._heard = self._clock()
-        self._look(batch)
+        self._last_answer_at = self._clock()
+        self._check_ended(batch)
 
     def receive_failure(self, error: ClaudeError) -> None:
-        """Report that asking failed. Raises *error* if asking again would not help."""
-        if isinstance(error, NotFound):
-            bearable = not self._seen and self._clock() - self._began < self._grace
+        """Report that the request failed. Raises *error* if another request would not help."""
+        if isinstance(error, NotFound):  # the API may not know a new batch for some seconds
+            ask_again = not self._seen and self._clock() - self._began < self._grace
         else:
             lost = isinstance(error, TransportError) and not isinstance(error, CertificateRefused)
-            bearable = (lost or is_temporary(error)) and self._clock() - self._heard < PATIENCE
-        if not bearable:
+            ask_again = (
+                lost or is_temporary(error)
+            ) and self._clock() - self._last_answer_at < PATIENCE
+        if not ask_again:
             raise error
-        self._at_least = error.retry_after or 0.0
+        self._retry_after = error.retry_after or 0.0
 
-    def _look(self, batch: MessageBatch) -> None:
+    def _check_ended(self, batch: MessageBatch) -> None:
         if batch.processing_status == "ended":
             self._ended = batch
 
 
-def _in_time(client: C, waiting: Waiting) -> C:
-    """Derive a client whose calls end by the deadline; the last call gets a second at least."""
+def _with_deadline(client: C, waiting: Waiting) -> C:
+    """Return a client whose calls end at the deadline; a call has at least `MIN_TIMEOUT`."""
     limits = [limit for limit in (waiting.left, client.config.deadline) if limit is not None]
-    return client.with_options(deadline=max(min(limits), LAST_LOOK)) if limits else client
+    return client.with_options(deadline=max(min(limits), MIN_TIMEOUT)) if limits else client
 
 
 def wait(
@@ -166,22 +170,22 @@ def wait(
     grace: float = 30.0,
     workspace_id: str | None = None,
 ) -> MessageBatch:
-    """Wait until a batch has ended, and return it.
+    """Wait until a batch has ended, and return the batch.
 
-    Failures that pass within ten minutes are waited out.
+    Temporary errors are ignored for up to ten minutes.
 
     Args:
-        client: The client to ask with.
-        batch: The batch, or its id.
-        longest: The longest pause between two looks at the batch, in seconds; pauses grow to it.
-        deadline: How long to wait in all, in seconds; a last look may take one second more.
+        client: The client that sends the requests.
+        batch: The batch, or the id of the batch.
+        longest: The longest pause between two requests, in seconds. Pauses grow to this length.
+        deadline: The total time to wait, in seconds. The last request may take one second more.
         grace: How long the batch may be unknown to the API, in seconds.
-        workspace_id: The workspace of the batch, if the credential has several.
+        workspace_id: The workspace of the batch, if the credential has several workspaces.
 
     Raises:
         TimedOut: The batch has not ended within *deadline*.
-        NotFound: The batch did not appear within *grace*.
-        ClaudeError: A look at the batch failed for another reason.
+        NotFound: The API did not know the batch within *grace*.
+        ClaudeError: A request failed for another reason.
 
     """
     waiting = Waiting(
@@ -197,7 +201,7 @@ def wait(
             client.transport.sleep(action.seconds)
             continue
         try:
-            waiting.receive(_in_time(client, waiting).send(action))
+            waiting.receive(_with_deadline(client, waiting).send(action))
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result
@@ -212,7 +216,7 @@ async def wait_async(
     grace: float = 30.0,
     workspace_id: str | None = None,
 ) -> MessageBatch:
-    """Wait as `wait` does, with an `AsyncClient`."""
+    """Wait until a batch has ended, and return the batch. The arguments are those of `wait`."""
     waiting = Waiting(
         batch,
         client.clock,
@@ -226,45 +230,45 @@ async def wait_async(
             await client.transport.sleep(action.seconds)
             continue
         try:
-            waiting.receive(await _in_time(client, waiting).send(action))
+            waiting.receive(await _with_deadline(client, waiting).send(action))
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result
 
 
 def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
-    """Iterate the results of a batch that has ended: pairs of a request and its result.
+    """Iterate the results of a batch that has ended: pairs of a request and the result.
 
-    Pairs come in any order. A request that the job will send again is not among them. If reading
-    breaks off it is tried twice more, and no pair is given twice.
+    The pairs have any order. Requests that the job will send again are left out. If the connection
+    breaks, the results are read again, at most twice. No pair comes twice.
 
     Args:
-        client: The client to read with.
-        job: The job; its `batch_id` names the batch.
+        client: The client that reads the results.
+        job: The job. `job.batch_id` is the id of the batch.
 
     Raises:
-        StreamInterrupted: Reading broke off three times.
+        StreamInterrupted: The connection broke three times.
         ClaudeError: Reading failed for another reason.
 
     """
-    reading = 1
+    attempt = 1
     while True:
         job.begin()
         try:
             with client.stream(_results(job)) as entries:
                 yield from filter(None, map(job.take, entries))
         except StreamInterrupted:
-            if reading == READINGS:
+            if attempt == READ_ATTEMPTS:
                 raise
-            reading += 1
+            attempt += 1
         else:
             break
     job.end()
 
 
 async def matched_async(client: AsyncioClient, job: BatchJob) -> AsyncIterator[Pair]:
-    """Read as `matched` does, with an `AsyncClient`."""
-    reading = 1
+    """Iterate the results of a batch that has ended. The arguments are those of `matched`."""
+    attempt = 1
     while True:
         job.begin()
         try:
@@ -273,30 +277,32 @@ async def matched_async(client: AsyncioClient, job: BatchJob) -> AsyncIterator[P
                     if (pair := job.take(entry)) is not None:
                         yield pair
         except StreamInterrupted:
-            if reading == READINGS:
+            if attempt == READ_ATTEMPTS:
                 raise
-            reading += 1
+            attempt += 1
         else:
             break
     job.end()
 
 
 def _results(job: BatchJob) -> BatchResults:
+    # Without a batch, the empty id raises a `UsageError`.
     return BatchResults(message_batch_id=job.batch_id or "", workspace_id=job.create.workspace_id)
 
 
 def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
-    """Create a batch, wait, match, until no request is left to send again.
+    """Create a batch, wait, and iterate pairs of a request and the result.
 
-    Iterates pairs of a request and its result. A create whose fate is unknown is not sent again.
+    The steps are repeated while requests have to be sent again. If nobody knows whether the API
+    created a batch, this function raises the error, and creates no second batch.
 
     Args:
-        client: The client to call with.
-        job: The job. If running it raised, run it again: it goes on where it was.
-        deadline: How long each wait may take, in seconds.
+        client: The client that sends the requests.
+        job: The job. After an error, run the same job again: the job continues where it stopped.
+        deadline: The time to wait for each batch (not for all batches), in seconds.
 
     Raises:
-        ClaudeError: Whatever the steps raise.
+        ClaudeError: A step failed. Each step raises its own errors.
 
     """
     while (create := job.pending()) is not None:
@@ -309,7 +315,7 @@ def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None)
 async def run_job_async(
     client: AsyncioClient, job: BatchJob, *, deadline: float | None = None
 ) -> AsyncIterator[Pair]:
-    """Run as `run_job` does, with an `AsyncClient`."""
+    """Iterate pairs of a request and the result. The arguments are those of `run_job`."""
     while (create := job.pending()) is not None:
         if job.batch_id is None:
             job.batch_id = (await client.send(create)).id
@@ -328,6 +334,6 @@ class Batches(Namespace[C_co]):
     cancel = Endpoint(CancelBatch)
     delete = Endpoint(DeleteBatch)
     results = StreamEndpoint(BatchResults)
-    wait = EitherWay(wait, wait_async)
-    matched = EitherWay(matched, matched_async)
-    run = EitherWay(run_job, run_job_async)
+    wait = SyncOrAsync(wait, wait_async)
+    matched = SyncOrAsync(matched, matched_async)
+    run = SyncOrAsync(run_job, run_job_async)

@@ -1,10 +1,9 @@
-"""What both clients share: configuration and transport, and the state of an open stream.
+"""The base classes of both clients and of their streams.
 
-A client is frozen configuration and the name of a transport. It makes no I/O and holds no
-connection until its first call. Sessions belong to the transport, which keeps one session per
-process and event loop. So one client at module level serves threads, prefork workers and
-successive event loops, and it can be pickled (without its secret). Nothing here sends or waits:
-`sync.py` and `aio.py` do.
+A client holds a frozen `Config` and a `Link` to its transport. A client opens no connection before
+the first call. The transport holds the connections, in one session per process and event loop. So
+threads, forked workers and several `asyncio.run` calls can share one client at module level, and a
+client can be pickled, without the credential. This module does no I/O; `sync.py` and `aio.py` do.
 """
 
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
@@ -12,7 +11,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 from claude_lite.client.link import Link
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config, Options
-from claude_lite.core.credentials import conceal
+from claude_lite.core.credentials import hide_credentials
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
@@ -22,42 +21,42 @@ E = TypeVar("E")
 R = TypeVar("R")
 T = TypeVar("T")
 
-CLOSED: Final = "the stream was closed by its reader before its end"
+CLOSED: Final = "the program closed the stream before the end of the response"
 
 
 class BaseClient(Generic[T]):
-    """A client without I/O: its configuration, and a link to its transport."""
+    """A client without I/O: a configuration, and a link to a transport."""
 
     _ASYNC = False
 
     def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
         self.config = Config.from_options(options)
-        self._link: Link[T] = Link(transport, asynchronous=self._ASYNC)
+        self._link: Link[T] = Link(transport, is_async=self._ASYNC)
 
     def with_options(self, **options: Unpack[Options]) -> Self:
-        """Derive a client with some options changed. It shares the connections of this client.
+        """Return a client with some options changed. Both clients share their connections.
 
         Args:
-            **options: Those of `Config`. `headers` are added to the headers of this client; a
-                header whose value is None is removed.
+            **options: Options of `Config`, by name. `headers` are added to the headers of this
+                client; a header whose value is None is removed.
 
         Raises:
-            UsageError: An option is unknown, or its value cannot be used.
+            UsageError: An option is unknown, or the value of an option is not valid.
 
         """
-        conceal(cast("dict[str, Any]", options))
+        hide_credentials(cast("dict[str, Any]", options))
         derived = object.__new__(type(self))
         derived.__dict__.update(config=self.config.with_options(**options), _link=self._link)
         return derived
 
     @property
     def transport(self) -> T:
-        """The transport in use; it is made now if a name was given and no call was made yet."""
+        """The transport. If only a name was given, the transport is created at the first use."""
         return self._link.get()
 
     @property
     def clock(self) -> Clock:
-        """The clock that times calls: the transport's own, if it has one (virtual, in tests)."""
+        """The clock that measures calls: the transport's clock, or else `time.monotonic`."""
         return self._link.clock
 
     def _stream_exchange(
@@ -75,20 +74,20 @@ class BaseClient(Generic[T]):
         return {"config": self.config, "_link": self._link}
 
     def __repr__(self) -> str:
-        if "_link" not in self.__dict__:  # in the traceback of an error in its options
-            return f"<{type(self).__name__} in the making>"
+        if "_link" not in self.__dict__:  # `__init__` failed, and a traceback shows this object
+            return f"<{type(self).__name__}, not initialised>"
         return f"{type(self).__name__}({self._link.given!r}, base_url={self.config.base_url!r})"
 
 
 def _not_streamed(operation: object) -> UsageError:
     name = type(operation).__name__
-    wanted = "an operation that streams, such as StreamMessage(...)"
-    cure = ": use `send`" if isinstance(operation, Operation) else ""
-    return UsageError(f"`stream` takes {wanted}, and {name} does not stream{cure}")
+    if isinstance(operation, Operation):
+        return UsageError(f"{name} does not stream: use `send`")
+    return UsageError(f"`stream` takes an operation such as StreamMessage(...), not {name}")
 
 
 class BaseStream(Generic[E, R]):
-    """An open stream without I/O: how far it has been read, and how it ended."""
+    """The state of a stream, without I/O: whether the stream is open, finished or closed."""
 
     def __init__(self, exchange: StreamExchange[E, R]) -> None:
         self._exchange = exchange
@@ -96,7 +95,7 @@ class BaseStream(Generic[E, R]):
         self._body: Any = None
         self._closed = False
         self._finished = False
-        self._rest: bytes | memoryview = b""
+        self._rest: bytes | memoryview = b""  # of the last chunk, not yet decoded
 
     @property
     def response(self) -> Response:
@@ -108,43 +107,43 @@ class BaseStream(Generic[E, R]):
         """
         head = self._exchange.head
         if head is None:
-            raise UsageError("the stream is not open: use it as a context manager")
+            raise UsageError("the stream is not open: open the stream with `with` or `async with`")
         return head
 
     @property
     def request_id(self) -> str | None:
-        """The API's name for the request (`req_…`); support asks for it."""
+        """The API's id of the request (`req_…`). Anthropic's support team asks for this id."""
         return self.response.request_id
 
     @property
     def attempts(self) -> int:
-        """How many attempts the call has made so far."""
+        """The number of attempts so far."""
         return self._exchange.attempts
 
     def without_items(self) -> Self:
-        """Drop the items as they come, and return this stream: only its result is wanted."""
+        """Drop all items, so that only the result is kept. Return this stream."""
         self._exchange.drop_items()
         return self
 
-    def _opened(self) -> Decoder[E, R]:
+    def _require_open(self) -> Decoder[E, R]:
         if self._decoder is None:
-            raise UsageError("the stream is not open: use it as a context manager")
+            raise UsageError("the stream is not open: open the stream with `with` or `async with`")
         return self._decoder
 
-    def _unopened(self) -> StreamExchange[E, R]:
+    def _require_new(self) -> StreamExchange[E, R]:
         if self._decoder is not None or self._closed:
-            raise UsageError("this stream was opened before: make a new one for each call")
+            raise UsageError("this stream was opened before: make a new stream for each call")
         self._exchange.start()
         return self._exchange
 
-    def _unread(self) -> Decoder[E, R]:
-        decoder = self._opened()
+    def _require_unread(self) -> Decoder[E, R]:
+        decoder = self._require_open()
         if self._finished:
-            raise UsageError("this stream has been read: `final()` still has the whole")
+            raise UsageError("this stream has been read: make a new stream to read the items again")
         return decoder
 
-    def _first(self, chunk: bytes | memoryview) -> bytes:
-        """Cut off as much of *chunk* as is decoded at once, and keep the rest for the next read."""
+    def _cut(self, chunk: bytes | memoryview) -> bytes:
+        """Return the first `stride` bytes of *chunk*, and keep the rest for the next read."""
         stride = self._exchange.slice_size
         if len(chunk) > stride:
             view = memoryview(chunk)
@@ -153,23 +152,23 @@ class BaseStream(Generic[E, R]):
             self._rest = b""
         return bytes(chunk)
 
-    def _at_end(self) -> bool:
-        """Whether all has been read. Raises the error that ended the stream early."""
-        decoder = self._opened()
+    def _check_end(self) -> bool:
+        """Tell whether all has been read. Raises the error that ended the stream early."""
+        decoder = self._require_open()
         if decoder.complete and not self._closed:
             self._finished = True
             self._exchange.finish()
         if self._finished:
             return True
         self._exchange.raise_stream_error()
-        if self._closed:  # the whole body had come, but the caller closed the stream
+        if self._closed:  # the body is complete, but the caller left items unread
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
 
     def _leave(self, error: BaseException | None) -> None:
-        """Make reading an error from now on, unless the stream was read to its end."""
+        """Close the stream: later reads raise `StreamInterrupted`, unless all was read before."""
         self._closed = True
-        if self._decoder is None or self._decoder.complete:
+        if self._decoder is None or self._decoder.complete:  # no body is interrupted
             self._exchange.finish()
         else:
             interrupted = StreamInterrupted(CLOSED)
@@ -178,11 +177,11 @@ class BaseStream(Generic[E, R]):
 
 
 def text_of(raw: dict[str, Any]) -> str | None:
-    """Return the text that a raw event brings; None if it brings no text."""
+    """Return the text of a raw event; None if the event has no text."""
     if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
         return cast("str", raw["delta"]["text"]) or None
     return None
 
 
-def nothing(_: object) -> None:
-    """Discard the item."""
+def discard(_: object) -> None:
+    """Return None for any raw item, so that the item is dropped."""

@@ -1,4 +1,4 @@
-"""`Client` and `AsyncClient`, as users have them: with the API's groups of methods."""
+"""The public clients, `Client` and `AsyncClient`: they have the API's groups of methods."""
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,8 +23,8 @@ GROUPS: Final = {
 }
 
 
-class Grouped:
-    """The API's groups of methods. All but `messages` are loaded when one of them is first used."""
+class WithGroups:
+    """The API's groups of methods. Groups other than `messages` are imported at the first use."""
 
     messages: "Messages[Self]"
     models: "namespaces.Models[Self]"
@@ -35,10 +35,10 @@ class Grouped:
     chat: "namespaces.Chat[Self]"
     beta: "namespaces.Beta[Self]"
 
-    if not TYPE_CHECKING:  # pragma: no branch  # checkers know them from their declarations
+    if not TYPE_CHECKING:  # pragma: no branch  # type checkers use the annotations
 
         def __getattr__(self, name: str) -> Any:
-            """Make a group of methods when it is first used, and keep it."""
+            """Create the group of methods *name* at the first use, and keep the group."""
             if name not in GROUPS:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
             if name == "messages":
@@ -47,41 +47,41 @@ class Grouped:
                 from claude_lite.client import namespaces
 
                 cls = getattr(namespaces, GROUPS[name])
-            made = self.__dict__[name] = cls(self)
-            return made
+            group = self.__dict__[name] = cls(self)
+            return group
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *GROUPS]
 
 
-class Client(Grouped, SyncClient):
-    """The Claude API, blocking; safe to share between threads.
+class Client(WithGroups, SyncClient):
+    """A sync client of the Claude API. Threads may share one client.
 
-    Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then
-    ANTHROPIC_AUTH_TOKEN.
+    If no credential is given, the client reads ANTHROPIC_API_KEY, then ANTHROPIC_AUTH_TOKEN from
+    the environment, at the first call.
 
     Args:
         transport: A name ("urllib", "emulator", or one that a package registers), or an instance.
-        **options: Those of `Config`.
+        **options: Options of `Config`, by name.
 
     Raises:
-        UsageError: An option is unknown, or its value cannot be used.
+        UsageError: An option is unknown, or the value of an option is not valid.
 
     """
 
 
-class AsyncClient(Grouped, AsyncioClient):
-    """The Claude API, awaited; safe to share between tasks, threads and event loops.
+class AsyncClient(WithGroups, AsyncioClient):
+    """An async client of the Claude API. Tasks, threads and event loops may share one client.
 
-    Without a credential the environment is asked at the first call: ANTHROPIC_API_KEY, then
-    ANTHROPIC_AUTH_TOKEN.
+    If no credential is given, the client reads ANTHROPIC_API_KEY, then ANTHROPIC_AUTH_TOKEN from
+    the environment, at the first call.
 
     Args:
         transport: A name ("aiohttp", "asyncio", "emulator", or one that a package registers), or
             an instance.
-        **options: Those of `Config`.
+        **options: Options of `Config`, by name.
 
     Raises:
-        UsageError: An option is unknown, or its value cannot be used.
+        UsageError: An option is unknown, or the value of an option is not valid.
 
     """

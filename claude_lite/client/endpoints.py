@@ -1,8 +1,9 @@
 """Operations as methods of a client: one declaration for both clients, with full types.
 
 `create = Endpoint(CreateMessage)` in a namespace makes `client.messages.create(...)` take the
-fields of `CreateMessage`. A `Client` returns the result, an `AsyncClient` a coroutine of it. Type
-checkers see this from the overloads of `__get__`; no code is generated.
+fields of `CreateMessage`. With a `Client` the method returns the result; with an `AsyncClient` the
+method returns a coroutine. Type checkers read both types from the overloads of `__get__`; no code
+is generated.
 """
 
 import functools
@@ -35,20 +36,24 @@ A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
 
-_mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", lambda _: None)  # from 3.12
+# Python 3.12 and later: `inspect` then takes a marked function for a coroutine function.
+_mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", lambda _: None)
 
 
 class Namespace(Generic[C_co]):
-    """A group of operations, as the API groups them."""
+    """A group of methods on a client, such as `client.messages`."""
 
     def __init__(self, client: C_co) -> None:
         self.client = client
 
 
-class _Bound(Generic[P]):
-    """A method made of an operation: the client's method *verb* is called with the operation."""
+class _OperationMethod(Generic[P]):
+    """A descriptor: `group.method(**fields)` passes `operation(**fields)` to a client's method.
 
-    verb: ClassVar[str]
+    The class attribute `client_method` is the name of the client's method, such as "send".
+    """
+
+    client_method: ClassVar[str]
 
     def __init__(self, operation: Callable[P, Any]) -> None:
         self.operation = operation
@@ -57,23 +62,27 @@ class _Bound(Generic[P]):
         self.name = name
 
     def bind(self, owner: Any) -> Any:
-        """Make the method for *owner*'s client, and keep it there: the next access finds it."""
-        act, operation = getattr(owner.client, self.verb), self.operation
+        """Return the method for *owner*'s client, and store the method in `owner.__dict__`.
 
-        @functools.wraps(operation, updated=())  # for help() and notebooks
+        The next access finds the stored method and does not call the descriptor again.
+        """
+        client_method, operation = getattr(owner.client, self.client_method), self.operation
+
+        # For help() and notebooks. `updated=()`: the `__dict__` of the class is not copied.
+        @functools.wraps(operation, updated=())
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return act(operation(*args, **kwargs))
+            return client_method(operation(*args, **kwargs))
 
-        if inspect.iscoroutinefunction(act):
+        if inspect.iscoroutinefunction(client_method):
             _mark(call)
         owner.__dict__[self.name] = call
         return call
 
 
-class Endpoint(_Bound[P], Generic[P, R]):
-    """Send the operation and return its result."""
+class Endpoint(_OperationMethod[P], Generic[P, R]):
+    """A method that sends the operation and returns the result."""
 
-    verb = "send"
+    client_method = "send"
 
     if TYPE_CHECKING:
 
@@ -91,10 +100,10 @@ class Endpoint(_Bound[P], Generic[P, R]):
         return self if owner is None else self.bind(owner)
 
 
-class StreamEndpoint(_Bound[P], Generic[P, E, R]):
-    """Open the operation's response for reading: a context manager."""
+class StreamEndpoint(_OperationMethod[P], Generic[P, E, R]):
+    """A method that returns a stream, which is a context manager."""
 
-    verb = "stream"
+    client_method = "stream"
 
     if TYPE_CHECKING:
 
@@ -112,10 +121,10 @@ class StreamEndpoint(_Bound[P], Generic[P, E, R]):
         return self if owner is None else self.bind(owner)
 
 
-class MessageStreamEndpoint(_Bound[P]):
-    """Open a message for reading: a stream that knows about text."""
+class MessageStreamEndpoint(_OperationMethod[P]):
+    """A method that returns a stream of a message, with `text_stream`."""
 
-    verb = "stream"
+    client_method = "stream"
 
     if TYPE_CHECKING:
 
@@ -133,10 +142,10 @@ class MessageStreamEndpoint(_Bound[P]):
         return self if owner is None else self.bind(owner)
 
 
-class ItemsEndpoint(_Bound[P], Generic[P, E]):
-    """Iterate the items of all pages of a list."""
+class ItemsEndpoint(_OperationMethod[P], Generic[P, E]):
+    """A method that iterates the items of all pages of a list."""
 
-    verb = "items"
+    client_method = "items"
 
     if TYPE_CHECKING:
 
@@ -154,15 +163,15 @@ class ItemsEndpoint(_Bound[P], Generic[P, E]):
         return self if owner is None else self.bind(owner)
 
 
-class EitherWay(Generic[P, R, A]):
-    """A method that makes several calls: a function per client, which takes the client first."""
+class SyncOrAsync(Generic[P, R, A]):
+    """A method made of two functions, sync and async. The first argument of both is the client."""
 
     def __init__(
         self,
-        synchronous: Callable[Concatenate[SyncClient, P], R],
-        asynchronous: Callable[Concatenate[AsyncioClient, P], A],
+        sync_function: Callable[Concatenate[SyncClient, P], R],
+        async_function: Callable[Concatenate[AsyncioClient, P], A],
     ) -> None:
-        self.functions: tuple[Any, Any] = (synchronous, asynchronous)
+        self.functions: tuple[Any, Any] = (sync_function, async_function)
 
     @overload
     def __get__(self, owner: None, cls: type, /) -> Self: ...
@@ -173,6 +182,7 @@ class EitherWay(Generic[P, R, A]):
     def __get__(self, owner: Any, cls: type, /) -> Any:
         if owner is None:
             return self
-        synchronous, asynchronous = self.functions
+        sync_function, async_function = self.functions
+        # Decided as in `_OperationMethod.bind`: any object with a method `send` can be the client.
         is_async = inspect.iscoroutinefunction(owner.client.send)
-        return functools.partial(asynchronous if is_async else synchronous, owner.client)
+        return functools.partial(async_function if is_async else sync_function, owner.client)

@@ -1,7 +1,8 @@
-"""A client's link to its transport: a name or an instance, resolved at the first call.
+"""A client's link to a transport: a name or an instance. A name is resolved at the first call.
 
-Transports are found through the entry-point group `claude_lite.transports`, ours like all others.
-Where one name serves both clients, the asynchronous transport is registered as `NAME-async`.
+Packages register transports as entry points of the group `claude_lite.transports`. This package
+registers its own transports in the same way. If a sync and an async transport have the same name,
+the async transport is registered as `NAME-async`.
 """
 
 import functools
@@ -24,38 +25,39 @@ T = TypeVar("T")
 K = TypeVar("K", Tokens, AsyncTokens)
 
 GROUP = "claude_lite.transports"
-MOST_PROVIDERS: Final = 256
+MAX_PROVIDERS: Final = 256
 
-LATE: Final = (
+LAZY_MODULES: Final = (
     *("email.utils", "encodings.idna", "tenacity", "urllib.parse", "urllib.request", "zipfile"),
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
-"""The modules that a call may import after its transport was imported."""
+"""The modules that a call may import, besides the transport. `_before_fork` imports them first."""
 
 _loading = threading.RLock()
 
 
 def _before_fork() -> None:
-    """Wait until no other thread imports a module that a call needs; then this thread forks.
+    """Import all modules that a call needs, and hold the lock for imports during the fork.
 
-    A forked child has the lock of a module that was being imported, but not the thread that holds
-    the lock: the child's first call would wait for ever.
+    If another thread imports a module during the fork, the child inherits a locked import lock, but
+    not the thread that would release the lock. The child's first call would wait for ever.
     """
     _loading.acquire()
     if Link.in_use:
-        for name in LATE:
+        for name in LAZY_MODULES:
             import_module(name)
 
 
 @functools.cache
 def _watch_forks() -> None:
-    """Have `_before_fork` called at a fork, before other functions that hold a lock over it.
+    """Register `_before_fork`, to run before the fork handlers of `logging` and of thread pools.
 
-    The function that registered last is called first. `logging` and asyncio's executor register
-    one each, so both are imported before. If `logging` held its lock already, a module that is
-    being imported might wait for that lock for ever. If the executor registered while a fork is
-    under way, its lock would be released without having been acquired.
+    `os.register_at_fork` runs the handler first that was registered last, so `logging` and
+    `concurrent.futures.thread` are imported first. In the other order, `logging` would lock itself,
+    `_before_fork` would wait for an import in another thread, and that import could wait for
+    `logging`: a deadlock. If `concurrent.futures.thread` were first imported during a fork, its
+    handler after the fork would release a lock that was never acquired: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 
@@ -65,67 +67,67 @@ def _watch_forks() -> None:
 
 
 class Link(Generic[T]):
-    """A transport, made at the first call if a name was given; derived clients share the link."""
+    """A link to a transport. Clients that `with_options` derives share one link."""
 
-    made: T | None = None
-    """The transport; None before the first call, if a name was given."""
+    transport: T | None = None
+    """The transport. Only a link with a name has None, before the first call."""
 
     in_use: ClassVar[bool] = False
-    """Whether this process has made or been given a transport."""
+    """Whether this process has a transport. If so, a fork imports `LAZY_MODULES` first."""
 
-    def __init__(self, given: "str | T", *, asynchronous: bool) -> None:
+    def __init__(self, given: "str | T", *, is_async: bool) -> None:
         _watch_forks()
-        self.given = given
-        self._asynchronous = asynchronous
+        self.given = given  # a name or an instance
+        self._is_async = is_async
         self._tokens: dict[Any, Any] = {}
         if not isinstance(given, str):
-            self.made = self._checked(given)
+            self.transport = self._check(given)
 
     def get(self) -> T:
         """Return the transport. Raises `UsageError` for a name that no package registers."""
-        if self.made is None:
+        if self.transport is None:
             with _loading:
-                made = self._checked(self._load(cast("str", self.given)))
-            return cast(
-                "T", self.__dict__.setdefault("made", made)
-            )  # if two threads made one, the first is kept
-        return self.made
+                loaded = self._check(self._load(cast("str", self.given)))
+            # Atomic: if two threads load a transport, both use the first.
+            return cast("T", self.__dict__.setdefault("transport", loaded))
+        return self.transport
 
     @property
     def clock(self) -> Clock:
-        """The transport's own clock, if it has one (a virtual one, in tests), or the system's."""
+        """The transport's clock if the transport has a clock (for tests), or else the system's."""
         return getattr(self.get(), "monotonic", time.monotonic)
 
     def _load(self, name: str) -> T:
         from importlib.metadata import entry_points  # slow to import
 
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
-        entry = (self._asynchronous and found.get(f"{name}-async")) or found.get(name)
+        entry = (self._is_async and found.get(f"{name}-async")) or found.get(name)
         if entry is None:
-            raise UsageError(f"no transport is named {name!r}: the names are {', '.join(found)}")
+            names = ", ".join(found) or "none (install claude-lite with pip)"
+            raise UsageError(f"no transport is named {name!r}; installed: {names}")
         return cast("T", entry.load()())
 
-    def _checked(self, transport: T) -> T:
+    def _check(self, transport: T) -> T:
         methods = [getattr(transport, name, None) for name in ("send", "sleep", "close")]
-        asynchronous = any(inspect.iscoroutinefunction(method) for method in methods)
-        Link.in_use = True
-        if None in methods or asynchronous is not self._asynchronous:
-            wanted = "an AsyncTransport" if self._asynchronous else "a Transport"
-            raise UsageError(f"{type(transport).__name__} is not {wanted}: this client needs one")
+        is_async = any(inspect.iscoroutinefunction(method) for method in methods)
+        Link.in_use = True  # also if the transport is refused: its imports are done
+        if None in methods or is_async is not self._is_async:
+            wanted = "an AsyncTransport" if self._is_async else "a Transport"
+            raise UsageError(f"this client needs {wanted}, not {type(transport).__name__}")
         return transport
 
     def tokens(self, kind: "type[K]", config: Config) -> K:
-        """Return the tokens of the configured provider, shared by all clients that have it.
+        """Return the tokens of the configured provider. Clients of this link share the tokens.
 
-        A forked process has its own tokens: their lock may have been held in its parent.
+        After a fork, the child has tokens of its own: the lock of the parent's tokens may be held.
         """
         provider = cast("Callable[[], Any]", config.token_provider)
-        if len(self._tokens) > MOST_PROVIDERS:  # programs that make a provider per call
+        if len(self._tokens) > MAX_PROVIDERS:  # a program may make a provider per call
             self._tokens.clear()
         return cast("K", self._tokens.setdefault((os.getpid(), provider), kind(provider)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"given": self.given, "asynchronous": self._asynchronous}
+        return {"given": self.given, "is_async": self._is_async}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["given"], asynchronous=state["asynchronous"])  # type: ignore[misc]  # it is how it is made
+        self.__init__(state["given"], is_async=state["is_async"])  # type: ignore[misc]  # sets all attributes, as for a new link

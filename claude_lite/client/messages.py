@@ -1,4 +1,4 @@
-"""The group of methods that nearly every program uses: `client.messages`.
+"""`client.messages`, the group of methods that nearly every program uses.
 
 The other groups are in `namespaces.py`, which imports all operations.
 """
@@ -33,6 +33,6 @@ class Messages(Namespace[C_co]):
 
 
 class BetaMessages(Messages[C_co]):
-    """Messages, in the beta form."""
+    """`client.beta.messages`: like `client.messages`, but `count_tokens` sends a beta header."""
 
     count_tokens = Endpoint(BetaCountTokens)

@@ -1,7 +1,7 @@
-"""The operations as the API groups them: `client.files.upload`, `client.skills.list`, ...
+"""The API's groups of methods: `client.files.upload`, `client.skills.list`, ...
 
-`list` gets one page, `items` iterates the items of all pages. `client.beta` has the same
-operations again, because the official SDK has them there; every operation takes `betas=[...]`.
+`list` gets one page; `items` iterates the items of all pages. `client.beta` repeats some groups, as
+the official SDK does. All operations take `betas=[...]`, inside and outside of `client.beta`.
 """
 
 from claude_lite.api.completions import (
@@ -75,7 +75,7 @@ class Models(Namespace[C_co]):
 
 
 class Files(Namespace[C_co]):
-    """Files. `client.download(DownloadFile(...), path)` writes a file to disk as it comes."""
+    """Files. `client.download(DownloadFile(...), path)` writes a download to disk in pieces."""
 
     upload = Endpoint(UploadFile)
     list = Endpoint(ListFiles)
@@ -126,7 +126,7 @@ class ChatCompletions(Namespace[C_co]):
 
 
 class Chat(Namespace[C_co]):
-    """The group that the OpenAI SDK calls chat."""
+    """`client.chat`: has `completions`, as in the OpenAI SDK."""
 
     @property
     def completions(self) -> ChatCompletions[C_co]:
@@ -230,7 +230,7 @@ class OrganizationGroup(Namespace[C_co]):
 
 
 class Beta(Namespace[C_co]):
-    """The beta forms: the same operations, with `betas=[...]`."""
+    """`client.beta`: groups with the same methods. Beta features need `betas=[...]` here, too."""
 
     @property
     def messages(self) -> BetaMessages[C_co]:

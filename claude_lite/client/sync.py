@@ -1,13 +1,14 @@
-"""The blocking client, and its streams: responses that are read as they come.
+"""The sync client and its streams.
 
     with client.messages.stream(...) as stream:
         for text in stream.text_stream:
             print(text, end="")
         message = stream.final_message()
 
-Opening a stream makes the call, retries included, up to the first content. Leaving the context
-closes the connection, wherever the stream is. A state machine of the core decides what to do
-next; the loops here do it. `aio.py` is the same, awaited, in the same order.
+Entering the `with` block sends the request, with retries, and waits for the first content. Leaving
+the block closes the connection, also before the end of the stream. The exchange decides each step
+(`claude_lite.core.exchange`); this module does the I/O. `aio.py` has the same classes and methods
+in the same order.
 """
 
 import os
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from claude_lite.api.messages.operations import StreamMessage
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, nothing, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -41,28 +42,28 @@ T = TypeVar("T")
 
 
 class Stream(BaseStream[E, R]):
-    """A streamed response, for the blocking client. It is iterated once, and gives items."""
+    """A streamed response, for the sync client. Its items can be iterated once."""
 
     def __init__(
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        token: Callable[[str | None], str],
+        get_token: Callable[[str | None], str],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = token
+        self._get_token = get_token
         self._stack = ExitStack()
         self._chunks: Iterator[bytes] = iter(())
 
     def __enter__(self) -> Self:
-        exchange = self._unopened()
+        exchange = self._require_new()
         try:
             self._decoder = self._open(exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
-        if self._closed:  # by another thread, while it was being opened
+        if self._closed:  # another thread closed the stream during the opening
             self.close()
         return self
 
@@ -79,11 +80,14 @@ class Stream(BaseStream[E, R]):
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del head  # from tracebacks that show variables: it may quote our key
+                        del (
+                            head
+                        )  # a server may repeat the API key, and tracebacks may show variables
                         while exchange.wants_data:
-                            self._read()
+                            self._read_chunk()
                     except ClaudeError as error:
                         exchange.receive_failure(error)
+                    # `pop_all` keeps the connection for the caller; else this block closes it.
                     if exchange.ready:
                         self._stack = stack.pop_all()
         return action.result
@@ -97,7 +101,7 @@ class Stream(BaseStream[E, R]):
         self._close(error)
 
     def close(self) -> None:
-        """Close the connection, wherever the stream is. Reading on is an error then."""
+        """Close the connection, also before the end of the stream. Later reads raise an error."""
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
@@ -109,71 +113,75 @@ class Stream(BaseStream[E, R]):
             self._stack.close()
 
     def __iter__(self) -> Iterator[E]:
-        return self._each(self._unread().item)
+        return self._iterate(self._require_unread().item)
 
     def final(self) -> R:
-        """Read to the end and return the whole result."""
-        next(self._each(nothing), None)
-        return self._opened().result()
+        """Read to the end, and return the result.
 
-    def _each(self, convert: Callable[[Any], T | None]) -> Iterator[T]:
-        """Iterate the values that *convert* makes of the raw items, without those that are None."""
+        The result of a download has only the bytes that were not iterated. The result of JSON lines
+        is None.
+        """
+        next(self._iterate(discard), None)  # runs to the end: `discard` drops all items
+        return self._require_open().result()
+
+    def _iterate(self, convert: Callable[[Any], T | None]) -> Iterator[T]:
+        """Yield `convert(raw)` for each raw item; skip None."""
         items = self._exchange.items
         while True:
             while items and not self._closed:
                 if (value := convert(items.popleft())) is not None:
                     yield value
-            if self._at_end():
+            if self._check_end():
                 return
             try:
-                self._read()
+                self._read_chunk()
             except ClaudeError as error:
                 if not self._closed:
                     self._exchange.receive_failure(error)
 
-    def _read(self) -> None:
+    def _read_chunk(self) -> None:
         chunk = self._rest or next(self._chunks, None)
         if chunk is None:
             self._exchange.receive_end()
         else:
-            self._exchange.receive_data(self._first(chunk))
+            self._exchange.receive_data(self._cut(chunk))
 
 
 class MessageStream(Stream["Event", "Message"]):
-    """A message as it is written: iterate its events, or only its text."""
+    """A stream of a message: iterate the events, or only the text."""
 
     @property
     def text_stream(self) -> Iterator[str]:
-        """The text as it comes, without the other events."""
-        self._unread()
-        return self._each(text_of)
+        """The text as it arrives, without the other events."""
+        self._require_unread()
+        return self._iterate(text_of)
 
     @property
     def snapshot(self) -> "Message":
-        """The message so far."""
-        return self._opened().result()
+        """The message, as far as it has arrived."""
+        return self._require_open().result()
 
     def final_message(self) -> "Message":
-        """Read to the end and return the whole message."""
+        """Read to the end, and return the whole message."""
         return self.final()
 
 
 class SyncClient(BaseClient[Transport]):
-    """The blocking client, without the groups of methods: `Client` adds those."""
+    """The sync client without the groups of methods, which `Client` adds."""
 
     def __init__(self, transport: str | Transport = "urllib", **options: Unpack[Options]) -> None:
         super().__init__(transport, cast("dict[str, Any]", options))
 
     def send(self, operation: Operation[R]) -> R:
-        """Make the call that *operation* describes, retries included, and return its result.
+        """Send *operation*, with retries, and return the result.
 
-        An operation that streams is read to its end; a stream that breaks is restarted.
+        An operation that streams is read to the end; a stream that breaks is restarted.
 
         Args:
             operation: Any operation, such as `CreateMessage(...)`.
 
         Raises:
-            ClaudeError: One of its leaves: `claude_lite.errors` has the tree.
+            ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
         if isinstance(operation, StreamOperation):
@@ -190,11 +198,11 @@ class SyncClient(BaseClient[Transport]):
                         exchange.receive_failure(error)
                     else:
                         exchange.receive_response(response)
-                        del response  # from tracebacks that show variables: it may quote our key
+                        del response  # as for `head` in `_open`
                 elif isinstance(action, Sleep):
                     transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(self._token(action.stale))
+                    exchange.receive_token(self._get_token(action.stale))
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -207,42 +215,42 @@ class SyncClient(BaseClient[Transport]):
         self, operation: StreamOperation[E, R], *, collect: bool = False
     ) -> Stream[E, R]: ...
     def stream(self, operation: StreamOperation[Any, Any], *, collect: bool = False) -> Any:
-        """Return *operation*'s response, to be read as it comes: a context manager.
+        """Return a context manager that opens the response of *operation* for reading.
 
         Args:
             operation: An operation that streams, such as `StreamMessage(...)`.
-            collect: Give no item before the whole response has come, so that a stream that
+            collect: Wait for the whole response before the first item, so that a stream that
                 breaks can be restarted at any point.
 
         Raises:
-            UsageError: The operation does not stream, or the transport cannot.
+            UsageError: The operation or the transport does not support streams.
 
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
-        return cls(exchange, self._link.get(), self._token)
+        return cls(exchange, self._link.get(), self._get_token)
 
     def request(self, method: str, path: str, **fields: Any) -> Response:
-        """Send a request to any endpoint, with the same retries, logs and recording.
+        """Send a request to any path. Retries, logs and recordings work as for operations.
 
         Args:
             method: The HTTP method.
-            path: The path, which begins with a slash.
-            **fields: Those of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
+            path: The path after the base URL. It begins with a slash and is percent-encoded.
+            **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
         return self.send(RawRequest(method=method, path=path, **fields))
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
-        """Iterate the pages of a list, from the page that *operation* asks for to the last."""
-        following: ListOperation[E] | None = operation
-        while following is not None:
-            page = self.send(following)
+        """Iterate the pages of a list, from the page of *operation* to the last page."""
+        next_operation: ListOperation[E] | None = operation
+        while next_operation is not None:
+            page = self.send(next_operation)
             yield page
-            following = page.next
+            next_operation = page.next
 
     def items(self, operation: "ListOperation[E]") -> Iterator[E]:
-        """Iterate the items of a list, over all its pages."""
+        """Iterate the items of a list, from the page of *operation* to the last page."""
         return (item for page in self.pages(operation) for item in page.data)
 
     def download(
@@ -252,33 +260,35 @@ class SyncClient(BaseClient[Transport]):
         *,
         overwrite: bool = False,
     ) -> int:
-        """Write the download of *operation* to a file, and return its size in bytes.
+        """Write the download of *operation* to a file, and return the size in bytes.
 
-        The file appears only once it is complete. A name that the API gave is not a path:
-        `path_within` makes one of it.
+        The file appears only when it is complete. Do not use a file name from the API as *path*:
+        call `claude_lite.path_within(folder, name)`, which checks the name.
 
         Args:
             operation: An operation that downloads, such as `DownloadFile(...)`.
             path: The path of the file.
-            overwrite: Replace a file that exists.
+            overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists (and *overwrite* is not set), or cannot be written.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
+            OSError: Writing failed, for example because the disk is full.
+            ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import Arrival  # only for downloads
+        from claude_lite.client.arrival import AtomicFile  # only for downloads
 
-        with Arrival(path, overwrite=overwrite) as arrival, self.stream(operation) as stream:
+        with AtomicFile(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
-                arrival.write(piece)
-        return arrival.size
+                file.write(piece)
+        return file.size
 
-    def _token(self, stale: str | None) -> str:
+    def _get_token(self, stale: str | None) -> str:
         return self._link.tokens(Tokens, self.config).get(stale)
 
     def close(self) -> None:
-        """Close the connections. A later call opens new ones."""
-        if (transport := self._link.made) is not None:
+        """Close the connections. A later call opens new connections."""
+        if (transport := self._link.transport) is not None:
             transport.close()
 
     def __enter__(self) -> Self:

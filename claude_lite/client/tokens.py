@@ -1,7 +1,8 @@
-"""Tokens from a provider function, created when needed: one token for all callers who wait.
+"""Tokens from a provider function. All calls with the same provider share one token.
 
-A token is kept until the API refuses it (401). Then one caller asks the provider for the next
-token, and the others use the same. Expiry is the provider's business: it may keep a token itself.
+A token is kept until the API refuses the token (401). Then one call asks the provider for a new
+token; the other calls wait, and use the new token, too. This module does not know when a token
+expires. A provider may keep tokens itself.
 """
 
 import inspect
@@ -14,7 +15,7 @@ from claude_lite.wire import MaskedStr
 
 
 class Tokens:
-    """The tokens of one provider, for blocking callers on any number of threads."""
+    """The tokens of one provider, for the sync client on any number of threads."""
 
     def __init__(self, provider: Callable[[], Any]) -> None:
         self._provider = provider
@@ -22,7 +23,7 @@ class Tokens:
         self._lock = threading.Lock()
 
     def get(self, stale: str | None) -> MaskedStr:
-        """Return a token that is not *stale*."""
+        """Return the current token, or a new token if the API refused the current one (*stale*)."""
         with self._lock:
             if self._token is None or self._token == stale:
                 self._token = _checked(self._provider())
@@ -32,7 +33,8 @@ class Tokens:
 class AsyncTokens:
     """The tokens of one provider, for asyncio tasks. The provider may be a coroutine function.
 
-    Tasks of one event loop wait for each other; event loops on other threads get their own token.
+    The tasks of one event loop wait for each other. Two event loops do not wait for each other, so
+    both may ask the provider at the same time.
     """
 
     def __init__(self, provider: Callable[[], Any]) -> None:
@@ -41,20 +43,20 @@ class AsyncTokens:
         self._locks: dict[Any, Any] = {}
 
     async def get(self, stale: str | None, within: float | None = None) -> str:
-        """Return a token that is not *stale*.
+        """Return the current token, or a new token if the API refused the current one.
 
-        If the caller that waits for the provider runs out of time, the next in line asks it.
+        If the task that asks the provider times out, the next waiting task asks the provider.
 
         Args:
-            stale: The token that the API refused, if there is one.
-            within: How long to wait, in seconds; None to wait for ever.
+            stale: The token that the API refused, if any.
+            within: How long to wait for a token, in seconds; None means no limit.
 
         Raises:
-            TimedOut: No token came in time.
-            UsageError: The provider returned something else than a token.
+            TimedOut: The provider returned no token in time.
+            UsageError: The provider did not return a token.
 
         """
-        import asyncio  # whoever gets here runs on it
+        import asyncio  # only async clients need this slow import
 
         loop = asyncio.get_running_loop()
         lock = self._locks.get(loop)
@@ -69,9 +71,9 @@ class AsyncTokens:
                     self._token = _checked(await _awaited(self._provider()))
                 return self._token
         except TimeoutError:
-            if not scope.expired():  # the provider's own
+            if not scope.expired():  # the provider raised this error
                 raise
-        raise TimedOut("total", "the token provider gave no token before the deadline")
+        raise TimedOut("total", "the token provider returned no token before the deadline")
 
 
 def _checked(token: object) -> MaskedStr:
@@ -80,9 +82,9 @@ def _checked(token: object) -> MaskedStr:
     kind = type(token).__name__
     if inspect.iscoroutine(token):
         token.close()
-        kind = "a coroutine, which only an AsyncClient can await"
-    del token  # from tracebacks that show variables: there may be a token in it
-    raise UsageError(f"the token provider has to return a text that is not empty, not {kind}")
+        kind = "a coroutine (only an AsyncClient can await it)"
+    del token  # tracebacks may show variables, and this object may hold a token
+    raise UsageError(f"the token provider has to return a non-empty str, but returned {kind}")
 
 
 async def _awaited(given: Any) -> object:

@@ -1,7 +1,11 @@
-"""Decoders of streamed bodies: the protocol `Decoder`, and two decoders for any API.
+"""Decoders of streamed bodies: the protocol `Decoder`, a decoder of downloads, one of JSON lines.
 
-`BytesDecoder` gives the bytes of a download unchanged. `LinesDecoder` reads JSON lines, such as the
-results of a batch. Decoders do no I/O: an exchange feeds them the chunks of a body.
+A decoder does no I/O. An exchange calls it with the chunks of a body. Four words have one meaning:
+
+- A chunk is some bytes of the body, as the transport read them.
+- A raw item is a unit of the body: the parsed JSON of an event or line, or the bytes of a chunk.
+- An item is the value that the caller gets for a raw item, such as a model.
+- The result is one value for the whole body, such as the message that all events make.
 """
 
 from collections import deque
@@ -9,7 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
 from claude_lite.core.responses import unexpected
-from claude_lite.core.structure import hook_for
+from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -23,13 +27,13 @@ NEWLINE: Final = b"\n"
 
 
 class Decoder(Protocol[E_co, R_co]):
-    """A reader of one streamed body: chunks in, items out, and a result.
+    """A decoder of one streamed body: chunks in, items out, and a result.
 
     Attributes:
-        begun: Whether the body has brought content. From then on a stream is not started over,
-            because the caller may have used the content.
-        complete: Whether the body has brought its end.
-        error: What went wrong after the items returned so far; None if nothing went wrong.
+        begun: Whether content has arrived. After the first content a broken stream is not
+            restarted, because the caller may have used the content.
+        complete: Whether the whole body has arrived.
+        error: The error that ended the body, after the items returned so far; None without error.
 
     """
 
@@ -38,10 +42,10 @@ class Decoder(Protocol[E_co, R_co]):
     error: ClaudeError | None
 
     def receive(self, data: bytes, /) -> list[Any]:
-        """Take a chunk of the body. Raises nothing: what goes wrong is put into `error`.
+        """Decode a chunk of the body. Never raises: an error is kept in `error`.
 
         Args:
-            data: The chunk; it may end anywhere, also within an item.
+            data: The chunk. A chunk may end anywhere, also within an item.
 
         Returns:
             The raw items that the chunk completes, in order.
@@ -50,7 +54,7 @@ class Decoder(Protocol[E_co, R_co]):
         ...
 
     def close(self) -> list[Any]:
-        """Take the end of the body, and set `error` if the body ends too early.
+        """End the body, and set `error` if the end came too early.
 
         Returns:
             The raw items that the end completes, in order.
@@ -59,15 +63,15 @@ class Decoder(Protocol[E_co, R_co]):
         ...
 
     def fail(self, error: ClaudeError, /) -> None:
-        """Take the error with which the body broke off, and keep it as `error`.
+        """Keep *error* in `error`, as the reason why the body ended early.
 
         Args:
-            error: The error. The decoder adds to it what is known so far, such as the request id.
+            error: The error. The decoder adds the known facts to *error*, such as the request id.
 
         """
 
     def item(self, raw: Any, /) -> E_co:
-        """Turn a raw item into the value for the caller. Called once per raw item, in order.
+        """Convert a raw item to the item for the caller. Called once per raw item, in order.
 
         Args:
             raw: A raw item, as `receive` or `close` returned it.
@@ -76,12 +80,12 @@ class Decoder(Protocol[E_co, R_co]):
         ...
 
     def result(self) -> R_co:
-        """Give all that the body has brought so far, as one value."""
+        """Return one value for all of the body that has arrived so far."""
         ...
 
 
-class _Body:
-    """Base for a body that is complete when it ends: the transport reports an end too early."""
+class _SimpleDecoder:
+    """Base for bodies without an end mark. The transport reports a connection that ends early."""
 
     def __init__(self, head: Response) -> None:
         self.head = head
@@ -90,22 +94,22 @@ class _Body:
         self.error: ClaudeError | None = None
 
     def fail(self, error: ClaudeError) -> None:
-        """Keep the error with which the body broke off, unless the body has ended or failed."""
+        """Keep *error*, unless the body is complete or has failed before."""
         if self.complete or self.error is not None:
             return
-        self.error = error.amend(request_id=error.request_id or self.head.request_id)
+        self.error = error.update(request_id=error.request_id or self.head.request_id)
 
     def close(self) -> list[Any]:
-        """Take the end of the body."""
+        """End the body."""
         self.complete = self.error is None
         return []
 
 
-class BytesDecoder(_Body):
-    """The decoder of a download. Its items are pieces; its result is all pieces that wait.
+class BytesDecoder(_SimpleDecoder):
+    """A decoder of a download. Its items are the chunks; its result is all chunks that are kept.
 
-    A piece waits from `receive` until `item` takes it. So a download of any size can be read piece
-    by piece. Pieces that nobody takes may have `Limits.max_whole` bytes together.
+    A chunk is kept from `receive` until `item` is called with the chunk. So a download of any size
+    can be read chunk by chunk. The kept chunks may have `Limits.max_in_memory` bytes together.
 
     Args:
         head: The head of the response.
@@ -115,52 +119,52 @@ class BytesDecoder(_Body):
 
     def __init__(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
-        self._pieces: deque[bytes] = deque()
-        self._limit = limits.max_whole
+        self._pieces: deque[bytes] = deque()  # the chunks that are kept
+        self._limit = limits.max_in_memory
+        self._setting = "max_event" if self._limit == limits.max_event else "max_response"
         self._held = 0
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Take a chunk and return it as a piece."""
+        """Keep a chunk, and return the chunk as the only raw item."""
         self.begun = True
         self._pieces.append(data)
         self._held += len(data) + PIECE_OVERHEAD
+        # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
         if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
-            what = f"a download of over {self._limit} bytes that is not read piece by piece"
-            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
+            what = f"the download has over {self._limit} bytes: iterate the stream to read any size"
+            self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
 
     def item(self, raw: bytes) -> bytes:
-        """Take the piece that has waited longest, which is *raw*."""
+        """Remove *raw*, the oldest chunk that is kept, and return *raw*."""
         self._pieces.popleft()
         self._held -= len(raw) + PIECE_OVERHEAD
         return raw
 
     def result(self) -> bytes:
-        """Join the pieces that wait: the whole download if `item` took none."""
+        """Join the chunks that are kept: the whole download if `item` was never called."""
         return b"".join(self._pieces)
 
 
-class LinesDecoder(_Body, Generic[T]):
-    """The decoder of JSON lines. It holds only the line being read, and gives no result.
+class LinesDecoder(_SimpleDecoder, Generic[T]):
+    """A decoder of JSON lines. An item is a line. Lines are not kept, so the result is None.
 
     Args:
         head: The head of the response.
-        cls: The model of an item, which is a line.
+        cls: The model of an item.
         limits: The limits for a line.
 
     """
 
     def __init__(self, head: Response, cls: Any, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(head)
-        self._hook = hook_for(cls)
+        self._read = reader_for(cls)
         self._limit = limits.max_event
         self._limits = limits
-        self._rest = bytearray()
-
-    error: ClaudeError | None
+        self._rest = bytearray()  # the start of a line whose end has not arrived
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
-        """Take a chunk and return the objects whose lines it completes."""
+        """Decode a chunk, and return the objects of the lines that are complete now."""
         end = data.rfind(NEWLINE)
         if end < 0:
             found = []
@@ -172,17 +176,17 @@ class LinesDecoder(_Body, Generic[T]):
         return found
 
     def close(self) -> list[dict[str, Any]]:
-        """Take the end of the body: it completes a last line that has no line end."""
+        """End the body. A last line without a line end is complete now."""
         last = self._parse_lines([bytes(self._rest)])
         super().close()
         return last
 
     def item(self, raw: dict[str, Any]) -> T:
-        """Turn the object of a line into a *cls*. It fits, because `receive` has checked it."""
-        return cast("T", self._hook(raw))
+        """Convert the object of a line to *cls*. `receive` has already checked the object."""
+        return cast("T", self._read(raw))
 
     def result(self) -> None:
-        """Give None: only single lines can be taken."""
+        """Return None, because lines are not kept."""
 
     def _parse_lines(self, lines: list[bytes]) -> list[dict[str, Any]]:
         found = []
@@ -192,11 +196,11 @@ class LinesDecoder(_Body, Generic[T]):
                 continue
             try:
                 item = parse_json(line, self._limits)
-                self._hook({**item})
+                self._read({**item})  # checks the shape; a copy, because a model keeps its object
             except ResponseTooLarge as error:
                 self.fail(error)
             except (ValueError, TypeError):
-                self.fail(unexpected(self.head, "a line that is not JSON of the right shape"))
+                self.fail(unexpected(self.head, "a line is not JSON of the right shape"))
             else:
                 found.append(item)
                 self.begun = True
@@ -204,5 +208,5 @@ class LinesDecoder(_Body, Generic[T]):
 
     def _check_size(self, line: bytes | bytearray) -> None:
         if self._limit is not None and len(line) > self._limit:
-            what = f"a line of over {self._limit} bytes"
-            self.fail(ResponseTooLarge.past("max_event", self._limit, what))
+            what = f"a line has over {self._limit} bytes"
+            self.fail(ResponseTooLarge.over_limit("max_event", self._limit, what))

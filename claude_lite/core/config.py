@@ -17,17 +17,17 @@ from claude_lite.core.credentials import (
     Credential,
     Secret,
     bearer,
-    clean,
-    conceal,
-    concealed,
+    checked_credential,
     from_environment,
     header_value,
-    masked,
-    secret_words,
+    hide_credentials,
+    mask_headers,
+    to_secret,
+    words_to_mask,
 )
 from claude_lite.core.logs import Observer
+from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.spellings import ELSEWHERE
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
@@ -43,7 +43,7 @@ _BASE_URL: Final = re.compile(
 
 
 def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    headers = masked(given or {})
+    headers = mask_headers(given or {})
     return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
@@ -158,8 +158,8 @@ class Config:
 
     """
 
-    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
-    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=concealed)
+    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
+    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
     base_url: str = field(default=None, converter=_to_base_url)
     api_version: str = API_VERSION
     betas: tuple[str, ...] = field(default=(), converter=_to_betas)
@@ -195,7 +195,7 @@ class Config:
             UsageError: An option is unknown, or has an invalid value.
 
         """
-        conceal(changes)
+        hide_credentials(changes)
         if "headers" in changes:
             changes["headers"] = {**self.headers, **changes["headers"]}
         for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
@@ -213,7 +213,7 @@ class Config:
         The credentials in *options* are replaced by `Secret` objects, so that tracebacks with local
         variables do not show them.
         """
-        conceal(options)
+        hide_credentials(options)
         _check_names(options, options.get("dialect"))
         return cls(**options)
 
@@ -266,11 +266,11 @@ class Config:
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
         if isinstance(self.api_key, Secret):
-            return {"x-api-key": clean("api_key", self.api_key.reveal())}
+            return {"x-api-key": checked_credential("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            return {"x-api-key": clean("api_key", self.api_key())}
+            return {"x-api-key": checked_credential("api_key", self.api_key())}
         if key := from_environment("ANTHROPIC_API_KEY"):
-            return {"x-api-key": clean("ANTHROPIC_API_KEY", key)}
+            return {"x-api-key": checked_credential("ANTHROPIC_API_KEY", key)}
         if token := from_environment("ANTHROPIC_AUTH_TOKEN"):
             return bearer(token)
         raise CredentialMissing(
@@ -288,7 +288,7 @@ class Config:
     @_CachedProperty
     def _words_to_mask(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
-        return [word for value in values for word in secret_words(value)]
+        return [word for value in values for word in words_to_mask(value)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
@@ -313,7 +313,7 @@ class Config:
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
-        advice = "; ".join(ELSEWHERE[name] for name in sorted(unknown & ELSEWHERE.keys()))
+        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
         names = ", ".join(sorted(unknown))
         raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
     if dialect is not None and options.get("base_url") is not None:

@@ -1,6 +1,6 @@
-"""Credentials as values that are never shown, the headers that hold them, and their removal.
+"""Credentials: hide them in reprs and pickles, put them into headers, and mask them in texts.
 
-Nothing here writes a credential anywhere: an error names the option or the header, never its value.
+An error of this module shows the name of the option or header, and never the value.
 """
 
 import os
@@ -16,7 +16,7 @@ SHORTEST_SECRET: Final = 8
 
 
 class Secret:
-    """A value that is never shown: a repr masks it, a pickle omits it, JSON refuses it.
+    """A hidden value: a repr shows a mask, a pickle holds None, JSON raises an error.
 
     Args:
         value: The value, such as an API key.
@@ -29,7 +29,7 @@ class Secret:
         self._value = MaskedStr(value)
 
     def reveal(self) -> MaskedStr:
-        """Return the value; its repr and its pickle are masked."""
+        """Return the value as text. The repr and the pickle of the text are masked."""
         return self._value
 
     def __repr__(self) -> str:
@@ -42,7 +42,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickle, ()
+        return _unpickle_as_none, ()
 
     def __copy__(self) -> "Secret":
         return self
@@ -51,29 +51,29 @@ class Secret:
         return self
 
 
-def _unpickle() -> None:
-    """Give None for a pickled secret, so that the client looks its credential up again."""
+def _unpickle_as_none() -> None:
+    """Return None for a pickled secret: a client without a credential reads the environment."""
 
 
 Credential = str | Secret | Callable[[], Any] | None
 
 
-def concealed(value: Credential) -> "Secret | Callable[[], Any] | None":
-    """Give the form in which a credential is kept: text becomes a `Secret`."""
+def to_secret(value: Credential) -> "Secret | Callable[[], Any] | None":
+    """Convert text to a `Secret`; return any other value unchanged."""
     return Secret(value) if isinstance(value, str) else value
 
 
-def conceal(options: dict[str, Any]) -> None:
-    """Hide the credentials in *options*, in place: tracebacks may show local variables."""
+def hide_credentials(options: dict[str, Any]) -> None:
+    """Replace the credentials in *options* by masked values: tracebacks may show *options*."""
     for name in ("api_key", "auth_token"):
         if name in options:
-            options[name] = concealed(options[name])
+            options[name] = to_secret(options[name])
     if options.get("headers"):
-        options["headers"] = masked(options["headers"])
+        options["headers"] = mask_headers(options["headers"])
 
 
-def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy headers, with lower-case names, and with each secret value as a `MaskedStr`."""
+def mask_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of *headers* with lower-case names. Each secret value is a `MaskedStr`."""
     return {
         name.lower(): MaskedStr(value) if is_secret_header(name) and value else value
         for name, value in headers.items()
@@ -81,10 +81,11 @@ def masked(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def header_value(name: str, value: object) -> str:
-    """Check the header *name*, and give *value* as text.
+    """Check the header *name*, and return *value* as text.
 
     Raises:
-        UsageError: The name or the value could end the header's line or is not Latin-1 text.
+        UsageError: The name has other characters than HTTP allows, or the value has a line break,
+            another control character, or characters outside Latin-1.
 
     """
     text = value if isinstance(value, str) else str(value)
@@ -93,63 +94,70 @@ def header_value(name: str, value: object) -> str:
             f"{name!r} cannot be the name of a header: use letters, digits and hyphens"
         )
     if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise UsageError(f"the value of header {name!r} has a line break or control character")
+        raise UsageError(
+            f"the value of header {name!r} has a line break or control character: remove it"
+        )
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:
-        raise UsageError(f"the value of header {name!r} has characters beyond Latin-1") from None
+        raise UsageError(
+            f"the value of header {name!r} has characters outside Latin-1: remove them"
+        ) from None
     return text
 
 
 def bearer(token: MaskedStr) -> dict[str, str]:
-    """Give the header that holds *token*."""
-    return {"authorization": MaskedStr(f"Bearer {clean('auth_token', token)}")}
+    """Return the header that holds *token*."""
+    return {"authorization": MaskedStr(f"Bearer {checked_credential('auth_token', token)}")}
 
 
-def secret_words(value: str) -> list[MaskedStr]:
-    """Give the words of a credential that must be masked.
+def words_to_mask(value: str) -> list[MaskedStr]:
+    """Return the words of a credential that must be masked.
 
-    Words of fewer than 8 characters are not among them: masking them would hide ordinary text.
+    Words under 8 characters stay: masking short words would hide ordinary text.
     """
     return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
 
 
 def from_environment(name: str) -> MaskedStr | None:
-    """Give the value of the environment variable *name*; None if it is missing or empty."""
+    """Return the environment variable *name*; None if the variable is missing or empty."""
     return MaskedStr(os.environ[name]) if os.environ.get(name) else None
 
 
-def clean(name: str, value: object) -> MaskedStr:
-    """Strip the spaces around a credential.
+def checked_credential(name: str, value: object) -> MaskedStr:
+    """Return a credential without the spaces around it.
 
     Raises:
-        UsageError: It cannot be a credential. The message has its *name*, never its value.
+        UsageError: *value* is not a valid credential. The message shows *name*, never *value*.
 
     """
-    value = MaskedStr(value.strip() if isinstance(value, str) else "")
+    if not isinstance(value, str):
+        raise UsageError(f"{name} has to be a str, not {type(value).__name__}")
+    value = MaskedStr(value.strip())
     if not value or any(not "!" <= c <= "~" for c in value):
-        raise UsageError(f"{name} has to be text in printable ASCII, not empty, without spaces")
+        fault = "has a space or a character outside printable ASCII" if value else "is empty"
+        raise UsageError(f"{name} {fault}: copy the credential again")
     return value
 
 
-def scrub(error: ClaudeError, secrets: Iterable[str]) -> None:
+def mask_error(error: ClaudeError, secrets: Iterable[str]) -> None:
     """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
-    error.__context__ = None  # the error of a parser would hold the whole reply
+    error.__context__ = None  # may be the error of a JSON parser, which holds the whole reply
     fields = {name: getattr(error, name) for name in error.FIELDS}
     masked_fields = mask_words(fields, secrets)
     if masked_fields != fields:
-        error.amend(**masked_fields)
+        error.update(**masked_fields)
 
 
 def mask_words(value: Any, secrets: Iterable[str]) -> Any:
-    """Copy *value*, which is plain data, with *secrets* masked."""
+    """Return a copy of *value* (texts, dicts, lists, other scalars) with each secret masked."""
     for secret in secrets:
         value = _mask_word(value, secret)
     return value
 
 
 def _mask_word(value: Any, secret: str) -> Any:
-    """Copy *value*, which is plain data, with *secret* masked."""
+    """Return a copy of *value* (texts, dicts, lists, other scalars) with *secret* masked."""
     if isinstance(value, str):
         return value.replace(secret, MASK)
     if isinstance(value, dict):

@@ -23,7 +23,7 @@ from typing import Final, Generic, TypeVar, cast
 from attrs import evolve, frozen
 
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import bearer, scrub, secret_words
+from claude_lite.core.credentials import bearer, mask_error, words_to_mask
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
@@ -128,7 +128,7 @@ class Exchange(Generic[R]):
         """Start the deadline now. A stream may be created long before it is opened."""
         self._started = self._clock()
         if self._log is not None:
-            self._log.start()
+            self._log.start_call()
 
     def receive_token(self, token: str) -> None:
         """Report the token that `Authenticate` asked for."""
@@ -146,8 +146,8 @@ class Exchange(Generic[R]):
             limits = self.config.limits
             limit = limits.max_response
             if limit is not None and len(response.body) > limit:  # some transports have no limits
-                raise with_head_fields(ResponseTooLarge.whole(limit), response)
-            result = self.operation.read(response, limits)
+                raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
+            result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
         else:
@@ -169,7 +169,7 @@ class Exchange(Generic[R]):
         The client may also report an error that `next_action` raised: it is not logged twice.
         """
         if isinstance(error, ClaudeError):
-            error.amend(attempts=self.attempts)
+            error.update(attempts=self.attempts)
         self._log_end(None, error)
 
     # Attempts
@@ -179,7 +179,7 @@ class Exchange(Generic[R]):
         if request is None:
             request = self._request = self._build_request()
         if self._log is not None:
-            self._log.begin()
+            self._log.start_attempt()
         if self.attempts or self._redirects or self._token is not None:
             # Time has passed since the start: the request gets the time that is left.
             request = self._within_deadline(request)
@@ -241,7 +241,7 @@ class Exchange(Generic[R]):
         error = error_from_response(response, body)
         server_says = should_retry(response.headers)
         if server_says is not None:
-            error.amend(details={**error.details, "should_retry": server_says})
+            error.update(details={**error.details, "should_retry": server_says})
         self.receive_failure(error)
 
     def _redirect(self, response: Response) -> None:
@@ -259,7 +259,7 @@ class Exchange(Generic[R]):
 
     def _decide_wait(self, error: ClaudeError) -> float:
         """Return the seconds to wait before the next attempt; raise *error* to end the call."""
-        scrub(error, self._secrets())
+        mask_error(error, self._secrets())
         # The API refused a token of the provider: get a new token, once per call.
         if isinstance(error, AuthenticationFailed) and self._token and not self._refused_token:
             self._refused_token, self._token = self._token, None
@@ -289,26 +289,26 @@ class Exchange(Generic[R]):
         return wait
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
-        return FailedAttempt(error, self.operation.resends, self._resent)
+        return FailedAttempt(error, self.operation.resend_rule, self._resent)
 
     def _give_up(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         self._log_attempt(error)
         return self._end_with(error, advice)
 
     def _defer(self, error: ClaudeError, wait: float) -> RetryLater:
-        later = RetryLater(wait).amend(
+        later = RetryLater(wait).update(
             request_id=error.request_id,
             organization_id=error.organization_id,
             status=error.status,
             retry_after=error.retry_after,
-            details={"cause": error.amend(attempts=self.attempts).to_dict()},
+            details={"cause": error.update(attempts=self.attempts).to_dict()},
         )
         self._end_with(later)
         return later
 
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         """End the call, and return *error* without its traceback."""
-        error.amend(attempts=self.attempts, advice=advice or error.advice)
+        error.update(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)
@@ -318,18 +318,18 @@ class Exchange(Generic[R]):
         if self._signed is not None:
             tokens += [v for v in self._signed.headers.values() if isinstance(v, MaskedStr)]
         return self.config.words_to_mask() + [
-            word for token in tokens for word in secret_words(token)
+            word for token in tokens for word in words_to_mask(token)
         ]
 
     # Logs
 
     def _log_attempt(self, error: ClaudeError | None, retry_in: float | None = None) -> None:
         if self._log is not None:
-            self._log.attempt(self.attempts, self.head, error, retry_in, self._secrets)
+            self._log.log_attempt(self.attempts, self.head, error, retry_in, self._secrets)
 
     def _log_end(self, result: object, error: BaseException | None = None) -> None:
         if self._log is not None:
-            self._log.end(self.attempts, self.head, result, error, self._secrets)
+            self._log.log_call(self.attempts, self.head, result, error, self._secrets)
 
 
 def redirected_request(request: Request, response: Response, redirects: int) -> Request:

@@ -82,12 +82,13 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     # A value takes at least two bytes ("0," or "[]"), so a short text needs no count.
     if max_values is not None and len(data) > 2 * max_values and _has_more(data, max_values):
         message = f"the JSON has more than {max_values} values"
-        raise ResponseTooLarge.past("max_values", max_values, message)
+        raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
         return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
     except TooDeep as error:  # without `max_depth`: orjson itself reads 1,024 levels
         limit = max_depth or UNLIMITED_DEPTH
-        raise ResponseTooLarge.past("max_depth", limit, f"the JSON is too deep: {error}") from None
+        message = f"the JSON is too deep: {error}"
+        raise ResponseTooLarge.over_limit("max_depth", limit, message) from None
 
 
 def check_collected_values(values: int, limits: Limits) -> None:
@@ -95,7 +96,7 @@ def check_collected_values(values: int, limits: Limits) -> None:
     max_values = limits.max_values
     if max_values is not None and values > COLLECTED_FACTOR * max_values:
         message = f"the stream has more than {COLLECTED_FACTOR * max_values} values in memory"
-        raise ResponseTooLarge.past("max_values", max_values, message)
+        raise ResponseTooLarge.over_limit("max_values", max_values, message)
 
 
 def estimate_values(data: bytes) -> int:

@@ -1,13 +1,17 @@
 """The log events of a call: one per attempt and one per call, with fixed keys.
 
-The events `claude_lite.attempt` and `claude_lite.call` have these keys, where they apply:
-operation, request_id, organization_id, attempt (the event of a call: attempts), status, error_type,
-retry_in (seconds), elapsed_ms, ttft_ms (until the first content of a stream), input_tokens,
-output_tokens and ratelimit_*. An event never has a credential or a body, and no other headers.
+- Both events, `claude_lite.attempt` and `claude_lite.call`, have the keys operation, elapsed_ms,
+  status, request_id, organization_id, error_type and ratelimit_*.
+- An attempt also has attempt (its number) and retry_in (seconds until the next attempt).
+- A call also has attempts (their number), ttft_ms (until the first content of a stream),
+  input_tokens and output_tokens.
 
-A call that is cancelled has the error_type CancelledError; its last attempt has no event. If the
-caller leaves a stream before its end, the call has no output_tokens; its error_type is that of the
-error with which the caller left, or else StreamInterrupted.
+A key without a value is left out. Events have no credentials, no bodies, and no headers but those
+of request_id, organization_id and ratelimit_*.
+
+For a cancelled call, error_type is CancelledError, and the last attempt has no event. If the caller
+leaves a stream before its end, the call has no output_tokens, and error_type is the class of the
+exception that left the `with` block, or StreamInterrupted without an exception.
 
 Events go to structlog if the application has configured structlog. Otherwise they go to the
 standard logger `claude_lite`, if this logger or the root logger has a handler. They also go to the
@@ -21,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.credentials import mask_words
-from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, visible
+from claude_lite.errors import ClaudeError, RetryLater, StreamInterrupted, escape_invisible
 from claude_lite.wire import Clock, Response
 
 if TYPE_CHECKING:
@@ -31,18 +35,18 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 """A function that gets an event's name and fields, on the thread or event loop of the call."""
 
 Secrets = Callable[[], Iterable[str]]
-"""Gives the credentials to mask in an event: a server may repeat them in its headers."""
+"""A function that returns the texts to mask: a server may repeat a credential in its headers."""
 
 Fields = Mapping[str, Any]
 Report = Callable[[str, str, Callable[[], Fields]], None]
-"""Takes a level, an event's name, and a function that computes the event's fields."""
+"""A function that writes an event: a level, a name, and a function that returns the fields."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class CallLog:
-    """The reporter of one call's events."""
+    """The log of one call: measures times, and reports one event per attempt and one per call."""
 
     def __init__(self, report: Report, operation: str, clock: Clock) -> None:
         self.ended = False
@@ -50,23 +54,23 @@ class CallLog:
         self._operation = operation
         self._clock = clock
         self._ttft: float | None = None
-        self.start()
+        self.start_call()
 
-    def start(self) -> None:
-        """Count the time of the call from now on."""
+    def start_call(self) -> None:
+        """Start to measure the time of the call."""
         self._started = self._attempt_started = self._clock()
 
-    def begin(self) -> None:
-        """Count the time of an attempt from now on."""
+    def start_attempt(self) -> None:
+        """Start to measure the time of an attempt."""
         self._attempt_started = self._clock()
         self._ttft = None
 
     def first_content(self) -> None:
-        """Note the time of the first content; later calls change nothing."""
+        """Keep the time of the first content. Later calls of this method change nothing."""
         if self._ttft is None:
             self._ttft = self._clock() - self._started
 
-    def attempt(
+    def log_attempt(
         self,
         number: int,
         head: Response | None,
@@ -74,7 +78,7 @@ class CallLog:
         retry_in: float | None,
         secrets: Secrets,
     ) -> None:
-        """Report an attempt. *retry_in* is the wait before the next attempt, if there is one."""
+        """Report an attempt. *retry_in* is the wait before the next attempt, in seconds, if any."""
         now = self._clock()
 
         def fields() -> Fields:
@@ -89,7 +93,7 @@ class CallLog:
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
 
-    def end(
+    def log_call(
         self,
         attempts: int,
         head: Response | None,
@@ -99,7 +103,7 @@ class CallLog:
         *,
         left: bool = False,
     ) -> None:
-        """Report the call, once. *left*: the caller left a stream before its end."""
+        """Report the call, once. *left* says that the caller left a stream before its end."""
         if self.ended:
             return
         self.ended = True
@@ -117,41 +121,44 @@ class CallLog:
             }
 
         if left:
+            # StreamInterrupted: no exception left the `with` block.
             level = "info" if isinstance(error, StreamInterrupted) else "warning"
         else:
             failed = isinstance(error, Exception) and not isinstance(error, RetryLater)
+            # A warning: the call was cancelled, or has to be run again later.
             level = "info" if error is None else "error" if failed else "warning"
         self._report(level, "claude_lite.call", fields)
 
 
 def call_log(operation: str, observe: Observer | None, clock: Clock) -> CallLog | None:
-    """Make the log of a call of *operation*, which is a name; None if nobody listens."""
-    report = listener(observe)
+    """Return the log of a call; None if nobody listens. *operation* is the operation's name."""
+    report = reporter(observe)
     return None if report is None else CallLog(report, operation, clock)
 
 
-def listener(observe: Observer | None) -> Report | None:
-    """Find the function that takes reports; None if nobody listens."""
+def reporter(observe: Observer | None) -> Report | None:
+    """Return the function that writes events; None if nobody listens."""
     report = _structlog_report() or _standard_report()
     if observe is None:
         return report
 
     def both(level: str, event: str, fields: Callable[[], Fields]) -> None:
-        made = fields()
+        computed = fields()
         if report is not None:
-            report(level, event, lambda: made)
-        observe(event, made)
+            report(level, event, lambda: computed)
+        observe(event, computed)
 
     return both
 
 
-# structlog and logging are slow to import. An application that has configured one has imported it.
+# structlog and logging are slow to import. If one of them is not imported yet, the application has
+# not configured it.
 
 
 def _structlog_report() -> Report | None:
     if "structlog" not in sys.modules:
         return None
-    import structlog  # waits if another thread is still importing it
+    import structlog  # waits if another thread has not finished the import
 
     if not structlog.is_configured():
         return None
@@ -159,6 +166,7 @@ def _structlog_report() -> Report | None:
         logger = structlog.get_logger("claude_lite").bind()
     except RuntimeError:  # an async logger, and no event loop is running
         return None
+    # The async logger of structlog has a sync logger inside.
     logger = logger.sync_bl if hasattr(type(logger), "sync_bl") else logger
 
     def report(level: str, event: str, fields: Callable[[], Fields]) -> None:
@@ -170,28 +178,29 @@ def _structlog_report() -> Report | None:
 
 def _is_enabled(logger: Any, level: int) -> bool:
     """Tell whether a structlog logger is enabled for *level*; True if the logger cannot tell."""
-    # The type is asked, because an instance takes any name from the logger that it wraps.
+    # The class is asked: an instance seems to have every attribute of the logger that it wraps.
     if not hasattr(type(logger), "is_enabled_for"):
         return True
     try:
         return bool(logger.is_enabled_for(level))
-    except AttributeError:  # `structlog.stdlib` wraps a logger that is not from `logging`
+    except AttributeError:  # the wrapped logger is not from `logging`
         return True
 
 
 def _standard_report() -> Report | None:
     if "logging" not in sys.modules:
         return None
-    import logging  # it is in `sys.modules`
+    import logging  # not slow: already imported
 
     logger = _logger()
-    heard = logger.handlers or (logger.propagate and logging.root.handlers)
-    return _to_standard if heard and logger.isEnabledFor(logging.ERROR) else None
+    has_handler = logger.handlers or (logger.propagate and logging.root.handlers)
+    # ERROR is the highest level of our events: if ERROR is disabled, all events are.
+    return _to_standard if has_handler and logger.isEnabledFor(logging.ERROR) else None
 
 
 @functools.cache
 def _logger() -> "Logger":
-    import logging  # only called once it is in `sys.modules`
+    import logging  # not slow: callers have checked that it is imported
 
     return logging.getLogger("claude_lite")
 
@@ -214,7 +223,7 @@ def _milliseconds(seconds: float) -> float:
 
 
 def _head_fields(head: Response | None) -> dict[str, Any]:
-    """Give the fields of a response: its status, its ids and the rate limits."""
+    """Return the fields of a response: status, ids and rate limits."""
     if head is None:
         return {}
     limits = {
@@ -227,10 +236,10 @@ def _head_fields(head: Response | None) -> dict[str, Any]:
 
 
 def _error_fields(error: BaseException, *, ours: bool = True) -> dict[str, Any]:
-    """Give the fields of an error: its class and ids. Its message may quote a body.
+    """Return the fields of an error: class, status and ids, but no message, which may quote a body.
 
-    An error that is not *ours* is the one with which the caller left a stream. It may be of another
-    call and have the ids of that call, so its ids are left out.
+    If not *ours*, the exception is from the caller's code, and may be the error of another call. So
+    only the class is returned.
     """
     if not (ours and isinstance(error, ClaudeError)):
         return {"error_type": type(error).__name__}
@@ -245,16 +254,16 @@ def _error_fields(error: BaseException, *, ours: bool = True) -> dict[str, Any]:
 
 
 def _usage_fields(result: object, *, whole: bool) -> dict[str, Any]:
-    """Give the tokens of a result; the output tokens only if the result is *whole*."""
+    """Return the token counts of a result. Output tokens need a *whole* result."""
     usage = getattr(result, "usage", None)
     names = ("input_tokens", "output_tokens") if whole else ("input_tokens",)
     return _clean_fields({name: getattr(usage, name, None) for name in names})
 
 
 def _clean_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop fields without a value, and escape control characters: they could begin a new line."""
+    """Drop fields that are None. Escape control characters, which could start a new log line."""
     return {
-        name: visible(value) if isinstance(value, str) else value
+        name: escape_invisible(value) if isinstance(value, str) else value
         for name, value in fields.items()
         if value is not None
     }

@@ -1,17 +1,17 @@
 """Operations of the API as values: each operation is declared once, as a class.
 
-An operation builds a `Request` and reads a `Response`. It is frozen, can be compared and pickled,
-and turns into JSON and back. So it can be sent now, called through a method of a client, put into a
-queue, stored, or compared in a test. An operation needs no client:
+An operation builds a `Request` and reads a `Response`. Operations are frozen, can be compared and
+pickled, and turn into JSON and back. So a program can send an operation, put it into a queue, store
+it, or compare it in a test. An operation needs no client:
 
     operation = CreateMessage(model="claude-opus-4-6", max_tokens=100, messages=[...])
     request = operation.build(Target())
     message = operation.parse(Response(200, {}, body))
 
-A class declares a `Route` and fields. A field whose name stands in the path of the route goes into
-the path. All others go into the JSON body of a POST, or into the query of another request. A field
-that is None is left out. `extra_body`, `extra_query` and `extra_headers` take everything for which
-the class has no field yet.
+A class declares a `Route` and fields. If the path of the route has the name of a field in braces,
+the field goes into the path. All other fields go into the JSON body of a POST, or into the query of
+another request. A POST with `has_body=False` does not send other fields. A field that is None is
+left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
 """
 
 import functools
@@ -34,10 +34,10 @@ from attrs import NOTHING, Factory, field, fields, frozen
 from claude_lite.core import registry
 from claude_lite.core.credentials import header_value
 from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
-from claude_lite.core.spellings import ELSEWHERE
-from claude_lite.core.structure import StructureError, hook_for
+from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
@@ -63,7 +63,7 @@ E = TypeVar("E")
 JSON = Mapping[str, Any]
 """A JSON object, as a dict or as a model."""
 
-LOCAL: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
+EXTRA_FIELDS: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
 
 
@@ -78,27 +78,29 @@ def header(name: str) -> Any:
 
 
 def local(default: Any = None) -> Any:
-    """Declare a field of an operation that is not sent: the library uses it.
+    """Declare a field of an operation that the library uses and does not send.
 
     Args:
-        default: The value of a field that is not given.
+        default: The default value of the field.
 
     """
     return field(default=default, metadata={"local": True})
 
 
-# `field_specifiers` lacks `header` and `local`, so that type checkers read them as default values.
+# `field_specifiers` lacks `header` and `local`. So type checkers read `= header(...)` as a default
+# value, and the field is optional.
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, eq_default=False, field_specifiers=(field,)
 )
 def operation(cls: C) -> C:
-    """Make *cls* an operation: a frozen attrs class of keyword fields. Use it as a decorator.
+    """Make *cls* an operation: a frozen attrs class of keyword fields. A class decorator.
 
     The `__dict__` of an operation holds the fields that were given, in the order of declaration.
     The defaults of other fields are attributes of the class.
     """
-    if not cls.__annotations__ and len(cls.__bases__) == 1:  # attrs has nothing to add
-        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # `Operation` has it
+    # Without new fields, and with one base, the class can use all that attrs made for its base.
+    if not cls.__annotations__ and len(cls.__bases__) == 1:
+        cls.__attrs_init_subclass__()  # type: ignore[attr-defined]  # defined in `Operation`
         return cls
     return frozen(kw_only=True, slots=False, init=False, eq=False, repr=False)(cls)
 
@@ -108,11 +110,12 @@ class Route:
     """The endpoint of an operation, and the rules for its requests.
 
     Attributes:
-        name: The name of the operation in logs and queues, and of the client's method.
+        name: The name of the operation in logs and queues, such as "messages.create".
         method: The HTTP method.
         path: The path, with the names of fields in braces.
-        resend: What happens if the request is sent twice: "safe" (nothing), "once" (a second bill)
-            or "never" (a second thing of its kind).
+        resend: How often the request may be sent again if the API may have received it already:
+            "safe" (any number: no effect), "once" (each costs money), or "never" (each makes
+            another object).
         max_body: The API's limit for the body, in bytes. A larger body is not sent.
         has_body: Whether a POST has a JSON body.
         accept: The value of the header `accept`.
@@ -135,7 +138,7 @@ class _Signature:
 
     def __get__(self, _: object, cls: Any) -> inspect.Signature:
         keyword = inspect.Parameter.KEYWORD_ONLY
-        shown = [
+        parameters = [
             inspect.Parameter(
                 a.name,
                 keyword,
@@ -144,7 +147,7 @@ class _Signature:
             )
             for a in fields(cls)
         ]
-        return inspect.Signature(shown, return_annotation=cls)
+        return inspect.Signature(parameters, return_annotation=cls)
 
 
 SIGNATURE: Final = _Signature()
@@ -152,12 +155,12 @@ SIGNATURE: Final = _Signature()
 Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 
-@functools.lru_cache(maxsize=1024)  # more than the combinations of fields that a program gives
-def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
-    """Give the names of the fields to keep in an operation, and their converters.
+@functools.lru_cache(maxsize=1024)  # a program uses fewer combinations of field names
+def kept_fields(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
+    """Return the names of the fields to store in `__dict__`, and the converters of these fields.
 
-    These are the fields that were given, *names*, and those that are sent with their default, which
-    is any default but None. They are in the order of declaration.
+    These are the fields that the caller gave (*names*), and the fields with a default other than
+    None, except header fields and local fields. The names are in the order of declaration.
 
     Raises:
         TypeError: A field is not known, or a field that has no default is missing.
@@ -166,30 +169,34 @@ def form_of(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Convert
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            hint = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+            hint = f": {OPTION_HINTS[name]}" if name in OPTION_HINTS else ""
             raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
-        raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-    sent = {n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata}
-    ordered = tuple(name for name in declared if name in names or name in sent)
+        raise TypeError(f"{cls.__name__} is missing the fields {', '.join(missing)}")
+    with_default = {
+        n for n, a in declared.items() if a.default not in (NOTHING, None) and not a.metadata
+    }
+    ordered = tuple(name for name in declared if name in names or name in with_default)
     converted = [(name, declared[name].converter) for name in ordered]
     return ordered, tuple((name, convert) for name, convert in converted if convert)
 
 
 @functools.cache
 def path_names(path: str) -> tuple[str, ...]:
-    """Give the names of the fields that stand in a route's path."""
+    """Return the field names that are in braces in *path*."""
     return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
 def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    if headers is not None and any(map(is_secret_header, headers)):
+    for name in filter(is_secret_header, headers or ()):
         raise UsageError(
-            "extra_headers has a credential, but an operation may be stored and shown: give the"
-            " credential to the client, by with_options(api_key=...) or with_options(headers=...)"
+            f"the header {name!r} in extra_headers is a credential, and operations are stored and"
+            " logged: give the credential to the client, by with_options(api_key=...) or"
+            " with_options(headers=...)"
         )
-    return None if headers is None else dict(headers)  # copied: nobody adds a credential later
+    # Copied, so that no credential can be added later.
+    return None if headers is None else dict(headers)
 
 
 def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
@@ -198,7 +205,8 @@ def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
 
 @functools.cache
 def _takes_limits(parse: Any) -> bool:
-    return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004  # more than `self` and the response
+    # A user's `parse(self, response)` has two parameters.
+    return len(inspect.signature(parse).parameters) > 2  # noqa: PLR2004
 
 
 @operation
@@ -209,10 +217,11 @@ class Operation(Generic[R]):
 
     Attributes:
         route: The endpoint, set by each subclass.
-        result_type: The model of the response, set by each subclass that keeps `parse`.
+        result_type: The model of the response, set by each subclass that does not override `parse`.
         extra_body: Keys to add to the JSON body, unchanged.
         extra_query: Parameters to add to the query.
-        extra_headers: Headers to add to the request; None removes a header of the operation.
+        extra_headers: Headers to add to the request. A value of None removes a header that this
+            operation sets, not a header of the client.
         betas: Beta flags to add to those of the client, in the header `anthropic-beta`.
 
     """
@@ -220,9 +229,9 @@ class Operation(Generic[R]):
     route: ClassVar[Route]
     result_type: ClassVar[Any] = None
 
-    _in_body: ClassVar[frozenset[str]]
-    _in_headers: ClassVar[dict[str, str]]
-    _header_fields: ClassVar[frozenset[str]]
+    _body_fields: ClassVar[frozenset[str]]
+    _header_names: ClassVar[dict[str, str]]
+    _affects_headers: ClassVar[frozenset[str]]
     __signature__: ClassVar[Any] = SIGNATURE
 
     extra_body: JSON | None = None
@@ -230,12 +239,12 @@ class Operation(Generic[R]):
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
     betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
 
-    def __init__(self, /, *unnamed: object, **given: Any) -> None:
+    def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
-        if unnamed:
+        if positional:
             raise TypeError(f"{type(self).__name__} takes its fields by name: write name=value")
         names = tuple(given)
-        ordered, converters = form_of(type(self), names)  # type: ignore[arg-type]  # a class hashes
+        ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
         if ordered != names:
             given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
         for name, convert in converters:
@@ -244,7 +253,7 @@ class Operation(Generic[R]):
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
-        """Find out once where each field goes, and make its default an attribute of the class."""
+        """Compute once which fields go where, and make each field's default a class attribute."""
         declared = fields(cast("Any", cls))
         for attribute in declared:
             if attribute.validator is not None or isinstance(attribute.default, Factory):  # type: ignore[arg-type]  # attrs types it as a function
@@ -253,27 +262,29 @@ class Operation(Generic[R]):
             if attribute.default is not NOTHING:
                 setattr(cls, attribute.name, attribute.default)
         in_path = path_names(cls.route.path) if hasattr(cls, "route") else ()
-        apart = LOCAL | {a.name for a in declared if a.metadata} | set(in_path)
-        cls._in_body = frozenset(a.name for a in declared if a.name not in apart)
-        cls._in_headers = {a.name: a.metadata["header"] for a in declared if "header" in a.metadata}
-        cls._header_fields = frozenset({"betas", "extra_headers", *cls._in_headers})
+        not_in_body = EXTRA_FIELDS | {a.name for a in declared if a.metadata} | set(in_path)
+        cls._body_fields = frozenset(a.name for a in declared if a.name not in not_in_body)
+        headers = {a.name: a.metadata.get("header") for a in declared}
+        cls._header_names = {name: header for name, header in headers.items() if header}
+        cls._affects_headers = frozenset({"betas", "extra_headers", *cls._header_names})
         if "route" in cls.__dict__:
             registry.register(cls.route.name, cls)
 
     @property
-    def resends(self) -> Resend:
-        """What happens if this request is sent twice: `route.resend`, unless a field changes it."""
+    def resend_rule(self) -> Resend:
+        """How often the request may be sent again: `route.resend`. `RawRequest` overrides this."""
         return self.route.resend
 
     def build(self, target: Target) -> Request:
         """Build the request for this operation, without I/O.
 
         Args:
-            target: The address, and what all requests of a client have in common. A client's is
-                `Config.target`; `Target()` is the API's address without a credential.
+            target: The base URL, headers, beta flags and limits that all requests of a client
+                share. The target of a client is `client.config.target`. `Target()` has the API's
+                base URL and no credential.
 
         Raises:
-            UsageError: A value cannot be sent.
+            UsageError: A value is not JSON, not a valid id, or not a valid value of a header.
             RequestTooLarge: The body is larger than the API allows.
 
         """
@@ -295,51 +306,52 @@ class Operation(Generic[R]):
 
         Args:
             response: The whole response. A compressed body is decompressed.
-            limits: The limits for the body, as the client has them.
+            limits: The client's limits.
 
         Returns:
             The result of the call.
 
         Raises:
-            UnexpectedResponse: The API does not send such a response.
-            ResponseTooLarge: The body is beyond one of *limits*.
+            UnexpectedResponse: The body is not JSON, or does not fit `result_type`.
+            ResponseTooLarge: The body is larger than *limits* allow.
 
         """
         data = json_body(response, limits)
         try:
-            made: Any = hook_for(self.result_type)(data)
+            result: Any = reader_for(self.result_type)(data)
         except StructureError as error:
             raise unexpected(response, str(error)) from None
-        made.__dict__["_response"] = response if not response.body else head_of(response)
-        return made  # type: ignore[no-any-return]  # the type that the class declares
+        # Models are frozen: write past attrs. The body is left out: the model has its JSON.
+        result.__dict__["_response"] = response if not response.body else head_of(response)
+        return result  # type: ignore[no-any-return]  # `result_type` is R
 
-    def read(self, response: Response, limits: Limits) -> R:
-        """Call `parse`. Operations of users may override `parse` without the parameter *limits*."""
+    def call_parse(self, response: Response, limits: Limits) -> R:
+        """Call `parse`. A user's subclass may declare `parse(self, response)`, without limits."""
         if _takes_limits(type(self).parse):
             return self.parse(response, limits)
         return self.parse(response)
 
     def body(self) -> dict[str, Any]:
-        """Give the JSON object to send."""
-        known = self._in_body
+        """Return the fields to send: in the JSON body of a POST, in the query of a GET."""
+        known = self._body_fields
         body = {k: v for k, v in self.__dict__.items() if v is not None and k in known}
         return body if self.extra_body is None else {**body, **self.extra_body}
 
     def headers(self, target: Target) -> dict[str, str]:
-        """Give the headers that this operation adds to those of *target*.
+        """Return the headers that this operation adds to the headers of *target*.
 
         Args:
-            target: What all requests of a client have in common.
+            target: The base URL, headers, beta flags and limits that all requests share.
 
         """
         route = self.route
         is_plain = route.accept == JSON_TYPE and not route.betas
-        if is_plain and self._header_fields.isdisjoint(self.__dict__):
-            return {}
+        if is_plain and self._affects_headers.isdisjoint(self.__dict__):
+            return {}  # fast: most operations add no header
         own: dict[str, Any] = {}
         if route.accept != JSON_TYPE:
             own["accept"] = route.accept
-        for attribute, name in self._in_headers.items():
+        for attribute, name in self._header_names.items():
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
         if self.betas or route.betas:
@@ -347,10 +359,10 @@ class Operation(Generic[R]):
             own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
         if self.extra_headers:
             own |= {name.lower(): value for name, value in self.extra_headers.items()}
-        return own and {k: header_value(k, v) for k, v in own.items() if v is not None}
+        return {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:
-        """Give the path and the query, encoded."""
+        """Return the path and the query, encoded."""
         path, query = self.route.path, self.extra_query or {}
         if "{" in path:
             path = path.format_map(
@@ -361,21 +373,21 @@ class Operation(Generic[R]):
         return with_query(path, query) if query else path
 
     def replace(self, **changes: Any) -> Self:
-        """Copy the operation with some fields changed.
+        """Return a copy of the operation with some fields changed.
 
         Args:
-            **changes: Fields by name.
+            **changes: The fields to change, by name.
 
         """
         return type(self)(**{**self.__dict__, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the operation as a JSON object, for a queue; `from_dict` reads it."""
-        return {"operation": self.route.name, **loads(dumps(self._fields_given()))}
+        """Return the operation as a JSON object, for a queue; `from_dict` reads the object."""
+        return {"operation": self.route.name, **loads(dumps(self._non_default_fields()))}
 
     @staticmethod
     def from_dict(data: JSON) -> "Operation[Any]":
-        """Rebuild an operation from the JSON object that `to_dict` gave.
+        """Rebuild an operation from the JSON object that `to_dict` returned.
 
         Args:
             data: The JSON object.
@@ -388,7 +400,10 @@ class Operation(Generic[R]):
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
-            raise UsageError(f"no operation is named {name!r}")
+            raise UsageError(
+                f"no operation is named {name!r}: import the module that declares the operation, or"
+                ' correct the key "operation"'
+            )
         try:
             return cls(**values)
         except TypeError as error:
@@ -399,8 +414,8 @@ class Operation(Generic[R]):
             return NotImplemented
         return self.__dict__ == other.__dict__ or self.to_dict() == other.to_dict()
 
-    def _fields_given(self) -> dict[str, Any]:
-        """Give the fields that differ from their default."""
+    def _non_default_fields(self) -> dict[str, Any]:
+        """Return the fields whose value is not the default."""
         cls = type(self)
         return {k: v for k, v in self.__dict__.items() if v is not getattr(cls, k, None)}
 
@@ -408,16 +423,17 @@ class Operation(Generic[R]):
         return hash(_hashable(self.to_dict()))
 
     def __repr__(self) -> str:
-        given = (f"{k}={v!r}" for k, v in self._fields_given().items())
+        given = (f"{k}={v!r}" for k, v in self._non_default_fields().items())
         return f"{type(self).__name__}({', '.join(given)})"
 
 
+# The class's descriptor for `__dict__` sets the `__dict__` of a frozen instance in one step.
 set_fields = Operation.__dict__["__dict__"].__set__
 """`set_fields(operation, values)` makes *values* the `__dict__` of a frozen operation."""
 
 
 class StreamOperation(Operation[R], Generic[E, R]):
-    """An operation whose response is a stream of items of type `E`, with a result of type `R`.
+    """An operation whose response is a stream of items of type `E`. The whole stream gives one `R`.
 
     Attributes:
         content_type: The content type that the response must have; None for any.
@@ -431,7 +447,7 @@ class StreamOperation(Operation[R], Generic[E, R]):
 
         Args:
             head: The head of the response.
-            limits: The limits for the body, as the client has them.
+            limits: The client's limits.
 
         """
         raise NotImplementedError
@@ -442,7 +458,7 @@ class WorkspaceOperation(Operation[R], Generic[R]):
     """An operation within a workspace.
 
     Attributes:
-        workspace_id: The workspace, for a credential that has several.
+        workspace_id: The workspace to use, if the credential belongs to several workspaces.
 
     """
 
@@ -450,14 +466,14 @@ class WorkspaceOperation(Operation[R], Generic[R]):
 
 
 def _hashable(value: Any) -> Any:
-    """Give JSON in a form whose hash is equal for equal JSON: 1 and 1.0, keys in any order."""
+    """Return JSON in a hashable form. Equal JSON has an equal hash: 1 == 1.0, keys in any order."""
     if isinstance(value, dict):
         return frozenset((key, _hashable(item)) for key, item in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def too_large(size: int, limit: int) -> RequestTooLarge:
-    """Make the error for a body of *size* bytes, in place of a 413 from the API."""
+    """Return the error for a body of *size* bytes. The client raises the error before sending."""
     return RequestTooLarge(
         f"the request has {size} bytes, but the API takes at most {limit}",
         type="request_too_large",

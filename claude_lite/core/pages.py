@@ -4,9 +4,8 @@
     while page.next is not None:            # or put page.next into a queue
         page = client.send(page.next)
 
-`client.pages(operation)` and `client.items(operation)` run this loop, in both clients. The API asks
-for the next page in one of two ways: by the id of an item (`IdPaged`), or by a cursor
-(`CursorPaged`).
+`client.pages(operation)` and `client.items(operation)` run this loop, in both clients. The API has
+two kinds of paging: by the id of an item (`IdPaged`), and by a cursor (`CursorPaged`).
 """
 
 from typing import Any, ClassVar, Generic, TypeVar, cast
@@ -14,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from claude_lite.core.model import model
 from claude_lite.core.operation import Operation, operation
 from claude_lite.core.responses import head_of, json_body, unexpected
-from claude_lite.core.structure import Result, StructureError, hook_for
+from claude_lite.core.structure import Result, StructureError, reader_for
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = ["CursorPaged", "IdPaged", "ListOperation", "Page"]
@@ -44,8 +43,8 @@ class Page(Result, Generic[T]):
     @property
     def next(self) -> "ListOperation[T] | None":
         """The operation that gets the next page; None if this is the last page."""
-        made_by: ListOperation[T] | None = self.__dict__.get("_operation")
-        return made_by.after(self) if made_by is not None else None
+        operation: ListOperation[T] | None = self.__dict__.get("_operation")
+        return operation.next_operation(self) if operation is not None else None
 
 
 @operation
@@ -54,7 +53,7 @@ class ListOperation(Operation[Page[T]], Generic[T]):
 
     Attributes:
         item_type: The model of the items, set by each subclass.
-        limit: The most items of a page.
+        limit: The largest number of items per page.
 
     """
 
@@ -65,35 +64,36 @@ class ListOperation(Operation[Page[T]], Generic[T]):
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
         """Read one page; see `Operation.parse`."""
         data = json_body(response, limits)
-        item = hook_for(self.item_type)
+        item = reader_for(self.item_type)
         try:
-            page = hook_for(Page)(data)
+            page = reader_for(Page)(data)
             items = [item(each) for each in page.data]
         except StructureError as error:
             raise unexpected(response, f"a page of the wrong shape ({error})") from None
         page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """Make the operation for the page after *page*; None if *page* is the last one."""
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
+        """Return the operation for the page after *page*; None if *page* is the last page."""
         raise NotImplementedError
 
 
 @operation
 class IdPaged(ListOperation[T], Generic[T]):
-    """A list that goes on by the id of an item.
+    """A list where the next page is found by the id of an item.
 
     Attributes:
-        after_id: Get the items after this one.
-        before_id: Get the items before this one.
+        after_id: Get the items after the item with this id.
+        before_id: Get the items before the item with this id.
 
     """
 
     after_id: str | None = None
     before_id: str | None = None
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """Make the operation for the page after *page*, in the direction of this operation."""
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
+        """Return the operation for the page after *page*, in the direction of this operation."""
+        # If `has_more` is None, the API does not say: ask for the next page.
         if page.has_more is False or not page.data:
             return None
         if self.before_id is not None:
@@ -103,7 +103,7 @@ class IdPaged(ListOperation[T], Generic[T]):
 
 @operation
 class CursorPaged(ListOperation[T], Generic[T]):
-    """A list that goes on by a cursor. An empty page with a cursor is not the last page.
+    """A list where the next page is found by a cursor. A page without items can have a next page.
 
     Attributes:
         page: The cursor of the page to get; None for the first page.
@@ -112,8 +112,8 @@ class CursorPaged(ListOperation[T], Generic[T]):
 
     page: str | None = None
 
-    def after(self, page: Page[T]) -> "ListOperation[T] | None":
-        """Make the operation for the page after *page*, from the cursor in *page*."""
+    def next_operation(self, page: Page[T]) -> "ListOperation[T] | None":
+        """Return the operation for the page after *page*, from the cursor in *page*."""
         if not page.next_page or page.has_more is False:
             return None
         return self.replace(page=page.next_page)

@@ -1,7 +1,7 @@
 """The classes of operations by name, so that an operation can be read from the JSON of a queue.
 
-A class with a route is registered when it is declared. A package of operations adds a loader, which
-imports its modules. Loaders are called only when a name is asked for that is not registered yet.
+A class with a route is registered when it is declared. A package of operations adds a loader: a
+function that imports the modules of the package. `find` calls loaders only for an unknown name.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ def register(name: str, cls: type) -> None:
 
 
 def add_loader(load: Callable[[], object]) -> None:
-    """Add a function to call when a name is asked for that is not registered.
+    """Add a function that `find` calls if a name is not registered.
 
-    It is called for each such name, by several threads at once if need be; importing modules again
-    costs nothing, and waits for another thread that is still importing them.
+    `find` may call the function more than once, also from several threads. That is safe: a repeated
+    import is cheap, and Python's import lock makes threads wait.
     """
     _loaders.append(load)
 
 
 def find(name: str) -> type | None:
-    """Give the class of the operation *name*; None if no loader registers this name."""
-    for load in _loaders:
+    """Return the class of the operation *name*; None if no loader registers this name."""
+    for load in _loaders:  # one by one, until the name is known
         if name in _classes:
             break
         load()

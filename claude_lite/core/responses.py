@@ -16,7 +16,7 @@ from claude_lite.errors import (
     ClaudeError,
     ResponseTooLarge,
     UnexpectedResponse,
-    class_for,
+    error_class,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -120,7 +120,7 @@ def error_from_response(response: Response, body: bytes) -> APIError:
         return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
     found = {"body": text} if text else {}
-    return class_for(response.status, None, None)(
+    return error_class(response.status, None, None)(
         _gateway_message(envelope, response.status),
         **_error_fields(response),
         details={**found, **_details(response)},
@@ -151,7 +151,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     fields = _error_fields(head)
     if _text_or_none(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
-    return class_for(status, type_, code)(
+    return error_class(status, type_, code)(
         _text_or_none(inner.get("message")) or "the API sent an error without a message",
         type=type_,
         error_code=code,
@@ -162,7 +162,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
 
 def with_head_fields(error: E, head: Response) -> E:
     """Copy the status, the ids and `retry_after` from *head* to *error*, and return *error*."""
-    return error.amend(**_error_fields(head))
+    return error.update(**_error_fields(head))
 
 
 def unexpected(head: Response, reason: str) -> UnexpectedResponse:

@@ -1,11 +1,11 @@
 """Server-sent events: chunks of bytes in, events out.
 
-The format is that of the WHATWG (https://html.spec.whatwg.org/multipage/server-sent-events.html):
+The WHATWG defines the format (https://html.spec.whatwg.org/multipage/server-sent-events.html):
 CR, LF or CRLF ends a line, a byte order mark may come first, `:` begins a comment, several `data`
 lines are joined, and a blank line ends an event. U+2028 is text, and does not end a line.
 
-Chunks may end anywhere; the events are the same, and the work grows linearly with the bytes. This
-module does not parse JSON, and knows nothing of messages.
+A chunk may end anywhere: the events do not depend on the cuts. The time grows linearly with the
+number of bytes. This module does not parse JSON, and knows nothing of messages.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,21 +18,21 @@ BOM: Final = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """A decoder of server-sent events. It gives an event as a pair: its name and its data."""
+    """A decoder of server-sent events. Each event is a pair: name and data."""
 
-    __slots__ = ("_after_cr", "_buffer", "_head", "_limit", "_name", "_scanned", "_started")
+    __slots__ = ("_after_cr", "_buffer", "_limit", "_name", "_prefix", "_searched", "_started")
 
     def __init__(self, max_event: int | None = None) -> None:
-        """Make a decoder of events of at most *max_event* bytes, counted by `in_memory`."""
+        """Make a decoder that refuses events of over *max_event* bytes, counted by `in_memory`."""
         self._limit = max_event
         self._buffer = bytearray()
-        self._scanned = 0  # no blank line ends before this index of the buffer
-        self._started = False
-        self._after_cr = False
-        self._head, self._name = b"event: \ndata: ", ""
+        self._searched = 0  # up to this index, the buffer has no blank line
+        self._started = False  # True after the place for a byte order mark
+        self._after_cr = False  # whether the last chunk ended with CR
+        self._prefix, self._name = b"event: \ndata: ", ""  # of the last event; see `_parse_all`
 
     def receive(self, data: bytes) -> Iterable[tuple[str, bytes]]:
-        """Take a chunk and give the events that it completes.
+        """Add a chunk, and return the events that are complete now.
 
         Iterating over the events raises `ResponseTooLarge` in place of an event that is too large.
         """
@@ -46,8 +46,9 @@ class SSEDecoder:
         *blocks, rest = data.split(b"\n\n") if data else (b"",)
         if rest:
             self._buffer += rest
-            self._scanned = len(rest) - 1
+            self._searched = len(rest) - 1  # the last byte may be the first half of "\n\n"
         longest = max(len(data), len(self._buffer), *map(len, first))
+        # Text takes at most six times its bytes in memory: most events need no exact count.
         if self._limit is not None and longest > self._limit // BYTES_PER_LETTER:
             return self._parse_up_to_limit([*first, *blocks], self._limit)
         return self._parse_all([*map(bytes, first), *blocks] if first else blocks)
@@ -56,16 +57,18 @@ class SSEDecoder:
         self, blocks: list[bytes | bytearray], limit: int
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the events before the event that is too large, then raise the error."""
-        # A line end that may be half of a blank line does not count.
+        # A newline at the end of the buffer may belong to the blank line, so it is not counted.
         unfinished = len(self._buffer) - self._buffer.endswith(b"\n")
         blocks.reverse()
         while blocks or unfinished:
             size = in_memory(blocks[-1]) if blocks else unfinished
             if size > limit:
-                raise ResponseTooLarge.past("max_event", limit, f"an event of over {limit} bytes")
+                raise ResponseTooLarge.over_limit(
+                    "max_event", limit, f"an event has over {limit} bytes"
+                )
             if not blocks:
                 return
-            event = self._parse(blocks.pop())  # removed here at once: it may be huge
+            event = self._parse(blocks.pop())  # popped, so that a huge event is freed soon
             if event is not None:
                 yield event
 
@@ -79,7 +82,7 @@ class SSEDecoder:
         return data.removeprefix(BOM)
 
     def _without_cr(self, data: bytes) -> bytes:
-        """Turn every line end into LF, also a CRLF that is cut between two chunks."""
+        """Turn each line end into LF, also a CRLF that is cut between two chunks."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -87,37 +90,41 @@ class SSEDecoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _complete_buffer(self, data: bytes) -> tuple[list[bytearray], bytes]:
-        """Add a chunk to the buffer. Give the event that it completes, if any, and the rest."""
+        """Add a chunk to the buffer. Return the complete event, if any, and the bytes after it."""
         buffer = self._buffer
         buffer += data
-        end = buffer.find(b"\n\n", self._scanned)
+        end = buffer.find(b"\n\n", self._searched)
         if end < 0:
-            self._scanned = len(buffer) - 1
+            self._searched = len(buffer) - 1
             return [], b""
         rest = bytes(buffer[end + 2 :])
-        del buffer[end:]  # the event is not copied: it may be huge
+        del buffer[end:]  # cut, not copied: the event may be huge
         self._buffer = bytearray()
         return [buffer], rest
 
     def _parse_all(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:
-        """Parse whole blocks. Most blocks begin with the same bytes as the block before them."""
+        """Parse whole blocks.
+
+        Most events have the name of the event before, and one line of data. The block of such an
+        event has the same prefix (all before the data) as the block before, and needs no parsing.
+        """
         events = []
-        head, name, start = self._head, self._name, len(self._head)
+        prefix, name, start = self._prefix, self._name, len(self._prefix)
         for block in blocks:
-            if block.startswith(head) and block.find(b"\n", start) < 0:
+            if block.startswith(prefix) and block.find(b"\n", start) < 0:
                 events.append((name, block[start:]))
             elif (event := self._parse(block)) is not None:
                 events.append(event)
-                head, name, start = self._head, self._name, len(self._head)
+                prefix, name, start = self._prefix, self._name, len(self._prefix)
         return events
 
     def _parse(self, block: bytes | bytearray) -> tuple[str, bytes] | None:
-        if block.startswith(b"event: "):  # the API's layout: most events begin alike
-            end = block.find(b"\n", 7)
+        if block.startswith(b"event: "):  # the API's layout: "event: NAME\ndata: JSON"
+            end = block.find(b"\n", 7)  # both "event: " and "\ndata: " have 7 bytes
             if block.startswith(b"\ndata: ", end) and block.find(b"\n", end + 7) < 0:
-                self._head = bytes(block[: end + 7])
-                self._name = self._head[7:end].decode("utf-8", "replace")
-                if isinstance(block, bytearray):  # not copied: it may be huge
+                self._prefix = bytes(block[: end + 7])
+                self._name = self._prefix[7:end].decode("utf-8", "replace")
+                if isinstance(block, bytearray):  # cut, not copied: the event may be huge
                     del block[: end + 7]
                     return self._name, block  # type: ignore[return-value]  # used like bytes
                 return self._name, block[end + 7 :]

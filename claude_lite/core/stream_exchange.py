@@ -14,7 +14,7 @@ from attrs import evolve
 
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import scrub
+from claude_lite.core.credentials import mask_error
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.exchange import REDIRECT, Exchange
 from claude_lite.core.limits import (
@@ -184,7 +184,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def raise_stream_error(self) -> None:
         """Raise the error that ended the stream early, if there is one."""
         if self._decoder is not None and self._decoder.error is not None:
-            scrub(self._decoder.error, self._secrets())
+            mask_error(self._decoder.error, self._secrets())
             raise self._end_with(self._decoder.error)
 
     def finish(self, *, exit_error: BaseException | None = None) -> None:
@@ -204,7 +204,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._log_end(result, error)
         else:
             secrets = self._secrets
-            self._log.end(self.attempts, self.head, result, exit_error, secrets, left=True)
+            self._log.log_call(self.attempts, self.head, result, exit_error, secrets, left=True)
 
     def _update_state(self, decoder: Decoder[E, R]) -> None:
         if self._done is not None:
@@ -242,4 +242,4 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
         streaming = self._decoder is not None
-        return FailedAttempt(error, self.operation.resends, self._resent, streaming)
+        return FailedAttempt(error, self.operation.resend_rule, self._resent, streaming)

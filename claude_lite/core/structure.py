@@ -1,12 +1,13 @@
-"""Parsed JSON to models and back.
+"""Convert parsed JSON to models, and models to JSON.
 
-Each class of models has a hook: a function that makes a model of a parsed JSON object. The hook is
-generated at the first use of the class. The JSON object, or a copy with models in place of nested
-objects, becomes the `__dict__` of the model.
+Each class of models has a reader: a function that converts a parsed JSON object to a model. The
+reader is generated at the first use of the class. The JSON object, or a copy with models in place
+of nested objects, becomes the `__dict__` of the model.
 
-A hook checks that required fields are there and have the right type, because callers rely on them.
-It takes optional scalars of any type, so that the API may change them. A `StructureError` names the
-class and the field that did not fit. For types that are not models, cattrs uses the same hooks.
+A reader checks that required fields are there and have the right type, because callers rely on
+required fields. Optional text, numbers and objects that are not models are not checked: the API may
+change their type later. A `StructureError` names the class and the field that did not fit. cattrs
+converts other types, such as a list of models, and calls the readers for the models inside.
 """
 
 import functools
@@ -38,10 +39,16 @@ if TYPE_CHECKING:
 __all__ = ["Result", "StructureError", "converter", "structure", "unstructure"]
 
 M = TypeVar("M")
-Hook = Callable[..., Any]
+Reader = Callable[..., Any]
 
-
-_SCALARS: Final = {str: "str", int: "int", float: "float", bool: "bool", dict: "dict", list: "list"}
+_CHECKED_TYPES: Final = {
+    str: "str",
+    int: "int",
+    float: "float",
+    bool: "bool",
+    dict: "dict",
+    list: "list",
+}
 
 
 class StructureError(ValueError):
@@ -49,21 +56,22 @@ class StructureError(ValueError):
 
 
 def structure(data: Any, cls: type[M]) -> M:
-    """Make a *cls* of parsed JSON.
+    """Convert parsed JSON to *cls*.
 
     Args:
-        data: The parsed JSON. The model may keep it as its `__dict__`, so do not change it later.
+        data: The parsed JSON. The model may use this dict as its `__dict__`: do not change the dict
+            afterwards.
         cls: A model, or any type that cattrs knows, such as a list of models.
 
     Raises:
         StructureError: The JSON does not fit.
 
     """
-    return cast("M", hook_for(cast("Any", cls))(data))
+    return cast("M", reader_for(cast("Any", cls))(data))
 
 
 def unstructure(value: Any) -> Any:
-    """Turn a model, or plain data with models in it, into JSON as plain data.
+    """Convert a model, or data that contains models, to dicts and lists.
 
     Args:
         value: The model, or a list of models, for example.
@@ -74,13 +82,13 @@ def unstructure(value: Any) -> Any:
 
 @functools.cache
 def converter() -> "OrjsonConverter":
-    """Give the shared cattrs converter, with hooks for all models. It is made at its first use."""
+    """Return the shared cattrs converter, which knows all models. The first call makes it."""
     from cattrs.preconf.orjson import make_converter  # slow to import, and rarely needed
 
-    made = make_converter(detailed_validation=False)
-    made.register_structure_hook_factory(_is_model, hook_for)
-    made.register_unstructure_hook_factory(_is_model, lambda _: lambda value: value.to_dict())
-    return made
+    shared = make_converter(detailed_validation=False)
+    shared.register_structure_hook_factory(_is_model, reader_for)
+    shared.register_unstructure_hook_factory(_is_model, lambda _: lambda value: value.to_dict())
+    return shared
 
 
 def _is_model(cls: Any) -> bool:
@@ -88,72 +96,101 @@ def _is_model(cls: Any) -> bool:
 
 
 @functools.cache
-def hook_for(cls: Any) -> Hook:
-    """Give the function that makes a *cls* of a parsed JSON object."""
+def reader_for(cls: Any) -> Reader:
+    """Return the function that converts parsed JSON to *cls*."""
     if not _is_model(cls):
         return functools.partial(_structured, cls=cls)
-    return _family_hook(cls) if any(c.TAGS for c in cls.__subclasses__()) else _class_hook(cls)
+    return _union_reader(cls) if any(c.TAGS for c in cls.__subclasses__()) else _class_reader(cls)
 
 
+# cattrs calls every reader with (value, type), so a reader has a second parameter.
 def _structured(data: Any, _: object = None, *, cls: Any) -> Any:
     try:
         return converter().structure(data, cls)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise StructureError(f"{cls} cannot be {_kind(data)} ({error})") from None
+        expected = cls.__name__ if isinstance(cls, type) else cls
+        raise StructureError(f"expected {expected}, not {_kind(data)} ({error})") from None
 
 
-def _family_hook(base: type[Model]) -> Hook:
-    """Make a hook that chooses a subclass of *base* by the JSON's `type`.
+def _union_reader(base: type[Model]) -> Reader:
+    """Return a reader that chooses a subclass of *base* by the JSON key `type`.
 
-    The subclass without tags takes every type that is not known.
+    `TAGS` of a subclass has the values of `type` for the subclass. Exactly one subclass has no
+    TAGS: it is used for unknown values.
     """
     members: list[Any] = base.__subclasses__()
     classes = {tag: cls for cls in members for tag in cls.TAGS}
-    (unknown,) = [_class_hook(cls) for cls in members if not cls.TAGS]
-    hooks: dict[str, Hook] = {}  # filled when a tag comes for the first time
+    (unknown,) = [_class_reader(cls) for cls in members if not cls.TAGS]  # exactly one
+    readers: dict[str, Reader] = {}  # filled when a tag comes for the first time
 
-    def hook(data: Any, _: object = None) -> Any:
+    def read(data: Any, _: object = None) -> Any:
         try:
             tag = data.get("type")
-            chosen = hooks.get(tag, unknown)
+            chosen = readers.get(tag, unknown)
             if chosen is unknown and tag in classes:
-                chosen = hooks[tag] = _class_hook(classes[tag])
+                chosen = readers[tag] = _class_reader(classes[tag])
             return chosen(data)
-        except (AttributeError, TypeError):
+        except (AttributeError, TypeError):  # `data` is not a dict, or its `type` is not hashable
             if isinstance(data, dict):
                 return unknown(data)
-            raise StructureError(f"{base.__name__}: {_kind(data)} in place of an object") from None
+            raise StructureError(
+                f"{base.__name__} has to be a JSON object, not {_kind(data)}"
+            ) from None
 
-    return hook
+    return read
 
 
 @functools.cache
-def _class_hook(cls: Any) -> Hook:
-    """Generate the function that makes a *cls* of a dict: it checks and converts the fields."""
+def _class_reader(cls: Any) -> Reader:
+    """Generate the reader of *cls*.
+
+    The reader of a model with the fields `id: str` and `usage: Usage | None = None`:
+
+    def read(data, _=None):
+     if data.__class__ is not dict: fail(cls, '', data)
+     values = data
+     try:
+      pass
+      value = data['id']
+      if value.__class__ is not str: fail(cls, 'id', value, 'str')
+      if data.get('usage') is not None:
+       value = data['usage']
+       if value.__class__ is not dict: fail(cls, 'usage', value, 'dict')
+       if values is data: values = data.copy()
+       values['usage'] = read_usage(value)
+     except KeyError as error: fail(cls, error.args[0], None)
+     result = new(cls)
+     set_values(result, values)
+     return result
+    """
     hints = get_type_hints(cls)
-    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail, "put": set_values}
-    scope |= {"ours": cls.OURS, "escape_keys": escape_keys}
-    lines = ["def hook(data, _=None):", " if data.__class__ is not dict: fail(cls, '', data)"]
-    if cls.OURS:
-        taken = " or ".join(f"{name!r} in data" for name in sorted(cls.OURS))
-        lines.append(f" if {taken}: data = escape_keys(data, ours)")
-    declared = [a for a in fields(cls) if a.name != "received"]
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail}
+    scope |= {"set_values": set_values, "internal": cls.INTERNAL_KEYS, "escape_keys": escape_keys}
+    lines = [
+        "def read(data, _=None):",
+        " if data.__class__ is not dict: fail(cls, '', data, 'dict')",
+    ]
+    if cls.INTERNAL_KEYS:
+        collides = " or ".join(f"{name!r} in data" for name in sorted(cls.INTERNAL_KEYS))
+        lines.append(f" if {collides}: data = escape_keys(data, internal)")
+    declared = [a for a in fields(cls) if a.name != "received"]  # see `Model.received`
     lines += [" values = data", " try:", "  pass"]
     for attribute in declared:
         lines += _field_lines(attribute, hints[attribute.name], scope)
     lines += [" except KeyError as error: fail(cls, error.args[0], None)"]
-    lines += [" made = new(cls)", " put(made, values)", " return made"]
-    exec("\n".join(lines), scope)  # noqa: S102  # the text comes from our classes only
-    return cast("Hook", scope["hook"])
+    lines += [" result = new(cls)", " set_values(result, values)", " return result"]
+    # The generated text contains names that the class declares, and nothing from a server.
+    exec("\n".join(lines), scope)  # noqa: S102
+    return cast("Reader", scope["read"])
 
 
 def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) -> list[str]:
-    """Give statements that check a field if it is required, and convert it if it is nested."""
+    """Return statements that check a required field, and check and convert a nested model."""
     name = attribute.name
     convert, kind = _conversion(hint, name, scope)
     lines = [f"value = data[{name!r}]"]
     if kind:
-        lines.append(f"if value.__class__ is not {kind}: fail(cls, {name!r}, value)")
+        lines.append(f"if value.__class__ is not {kind}: fail(cls, {name!r}, value, {kind!r})")
     if convert:
         lines += ["if values is data: values = data.copy()", f"values[{name!r}] = {convert}"]
     if attribute.default is NOTHING:
@@ -164,43 +201,44 @@ def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) 
 
 
 def _conversion(hint: Any, name: str, scope: dict[str, Any]) -> tuple[str, str]:
-    """Give an expression that converts `value`, and the class that `value` must have.
+    """Return an expression that converts `value`, and the class that `value` must have.
 
-    An empty expression means that the value stays as it is, an empty class that any is right.
+    "" as the expression means no conversion. "" as the class means no check.
     """
-    if get_origin(hint) in (Union, types.UnionType):
+    if get_origin(hint) in (Union, types.UnionType):  # models declare no union but `X | None`
         (hint,) = [arg for arg in get_args(hint) if arg is not types.NoneType]
     if _is_model(hint):
-        scope[f"hook_{name}"] = hook_for(hint)
-        return f"hook_{name}(value)", "dict"
+        scope[f"read_{name}"] = reader_for(hint)
+        return f"read_{name}(value)", "dict"
     if get_origin(hint) is list and _is_model(get_args(hint)[0]):
-        scope[f"hook_{name}"] = hook_for(get_args(hint)[0])
-        return f"list(map(hook_{name}, value))", "list"
-    return "", _SCALARS.get(get_origin(hint) or hint, "")
+        scope[f"read_{name}"] = reader_for(get_args(hint)[0])
+        return f"list(map(read_{name}, value))", "list"
+    return "", _CHECKED_TYPES.get(get_origin(hint) or hint, "")
 
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _fail(cls: type[Model], name: str, value: Any) -> None:
+def _fail(cls: type[Model], name: str, value: Any, kind: str = "") -> None:
     where = f"{cls.__name__}.{name}" if name else cls.__name__
-    why = "is missing or null" if value is None else f"cannot be {type(value).__name__}"
+    why = "is missing or null" if value is None else f"has to be {kind}, not {type(value).__name__}"
     raise StructureError(f"{where} {why}")
 
 
 @model
 class Result(Model):
-    """Base of what a call returns: a model that knows the head of its response."""
+    """Base of the results of calls: a model with `response` (status and headers)."""
 
-    OURS = frozenset({"_response", "_operation"})
+    # `_response` is set by `Operation.parse`, `_operation` by `pages.py`.
+    INTERNAL_KEYS = frozenset({"_response", "_operation"})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a result from the JSON object that `to_dict` gave, after a queue for example.
+        """Rebuild a result from the JSON object that `to_dict` returned, after a queue for example.
 
         Args:
-            data: The JSON object. The result shares nothing with it.
+            data: The JSON object. It is copied.
 
         Raises:
             UsageError: The JSON object does not fit.
@@ -209,14 +247,14 @@ class Result(Model):
         try:
             return structure(deepcopy(dict(data)), cls)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"not a serialised {cls.__name__}: {error}") from None
+            raise UsageError(f"this JSON is not a {cls.__name__} from to_dict: {error}") from None
 
     @property
     def response(self) -> Response | None:
-        """The status and headers of the response, without its body: `to_dict` gives the JSON."""
+        """The status and headers of the response. For the JSON of the body, use `to_dict`."""
         return self.__dict__.get("_response")
 
     @property
     def request_id(self) -> str | None:
-        """The API's id for the request (`req_…`); support asks for it."""
+        """The API's id for the request (`req_…`). Anthropic's support asks for this id."""
         return self.response.request_id if self.response else None

@@ -1,6 +1,6 @@
-"""The address of a request: a `Target` for all requests of a client, and encoded paths and queries.
+"""`Target` (base URL, headers and limits of a client), and the encoding of paths and queries.
 
-A value in a path that would lead to another endpoint is refused.
+An id that would change the endpoint, such as "../x", raises `UsageError`.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from claude_lite.core.credentials import header_value, masked
+from claude_lite.core.credentials import header_value, mask_headers
 from claude_lite.errors import UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
@@ -30,24 +30,24 @@ STANDARD_HEADERS: Final = {
 
 
 def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
-    headers = {name: header_value(name, value) for name, value in masked(given).items()}
+    headers = {name: header_value(name, value) for name, value in mask_headers(given).items()}
     return {**STANDARD_HEADERS, **headers}
 
 
 @frozen(slots=False, repr=False)
 class Target:
-    """What all requests of a client have in common, for `Operation.build`.
+    """The base URL, headers, beta flags and limits that all requests of a client share.
 
-    `Config.target` is the target of a client. A target made by hand builds requests without a
-    client: `Target(headers={"x-api-key": key})`.
+    `client.config.target` is the target of a client. `Operation.build` can also build requests
+    without a client: give it `Target(headers={"x-api-key": key})`.
 
     Attributes:
         base_url: The address to which paths are added, without a slash at its end.
         headers: The headers of a request without a body. Names become lower-case. The standard
             headers (`accept`, `anthropic-version`, ...) are added if they are missing.
-        betas: The beta flags in `headers`, in order, to which an operation adds its own flags.
+        betas: The beta flags, in order. They must also be in `headers`. An operation adds its own.
         limits: The limits of each attempt.
-        json_headers: `headers` with the content type of a JSON body. It cannot be given.
+        json_headers: `headers` with the content type of a JSON body. Computed, not an argument.
 
     """
 
@@ -61,28 +61,31 @@ class Target:
         self.__dict__["json_headers"] = {**self.headers, "content-type": JSON_TYPE}
 
     def __repr__(self) -> str:
-        headers = self.__dict__.get(
-            "headers", {}
-        )  # missing in the traceback of an error about them
+        # If the converter of `headers` fails, a traceback may show a target without `headers`.
+        headers = self.__dict__.get("headers", {})
         return f"Target({self.base_url!r}, {repr_headers(headers)})"
 
 
 def path_segment(name: str, value: object) -> str:
-    """Encode an id for a path.
+    """Return an id, encoded for a path.
 
     Args:
         name: The name of the field, for the error.
         value: The id.
 
     Raises:
-        UsageError: The value is not an id, or would lead to another endpoint.
+        UsageError: The value is not an id, or would change the endpoint.
 
     """
     text = str(value)
     plain = text.lower().replace("%2e", ".")
-    # Some servers ignore what follows a ";" in a segment before they look for dots in it.
+    # A segment of dots, or an encoded dot or slash, would lead to another path. Some servers cut a
+    # segment at ";", and then read "..;x" as "..".
     if not isinstance(value, str) or plain.partition(";")[0] in {"", ".", ".."}:
-        raise UsageError(f"{name} has to be an id, not {value!r}")
+        kind = type(value).__name__
+        raise UsageError(
+            f"{name} has to be an id, a string that is not empty, not {value!r} ({kind})"
+        )
     if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
         raise UsageError(f"{name} has characters that an id cannot have: {value!r}")
     if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
@@ -91,13 +94,16 @@ def path_segment(name: str, value: object) -> str:
 
 
 def with_query(path: str, query: Mapping[str, Any]) -> str:
-    """Add *query* to *path*, encoded. A value that is None, or an empty list, is left out."""
+    """Add *query* to *path*, which may have a query. None and empty lists are left out."""
     text = query_string(query)
     return f"{path}{'&' if '?' in path else '?'}{text}" if text else path
 
 
 def query_string(query: Mapping[str, Any]) -> str:
-    """Encode a query as the API reads it: `a[]=1&a[]=2`, `a[b]=1`, `true`; None is left out."""
+    """Return the query, encoded: lists as `a[]=1&a[]=2`, objects as `a[b]=1`, True as `true`.
+
+    Values that are None are left out.
+    """
     return "&".join(
         f"{_quoted(key, '[]')}={_quoted(text, '-._~')}" for key, text in _pairs("", query)
     )
@@ -109,10 +115,13 @@ def _quoted(text: str, safe: str) -> str:
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError:
-        raise UsageError(f"{text!r} is not Unicode text: it has half a surrogate pair") from None
+        raise UsageError(
+            f"{text!r} cannot be sent as UTF-8: it has half a surrogate pair"
+        ) from None
 
 
 def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
+    """Yield the pairs of key and text of a nested value."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _pairs(f"{prefix}[{key}]" if prefix else key, item)

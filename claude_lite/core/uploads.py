@@ -1,7 +1,7 @@
-"""multipart/form-data bodies, read from disk in chunks and never held whole.
+"""multipart/form-data bodies, read from disk in chunks and never completely in memory.
 
-The size of a body is known before its first byte is sent. Another attempt reads the files again. If
-a file changes meanwhile, the call raises an error, and sends no broken request.
+The size of a body is known before its first byte is sent. A retry reads the files again. If a file
+changes during an upload, the call raises an error, and the request is not completed.
 """
 
 import mimetypes
@@ -29,7 +29,15 @@ FORBIDDEN: Final = frozenset('<>:"|?*\\')
 
 @frozen
 class Part:
-    """One file of a form: its field, the name that the API gets, and the source of its bytes."""
+    """One file of a form.
+
+    Attributes:
+        name: The name of the form's field.
+        filename: The name of the file that is sent to the API.
+        source: The path of the file, or the bytes.
+        content_type: The type of the file; None: guessed from `filename`.
+
+    """
 
     name: str
     filename: str
@@ -40,7 +48,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """The number of bytes; raises `UsageError` if the file cannot be read."""
+        """The number of bytes. Raises `UsageError` if the file cannot be read."""
         if isinstance(self.source, bytes):
             return len(self.source)
         try:
@@ -49,7 +57,7 @@ class Part:
             raise UsageError(f"{self.source} cannot be read: {error.strerror}") from None
 
     def read(self, size: int) -> Iterator[bytes]:
-        """Yield the bytes; raises `UsageError` if their number is not *size*."""
+        """Yield the bytes. Raises `UsageError` if the file no longer has *size* bytes."""
         if isinstance(self.source, bytes):
             yield self.source
             return
@@ -64,7 +72,9 @@ class Part:
         except OSError as error:
             raise UsageError(f"{self.source} cannot be read: {error.strerror}") from None
         if left:
-            raise UsageError(f"{self.source} changed while it was being sent: send it again")
+            raise UsageError(
+                f"the file {self.source} changed during the upload: upload the file again"
+            )
 
 
 class FormBody:
@@ -72,18 +82,18 @@ class FormBody:
 
     Args:
         fields: The names and values of fields that are not files.
-        parts: The files; their sizes are read at once, their bytes when the body is sent.
+        parts: The files. The sizes are read at once, the bytes when the body is sent.
 
     """
 
     def __init__(self, fields: Sequence[tuple[str, str]], parts: Iterable[Part]) -> None:
         self.boundary = secrets.token_hex(16)
         self._parts = [(self._head(part), part, part.size) for part in parts]
-        self._lead = b"".join(self._field(name, value) for name, value in fields)
+        self._fields = b"".join(self._field(name, value) for name, value in fields)
         self._tail = f"--{self.boundary}--\r\n".encode()
-        framing = sum(len(head) + 2 for head, _, _ in self._parts)
+        framing = sum(len(head) + 2 for head, _, _ in self._parts)  # 2: the CRLF after each file
         content = sum(size for _, _, size in self._parts)
-        self.size = len(self._lead) + framing + content + len(self._tail)
+        self.size = len(self._fields) + framing + content + len(self._tail)
 
     @property
     def content_type(self) -> str:
@@ -91,8 +101,8 @@ class FormBody:
         return f"multipart/form-data; boundary={self.boundary}"
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._lead:
-            yield self._lead
+        if self._fields:
+            yield self._fields
         for head, part, size in self._parts:
             yield head
             yield from part.read(size)
@@ -112,7 +122,10 @@ class FormBody:
             f"content-type: {kind or 'application/octet-stream'}",
         )
         if any(c in line for line in lines for c in "\r\n\0"):
-            raise UsageError(f"the name of file {part.filename!r} has a line break or NUL in it")
+            raise UsageError(
+                f"the name or content_type of the file {part.filename!r} has a line break or NUL:"
+                " remove it"
+            )
         return _encoded("\r\n".join(lines)) + b"\r\n\r\n"
 
 
@@ -120,51 +133,54 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise UsageError("a name or value of the form has half a surrogate pair") from None
+        raise UsageError(
+            f"{text!r} cannot be sent as UTF-8: it has half a surrogate pair"
+        ) from None
 
 
 def file_part(name: str, file: object, filename: str | None, content_type: str | None) -> Part:
-    """Make the part of a form for a file.
+    """Return a form part for a file.
 
     Args:
         name: The name of the form's field.
         file: The path of the file, or its bytes.
-        filename: The name that the API gets; None takes it from the path.
-        content_type: The type of the file; None takes it from the name.
+        filename: The name that is sent to the API; None: the last part of the path.
+        content_type: The type of the file; None: guessed from the file name.
 
     Raises:
-        UsageError: *file* is something else, or the API refuses the name.
+        UsageError: *file* is not a path or bytes, or the API does not allow the name.
 
     """
     if isinstance(file, (bytes, bytearray, memoryview)):
         source: Path | bytes = bytes(file)
-        shown = filename or "unnamed"
+        sent_name = filename or "unnamed"
     elif isinstance(file, (str, os.PathLike)):
         source = Path(file)
-        shown = filename or source.name
+        sent_name = filename or source.name
     else:
         raise UsageError(
-            f"file has to be a path or bytes, not {type(file).__name__}: a retry reads it again"
+            f"file has to be a path or bytes, not {type(file).__name__}:"
+            " a retry must be able to read the file again"
         )
-    base = shown.rpartition("/")[2]
+    base = sent_name.rpartition("/")[2]
     if not 1 <= len(base) <= MAX_NAME or any(c in FORBIDDEN or c < " " for c in base):
         raise UsageError(
             f"{base!r} cannot be the name of a file: it needs 1 to {MAX_NAME} characters, none of"
             " them a control character or one of " + " ".join(sorted(FORBIDDEN))
         )
-    return Part(name, shown, source, content_type)
+    return Part(name, sent_name, source, content_type)
 
 
-def skill_parts(files: object, most: int) -> list[Part]:
-    """Make the parts of a form for a skill.
+def skill_parts(files: object, max_unpacked: int) -> list[Part]:
+    """Return the form parts for a skill.
 
     Args:
         files: The path of a folder with a file SKILL.md, or of a .zip of such a folder.
-        most: The most bytes that a .zip may have once unpacked.
+        max_unpacked: The largest unpacked size of a .zip, in bytes.
 
     Raises:
-        UsageError: *files* is something else, or the folder has a link that leads out of it.
-        RequestTooLarge: The .zip is too large once unpacked.
+        UsageError: *files* is not such a path, or the folder has a link to outside the folder.
+        RequestTooLarge: The .zip is too large after unpacking.
 
     """
     if not isinstance(files, (str, os.PathLike)):
@@ -174,9 +190,9 @@ def skill_parts(files: object, most: int) -> list[Part]:
     path = Path(files)
     if path.is_file():
         unpacked = _unpacked_size(path)
-        if unpacked > most:
+        if unpacked > max_unpacked:
             raise RequestTooLarge(
-                f"the skill has {unpacked} bytes once unpacked, but the API takes at most {most}",
+                f"the skill has {unpacked} bytes unpacked; the API takes at most {max_unpacked}",
                 type="request_too_large",
                 advice="Nothing was sent.",
             )
@@ -187,7 +203,9 @@ def skill_parts(files: object, most: int) -> list[Part]:
     found = sorted(root.rglob("*"))
     for p in found:
         if p.is_symlink() and not (p.is_file() and p.resolve().is_relative_to(root)):
-            raise UsageError(f"{p} is a link that does not lead to a file in the skill's folder")
+            raise UsageError(
+                f"{p} is a link, but not to a file in the skill's folder: replace it by a copy"
+            )
     found = [p for p in found if p.is_file()]
     return [Part("files[]", f"{root.name}/{p.relative_to(root).as_posix()}", p) for p in found]
 
@@ -207,7 +225,7 @@ class UploadOperation(WorkspaceOperation[R], Generic[R]):
     """An operation whose body is a form, streamed from disk."""
 
     def form(self) -> FormBody:
-        """Make the body.
+        """Return the body.
 
         Raises:
             UsageError: A file cannot be sent.
@@ -216,10 +234,10 @@ class UploadOperation(WorkspaceOperation[R], Generic[R]):
         raise NotImplementedError
 
     def build(self, target: Target) -> Request:
-        """Build the request for this operation; reads only the sizes of the files.
+        """Build the request for this operation. Only the sizes of the files are read.
 
         Args:
-            target: What all requests of a client have in common.
+            target: The base URL, headers, beta flags and limits that all requests share.
 
         Raises:
             UsageError: A value or a file cannot be sent.

@@ -63,8 +63,8 @@ class ClaudeCassette:
 
         """
         self.path = path
-        inner: Link[Transport] = Link(transport, asynchronous=False)
-        async_inner: Link[AsyncTransport] = Link(async_transport, asynchronous=True)
+        inner: Link[Transport] = Link(transport, is_async=False)
+        async_inner: Link[AsyncTransport] = Link(async_transport, is_async=True)
         try:
             self.transport = RecordingTransport(path, inner.get, mode, **options)
         except TypeError as error:  # an unknown option
@@ -120,7 +120,7 @@ class ClaudeCassette:
         if not passed:
             raise _Failed
         for miss in self.transport.misses:
-            raise miss.amend(message=f"the test passed, but {miss.message}")
+            raise miss.update(message=f"the test passed, but {miss.message}")
 
 
 class _Failed(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from attrs import evolve
 
-from claude_lite.wire import AsyncHead, Head, Request, Response
+from claude_lite.wire import AsyncHeadAndChunks, HeadAndChunks, Request, Response
 
 StubAnswer = Response | Mapping[str, Any] | Iterable[bytes] | Exception
 """A response; the JSON body of a response with status 200; the chunks of a stream; an error."""
@@ -34,7 +34,7 @@ class _Stub:
         self.requests: list[Request] = []
         self._answers = iter(answers)
 
-    def _next(self, request: Request) -> Head:
+    def _next(self, request: Request) -> HeadAndChunks:
         self.requests.append(request)
         answer = next(self._answers, None)
         if answer is None:
@@ -64,7 +64,7 @@ class StubTransport(_Stub):
         return evolve(head, body=b"".join(chunks))
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Give the next answer chunk by chunk."""
         yield self._next(request)
 
@@ -90,7 +90,7 @@ class AsyncStubTransport(_Stub):
         return evolve(head, body=b"".join(chunks))
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Give the next answer chunk by chunk."""
         head, chunks = self._next(request)
         await asyncio.sleep(0)

@@ -26,7 +26,14 @@ from contextlib import (
 )
 from typing import Final
 
-from claude_lite.wire import AsyncHead, AsyncTransport, Head, Request, Response, Transport
+from claude_lite.wire import (
+    AsyncHeadAndChunks,
+    AsyncTransport,
+    HeadAndChunks,
+    Request,
+    Response,
+    Transport,
+)
 
 TURNS: Final = 32
 """Rounds of the event loop without use of the clock, after which all tasks count as waiting."""
@@ -172,7 +179,7 @@ class _Clocked:
     def send(self, request: Request, /) -> Response:
         return self._inner.send(request)
 
-    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+    def stream(self, request: Request, /) -> AbstractContextManager[HeadAndChunks]:
         return self._inner.stream(request)
 
     def close(self) -> None:
@@ -193,7 +200,7 @@ class _AsyncClocked:
             return await self._inner.send(request)
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         async with AsyncExitStack() as stack:
             with self._clock.standing():
                 head, chunks = await stack.enter_async_context(self._inner.stream(request))

@@ -21,7 +21,7 @@ from claude_lite.api.files import ListFiles
 from claude_lite.api.reports import CostReport
 from claude_lite.api.skills import ListSkills
 from claude_lite.core.config import Config
-from claude_lite.core.operation import LOCAL, Operation
+from claude_lite.core.operation import EXTRA_FIELDS, Operation
 from claude_lite.core.pages import ListOperation, Page
 from claude_lite.core.structure import Result
 from claude_lite.emulator import Emulator
@@ -192,7 +192,7 @@ def test_no_field_is_invented(name):
     """Each field is in the table: for this operation, or for its beta form."""
     plain = name.removeprefix("beta.")
     twins = [CORE[each_] for each_ in (plain, f"beta.{plain}") if each_ in CORE]
-    known = LOCAL | {"workspace_id", "user_profile_id"}
+    known = EXTRA_FIELDS | {"workspace_id", "user_profile_id"}
     for one in twins:
         for kind in ("path_params", "query_params"):
             known |= {part["name"] for part in one[kind]}

@@ -16,7 +16,7 @@ from driving import answer, both_modes, client, do
 from claude_lite import AsyncClient, Client, Response, never
 from claude_lite.api.files import DownloadFile, UploadFile
 from claude_lite.api.skills import CreateSkill, CreateSkillVersion, DownloadSkillVersion
-from claude_lite.client.arrival import Arrival
+from claude_lite.client.arrival import AtomicFile
 from claude_lite.core.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.errors import (
@@ -262,7 +262,7 @@ def test_a_folder_is_not_replaced_by_a_download(mode, tmp_path):
 
 def test_a_path_that_cannot_be_one_is_a_usage_error(tmp_path):
     """No file has NUL in its name."""
-    with pytest.raises(UsageError, match="cannot be the path"), Arrival(tmp_path / "a\0b"):
+    with pytest.raises(UsageError, match="cannot be the path"), AtomicFile(tmp_path / "a\0b"):
         pass
 
 
@@ -270,7 +270,7 @@ def test_a_download_below_a_file_is_a_usage_error(tmp_path):
     """The error says what is wrong with the path, and the file stays."""
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    with pytest.raises(UsageError, match="Not a directory"), Arrival(path / "a"):
+    with pytest.raises(UsageError, match="Not a directory"), AtomicFile(path / "a"):
         pass
     assert path.read_bytes() == b"abc"
 
@@ -279,7 +279,10 @@ def test_a_folder_is_not_overwritten_either(tmp_path):
     """What cannot be put in its place is removed, and the error is typed."""
     path = tmp_path / "folder"
     path.mkdir()
-    with pytest.raises(UsageError, match="folder cannot be written"), Arrival(path, overwrite=True):
+    with (
+        pytest.raises(UsageError, match="folder cannot be written"),
+        AtomicFile(path, overwrite=True),
+    ):
         pass
     assert list(tmp_path.iterdir()) == [path]
 
@@ -303,7 +306,7 @@ def full_disk():
 )
 def test_a_disk_that_is_full_at_the_end_leaves_no_file(error, wanted, said, tmp_path):
     """It is a `UsageError`, unless the download had failed before: then that is what is told."""
-    with pytest.raises(wanted, match=said), full_disk(), Arrival(tmp_path / "a") as file:
+    with pytest.raises(wanted, match=said), full_disk(), AtomicFile(tmp_path / "a") as file:
         arrive(file, error)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,7 @@ from driving import HELLO, KEY, answer, client
 from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, Client, CreateMessage, NotFound
-from claude_lite.client.link import LATE, Link
+from claude_lite.client.link import LAZY_MODULES, Link
 
 ASYNC = ["aiohttp", "asyncio"]
 SAY = {
@@ -221,7 +221,7 @@ def test_a_fork_has_ready_what_a_call_may_import(used, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
         if (child := os.fork()) == 0:
-            os._exit(0 if all(name in sys.modules for name in LATE) is used else 1)
+            os._exit(0 if all(name in sys.modules for name in LAZY_MODULES) is used else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from driving import HELLO, answer, both, both_modes, client, do, refusal, stream
 
 from claude_lite import AuthenticationFailed, UsageError, never
-from claude_lite.client.link import MOST_PROVIDERS
+from claude_lite.client.link import MAX_PROVIDERS
 from claude_lite.client.tokens import AsyncTokens, Tokens
 
 MANY = 50
@@ -214,7 +214,7 @@ def test_streams_have_tokens_too():
 def test_functions_that_are_made_for_each_call_do_not_pile_up():
     """Each call has the token of its own function, and the client does not keep them all."""
     made = client("sync", answer())
-    for n in range(2 * MOST_PROVIDERS):
+    for n in range(2 * MAX_PROVIDERS):
         made.with_options(auth_token=lambda n=n: f"token-{n}").messages.create(**HELLO)
         assert made.transport.requests[-1].headers["authorization"] == f"Bearer token-{n}"
-    assert len(made._link._tokens) <= MOST_PROVIDERS + 1
+    assert len(made._link._tokens) <= MAX_PROVIDERS + 1

@@ -13,7 +13,7 @@ from driving import KEY, UNARY, answer, client, drive
 
 from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageError, never
 from claude_lite.core.config import Config, Options
-from claude_lite.core.credentials import secret_words
+from claude_lite.core.credentials import words_to_mask
 from claude_lite.core.targets import DEFAULT_BASE_URL
 from claude_lite.wire import MASK
 
@@ -305,7 +305,7 @@ def test_a_client_is_cheap():
     made += [made[0].with_options(timeout=n) for n in range(1, 1001)]
     gc.collect()
     assert (len(gc.get_objects()) - before) / 1000 <= 8
-    assert all(one._link.made is None for one in made)
+    assert all(one._link.transport is None for one in made)
 
 
 @pytest.mark.parametrize("cls", [Client, AsyncClient])
@@ -366,4 +366,4 @@ def test_the_secrets_of_a_configuration():
     assert sorted(config.words_to_mask()) == ["session=0123456789", KEY]
     assert Config(api_key="any").words_to_mask() == []
     assert Config().words_to_mask() == []
-    assert secret_words("Bearer 0123456789") == ["0123456789"]
+    assert words_to_mask("Bearer 0123456789") == ["0123456789"]

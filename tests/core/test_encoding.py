@@ -97,7 +97,7 @@ def test_names_in_any_case(name):
 @pytest.mark.parametrize("name", ["br", "zstd", "compress", "gzip, br", "gzip,gzip", "x", "\xe9"])
 def test_encodings_that_were_not_asked_for(name):
     """They are a typed error with their name in it, before any byte is looked at."""
-    with pytest.raises(UnexpectedResponse, match=r"content-encoding .+ was not asked for"):
+    with pytest.raises(UnexpectedResponse, match=r"content-encoding .+ only gzip and deflate"):
         ContentDecoder(name)
 
 
@@ -202,7 +202,7 @@ def test_the_limit(kind):
     for size in (1, 100, 100_000):
         assert outcome(encoding, sized(compress(bytes(5000)), size), 5000) == bytes(5000)
         assert outcome(encoding, sized(compress(bytes(5001)), size), 5000) is ResponseTooLarge
-    with pytest.raises(ResponseTooLarge, match="over 5000 bytes once decompressed"):
+    with pytest.raises(ResponseTooLarge, match="decompressed body has over 5000 bytes"):
         undone(encoding, [compress(bytes(9999))], 5000)
 
 

@@ -327,7 +327,7 @@ def test_calls_of_clients_are_told(mode):
 def test_where_nobody_listens_nothing_is_put_together(logger):
     """Without structlog, handlers or observer there is nobody to report to, and no report."""
     hush(logger)
-    assert logs.listener(None) is None
+    assert logs.reporter(None) is None
     assert Exchange(UNARY["create"], config())._log is None
     assert StreamExchange(STREAMED["create"], config())._log is None
 
@@ -341,9 +341,9 @@ def test_what_is_filtered_is_not_put_together(logger):
     hush(logger)
     logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.CRITICAL)
-    assert logs.listener(None) is None
+    assert logs.reporter(None) is None
     logger.setLevel(logging.ERROR)
-    report = logs.listener(None)
+    report = logs.reporter(None)
     for level in ("debug", "info", "warning"):
         report(level, "claude_lite.call", fields)
     heard = []
@@ -404,16 +404,16 @@ def test_a_logger_configured_by_dict_is_heard(logger):
             "loggers": {"claude_lite": {"handlers": ["one"], "propagate": False}},
         }
     )
-    assert logs.listener(None) is not None
+    assert logs.reporter(None) is not None
     logger.handlers[:] = []
-    assert logs.listener(None) is None
+    assert logs.reporter(None) is None
 
 
 def test_structlog_is_used_where_it_is_configured(logger):
     """Events go to structlog as the application configured it, with its fields."""
     hush(logger)
     assert not structlog.is_configured()
-    assert logs.listener(None) is None
+    assert logs.reporter(None) is None
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     with capture_logs() as captured:
         drive(UNARY["create"], refusal(529), answer(), retry=standard(wait=2))
@@ -435,7 +435,7 @@ def test_what_structlog_filters_is_not_put_together():
     built = []
     structlog.configure(wrapper_class=ERRORS_ONLY)
     with capture_logs() as captured:
-        report = logs.listener(None)
+        report = logs.reporter(None)
         for level in logs.LEVELS:
             report(level, "claude_lite.call", lambda level=level: built.append(level) or {})
     assert built == ["error"]
@@ -491,11 +491,11 @@ def test_who_has_not_imported_a_logger_is_not_logged_to(absent, monkeypatch):
     """Neither is imported for it: without both nobody listens, unless there is an observer."""
     for name in absent:
         monkeypatch.delitem(sys.modules, name)
-    report = logs.listener(None)
+    report = logs.reporter(None)
     assert (report is None) == ("logging" in absent)
     assert not {*absent} & {*sys.modules}
     heard = []
-    logs.listener(lambda *what: heard.append(what))("debug", "event", lambda: {"a": 1})
+    logs.reporter(lambda *what: heard.append(what))("debug", "event", lambda: {"a": 1})
     assert heard == [("event", {"a": 1})]
 
 

@@ -39,7 +39,7 @@ SAMPLES = [(name, Message) for name in MESSAGES] + [(name, models.TokenCount) fo
 TAKEN = [
     *(name for name in dir(Message) if name not in Message.__annotations__),
     *dir(ToolUseBlock),
-    *("_response", "_operation", "_partial_json", "_exchange", "received", "TAGS", "OURS"),
+    *("_response", "_operation", "_partial_json", "_exchange", "received", "TAGS", "INTERNAL_KEYS"),
     *("__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__reduce_ex__", "__reduce__"),
     *("__getnewargs__", "__getnewargs_ex__", "__len__", "__iter__", "keys", "self", "cls", "data"),
     *("__attrs_attrs__", "__replace__", "__slots__", "__init__", "__getattr__", "", "1", "a-b"),
@@ -351,5 +351,5 @@ def test_a_result_comes_back_from_a_queue():
     data["content"].clear()
     assert twin == made
     for wrong in ({"content": "text"}, None, "text", [1]):
-        with pytest.raises(UsageError, match="not a serialised Message"):
+        with pytest.raises(UsageError, match="not a Message from to_dict"):
             type(made).from_dict(wrong)

@@ -278,7 +278,7 @@ def test_an_empty_query_is_none():
 )
 def test_operations_hold_no_credential(name):
     """A credential in an operation is refused: operations are stored, queued and shown."""
-    with pytest.raises(UsageError, match="extra_headers has a credential") as caught:
+    with pytest.raises(UsageError, match="in extra_headers is a credential") as caught:
         CreateMessage(**HELLO, extra_headers={name: "secret-0123"})
     assert "secret" not in str(caught.value)
 
@@ -433,7 +433,7 @@ def test_fields_are_checked_by_name():
     """A missing field and one that there is not are a `TypeError` which names it."""
     with pytest.raises(TypeError, match="CreateMessage has no field 'max_token'"):
         CreateMessage(**HELLO, max_token=1)
-    with pytest.raises(TypeError, match="CreateMessage needs max_tokens, messages"):
+    with pytest.raises(TypeError, match="CreateMessage is missing the fields max_tokens, messages"):
         CreateMessage(model="m")  # type: ignore[call-arg]
 
 
@@ -548,7 +548,7 @@ def test_raw_requests_without_a_body():
 )
 def test_raw_requests_are_repeated_where_that_is_safe(method, resend, expected):
     """Only GET and HEAD count as safe to repeat, unless the caller says otherwise."""
-    assert RawRequest(method=method, path="/v1/x", resend=resend).resends == expected
+    assert RawRequest(method=method, path="/v1/x", resend=resend).resend_rule == expected
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ def test_operations_that_lack_their_own_part():
     with pytest.raises(NotImplementedError):
         UploadOperation().build(CONFIG.target)
     with pytest.raises(NotImplementedError):
-        ListOperation().after(Page(data=[]))
+        ListOperation().next_operation(Page(data=[]))
 
 
 @operation

@@ -251,8 +251,8 @@ class Calls(RuleBasedStateMachine):
         assert fate not in HOPELESS
         assert fate not in ("total", "large", "unexpected", "told false")
         if fate in UNKNOWN and not self.policy.resend_unknown:
-            assert self.operation.resends != "never"
-            if self.operation.resends == "once":
+            assert self.operation.resend_rule != "never"
+            if self.operation.resend_rule == "once":
                 assert fate not in ("read", "content")
                 assert self.resent == 0
         self.resent += fate in ("lost", "broken", "broken stream")

@@ -28,7 +28,7 @@ from claude_lite.api.messages.events import Delta, Event
 from claude_lite.api.messages.message import Message, TokenCount, Usage
 from claude_lite.core.json_text import MAX_DEPTH, SHORT, dumps, loads
 from claude_lite.core.model import Model, model
-from claude_lite.core.structure import StructureError, converter, hook_for, structure, unstructure
+from claude_lite.core.structure import StructureError, converter, reader_for, structure, unstructure
 from claude_lite.errors import UsageError
 
 MESSAGES = sorted(p.name for p in (SAMPLES / "responses").glob("*messages.create*.json"))
@@ -288,7 +288,7 @@ def test_nothing_is_half_filled(name, field, value):
     cls = getattr(claude_lite, name)
     hollow = without(LEAST[name], field, value)
     with pytest.raises(
-        StructureError, match=rf"^{name}\.{field} (is missing or null|cannot be \w+)$"
+        StructureError, match=rf"^{name}\.{field} (is missing or null|has to be \w+, not \w+)$"
     ):
         structure(hollow, cls)
     if field != "type":
@@ -386,7 +386,7 @@ def test_a_subclass_does_not_replace_its_base():
         """One of an application's own."""
 
     for cls in (Message, Answer):
-        hook_for.cache_clear()
+        reader_for.cache_clear()
         assert type(structure(dict(MESSAGE), cls)) is cls
 
 

@@ -112,7 +112,7 @@ def test_details_of_an_error_that_are_named_like_ours():
 )
 def test_what_is_no_error(data):
     """`from_dict` takes what `to_dict` gives, and says so where a field is something else."""
-    with pytest.raises(UsageError, match="not a serialised error"):
+    with pytest.raises(UsageError, match="not the JSON of an error"):
         ClaudeError.from_dict(data)
 
 

@@ -25,7 +25,7 @@ from claude_lite.errors import (
 )
 from claude_lite.testing import ASYNC_CASES, CASES, check_async_transport, check_transport
 from claude_lite.testing.conformance.checking import InThreads
-from claude_lite.wire import Head, Request, Response
+from claude_lite.wire import HeadAndChunks, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
@@ -59,7 +59,7 @@ class Naive:
     """A transport on `http.client`, with a connection for each request."""
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Map what http.client raises to the errors that it resembles."""
         url, limits = urlsplit(request.url), request.limits
         secure = url.scheme == "https"
@@ -269,7 +269,7 @@ def send_tells_the_key(good, request):
     try:
         return good.send(request)
     except ClaudeError as error:
-        raise error.amend(message="".join(request.headers.values())) from None
+        raise error.update(message="".join(request.headers.values())) from None
 
 
 @mistake

@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / ".venv" / "aiohttp"
 TESTS = [
-    *("transports/test_aiohttp_transport.py", "transports/test_private_names.py"),
+    *("transports/test_aiohttp_transport.py", "transports/test_each_transport.py"),
+    "transports/test_private_names.py",
     *("transports/test_options.py", "transports/test_proxies.py", "transports/test_turns.py"),
     *("transports/test_in_flight.py", "testing/test_conformance.py", "client/test_loops.py"),
 ]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from claude_lite import AsyncClient, AsyncTransport, Client, Request, Response, Transport
-from claude_lite.wire import AsyncHead, Head
+from claude_lite.wire import AsyncHeadAndChunks, HeadAndChunks
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.recording import AsyncRecordingTransport, RecordingTransport
@@ -20,7 +20,7 @@ class Mine:
         return Response(200, dict(request.headers))
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Answer in pieces."""
         yield Response(200, dict(request.headers)), [b""]
 
@@ -39,7 +39,7 @@ class MineAsync:
         return Response(200, dict(request.headers))
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Answer in pieces."""
         yield Response(200, dict(request.headers)), self._chunks()
 

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from claude_lite.emulator import Emulator, Reply
 from claude_lite.faults.script import End
-from claude_lite.wire import AsyncHead, Head, Request, Response, Sleep
+from claude_lite.wire import AsyncHeadAndChunks, HeadAndChunks, Request, Response, Sleep
 from claude_lite_transports.shared.patience import LONGEST, Body, Patience
 
 __all__ = ["AsyncEmulatorTransport", "EmulatorTransport"]
@@ -54,7 +54,7 @@ class EmulatorTransport:
             return evolve(head, body=body.joined())
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
@@ -130,7 +130,7 @@ class AsyncEmulatorTransport:
             return evolve(head, body=body.joined())
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)

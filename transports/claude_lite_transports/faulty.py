@@ -19,10 +19,10 @@ from attrs import evolve, frozen
 
 from claude_lite.faults.script import End, Fault, FaultScript, Step, Tamper
 from claude_lite.wire import (
-    AsyncHead,
+    AsyncHeadAndChunks,
     AsyncTransport,
     Clock,
-    Head,
+    HeadAndChunks,
     Request,
     Response,
     Sleep,
@@ -110,17 +110,17 @@ class FaultTransport(_Faulty[Transport]):
             return evolve(head, body=body.joined())
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Send a request, and yield the reply as the fault leaves it."""
         scene = self._scene(request)
         with self._acted(scene, request) if scene else self._inner.stream(request) as reply:
             yield reply
 
     @contextmanager
-    def _acted(self, scene: _Scene, request: Request) -> Iterator[Head]:
+    def _acted(self, scene: _Scene, request: Request) -> Iterator[HeadAndChunks]:
         with ExitStack() as stack:
             instead = scene.instead or Response(0, {})
-            reply: Head = instead, (instead.body,)
+            reply: HeadAndChunks = instead, (instead.body,)
             if scene.asks:
                 reply = stack.enter_context(self._inner.stream(request))
             for step in scene.fault.before():
@@ -170,17 +170,17 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
             return evolve(head, body=body.joined())
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Send a request, and yield the reply as the fault leaves it."""
         scene = self._scene(request)
         async with self._acted(scene, request) if scene else self._inner.stream(request) as reply:
             yield reply
 
     @asynccontextmanager
-    async def _acted(self, scene: _Scene, request: Request) -> AsyncIterator[AsyncHead]:
+    async def _acted(self, scene: _Scene, request: Request) -> AsyncIterator[AsyncHeadAndChunks]:
         async with AsyncExitStack() as stack:
             instead = scene.instead or Response(0, {})
-            reply: AsyncHead = instead, _once(instead.body)
+            reply: AsyncHeadAndChunks = instead, _once(instead.body)
             if scene.asks:
                 reply = await stack.enter_async_context(self._inner.stream(request))
             else:

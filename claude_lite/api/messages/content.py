@@ -156,7 +156,7 @@ class RedactedThinkingBlock(ContentBlock):
 class _ToolCall:
     """What the blocks of all tool calls have in common."""
 
-    OURS = frozenset({"_partial_json"})
+    INTERNAL_KEYS = frozenset({"_partial_json"})
 
     @property
     def partial_json(self) -> str | None:

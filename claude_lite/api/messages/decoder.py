@@ -24,7 +24,7 @@ from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
 from claude_lite.core.model import set_values
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import hook_for
+from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -62,14 +62,14 @@ class MessageDecoder:
         self._sse = SSEDecoder(limits.max_event)
         self._limits = limits
         self._came = 0
-        self._most = limits.max_whole
+        self._most = limits.max_in_memory
         # A message cannot be too large before so many bytes have come.
         self._weigh_at = (self._most or 0) // BYTES_PER_LETTER
         self._draft = Draft(head, limits)
         self._index: int | None = None  # the block that `_append` adds to, in its field `_key`
         self._key = ""
         self._append: Callable[[str], None]  # set together with `_index` and `_key`
-        self._event_hook = hook_for(Event)
+        self._read_event = reader_for(Event)
 
     def receive(self, data: bytes) -> list[dict[str, Any]]:
         """Take a chunk; return the events that the chunk completes, as JSON objects."""
@@ -118,7 +118,7 @@ class MessageDecoder:
                 event = new(ContentBlockDeltaEvent)
                 set_values(event, raw)
                 return event
-        return cast("Event", self._event_hook(raw))
+        return cast("Event", self._read_event(raw))
 
     def result(self) -> Message:
         """The message so far; raises `UnexpectedResponse` if there was no message_start."""
@@ -136,7 +136,7 @@ class MessageDecoder:
         kind = event["type"]
         if kind == "error":
             raise error_from_envelope(event, self.head)
-        self._event_hook(event)
+        self._read_event(event)
         self._index = None
         if self._draft.fold(event, text):
             self.begun = self.begun or kind not in OPENING_EVENTS
@@ -168,12 +168,12 @@ class MessageDecoder:
         """Refuse a message that has grown too large. Weighing is slow, so it is done rarely."""
         size = self._draft.weigh()
         if size > most:
-            raise ResponseTooLarge.past("max_event", most, f"a message of over {most} bytes")
+            raise ResponseTooLarge.over_limit("max_event", most, f"a message of over {most} bytes")
         self._weigh_at = self._came + max((most - size) // BYTES_PER_LETTER, most // 8)
 
     def _explain(self, error: ClaudeError) -> ClaudeError:
         """Add the ids of the head and the message so far to *error*."""
-        return error.amend(
+        return error.update(
             details={**error.details, **self._draft.details()},
             request_id=error.request_id or self.head.request_id,
             organization_id=error.organization_id or self.head.organization_id,

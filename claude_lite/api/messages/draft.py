@@ -17,7 +17,7 @@ from claude_lite.api.messages.content import (
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import in_memory, parse_json, values_in
 from claude_lite.core.responses import unexpected
-from claude_lite.core.structure import hook_for
+from claude_lite.core.structure import reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge
 from claude_lite.wire import Limits, Response
 
@@ -66,7 +66,7 @@ class Draft:
             dict[str, list[Any]] | None
         ] = []  # by block: pieces to append; None once closed
         self._cut: dict[int, str] = {}  # by block: input that is not a JSON object
-        self._message_hook, self._block_hook = hook_for(Message), hook_for(ContentBlock)
+        self._read_message, self._read_block = reader_for(Message), reader_for(ContentBlock)
 
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
         """Fold in an event, whose JSON was *text*; return False if it is not part of a message."""
@@ -87,7 +87,7 @@ class Draft:
         """The message so far; there has to be a `message`."""
         try:
             blocks = [self._block(index) for index in range(len(self._blocks))]
-            message = self._message_hook(_copied({**(self.message or {}), "content": blocks}))
+            message = self._read_message(_copied({**(self.message or {}), "content": blocks}))
         except MISSHAPEN as error:
             raise unexpected(self._head, f"the message has an unexpected shape ({error})") from None
         for index, block in enumerate(message.content):
@@ -149,7 +149,7 @@ class Draft:
             parts.setdefault("citations", []).append(delta["citation"])
         elif kind in {"signature_delta", "compaction_delta"}:
             block = {**self._blocks[index], **delta, "type": self._blocks[index]["type"]}
-            self._block_hook(block)
+            self._read_block(block)
             self._blocks[index] = block
 
     def _open(self, index: int) -> dict[str, list[Any]]:
@@ -169,7 +169,7 @@ class Draft:
             if value is None:
                 self._cut[index] = text.decode()
             block["input"] = value or {}
-        self._block_hook(block)
+        self._read_block(block)
         self._blocks[index] = block
         self._parts[index] = None
 
@@ -189,7 +189,7 @@ class Draft:
 
     def _replace(self, message: dict[str, Any]) -> None:
         """Replace the message by a changed one, after a check of its shape."""
-        self._message_hook({**message, "content": []})
+        self._read_message({**message, "content": []})
         self.message = message
 
     def _message_stop(self, _: dict[str, Any]) -> None:
@@ -214,7 +214,9 @@ class Draft:
         self._values += values_in(data)
         most = self._limits.max_values
         if most is not None and self._values > most:
-            raise ResponseTooLarge.past("max_values", most, f"a message of over {most} values")
+            raise ResponseTooLarge.over_limit(
+                "max_values", most, f"a message of over {most} values"
+            )
 
     def _json_text(self, index: int) -> str:
         """The JSON text so far of the input of the tool call in block *index*, if open."""

@@ -20,7 +20,7 @@ from typing import Final
 
 from claude_lite.testing.conformance import connecting, exchanging, failing, hiding
 from claude_lite.testing.conformance.cases import Case
-from claude_lite.wire import AsyncHead, AsyncTransport, Request, Response, Transport
+from claude_lite.wire import AsyncHeadAndChunks, AsyncTransport, Request, Response, Transport
 
 CASES: Final = (*exchanging.CASES, *connecting.CASES, *failing.CASES, *hiding.CASES)
 ASYNC_CASES: Final = (*CASES, *connecting.ASYNC_CASES)
@@ -86,7 +86,7 @@ class InThreads:
         return await asyncio.to_thread(self._transport.send, request)
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Stream, each step in a thread."""
         context = self._transport.stream(request)
         head, chunks = await asyncio.to_thread(context.__enter__)

@@ -92,7 +92,7 @@ class OpenReply:
                 body += piece  # joined at once: there may be millions of pieces, of two bytes each
         finally:
             self.end()
-        return self._of(ResponseTooLarge.whole(limit))
+        return self._of(ResponseTooLarge.over_max_response(limit))
 
     async def chunk(self) -> bytes | ClaudeError:
         """Wait for a part of the body, b"" at its end; a failure is returned."""
@@ -169,7 +169,7 @@ class OpenReply:
 
     def _of(self, failure: ClaudeError) -> ClaudeError:
         request_id = self._message.headers.get("request-id")
-        return failure.amend(status=self._message.code, request_id=request_id)
+        return failure.update(status=self._message.code, request_id=request_id)
 
 
 def _buffer(content: aiohttp.StreamReader) -> "deque[bytes]":

@@ -22,7 +22,7 @@ from typing import Any, Final
 import aiohttp
 
 from claude_lite.errors import UsageError
-from claude_lite.wire import AsyncHead, Request, Response
+from claude_lite.wire import AsyncHeadAndChunks, Request, Response
 from claude_lite_transports.aiohttp.exchange import ask
 from claude_lite_transports.aiohttp.pool import AiohttpPool
 from claude_lite_transports.aiohttp.reply import OpenReply
@@ -100,7 +100,7 @@ class AiohttpTransport:
             return outcome
         raise outcome
 
-    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHeadAndChunks]:
         """Send a request; the context gives the head of the response and an iterator of chunks.
 
         Raises what `send` raises, on entering and while the chunks are read. The iterator has a
@@ -147,7 +147,7 @@ class AiohttpTransport:
         return AiohttpPool(connector, self._options)
 
 
-class _Stream(AbstractAsyncContextManager[AsyncHead]):
+class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
     """The context around a reply, and the iterator of its chunks."""
 
     _reply: OpenReply
@@ -156,7 +156,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         self._transport = transport
         self._request = request
 
-    async def __aenter__(self) -> AsyncHead:
+    async def __aenter__(self) -> AsyncHeadAndChunks:
         self._loop = asyncio.get_running_loop()
         reply = await self._transport.begin(self._request)
         if isinstance(reply, Exception):

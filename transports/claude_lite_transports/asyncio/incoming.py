@@ -163,7 +163,7 @@ class Incoming:
         """End the reply with an error, unless it is over."""
         if not self.over:
             if self.status:
-                error.amend(status=self.status, request_id=self.headers.get("request-id"))
+                error.update(status=self.status, request_id=self.headers.get("request-id"))
             error.__cause__ = cause
             self.error = error
             self._parser = None
@@ -175,7 +175,7 @@ class Incoming:
         self.complete = False
         self._pieces.clear()
         self._body = None
-        self.fail(ResponseTooLarge.whole(self._limit))
+        self.fail(ResponseTooLarge.over_max_response(self._limit))
 
     def _melt(self) -> None:
         """Join the pieces so far: there may be millions of them, of two bytes each."""

@@ -17,7 +17,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.errors import UsageError
-from claude_lite.wire import AsyncHead, Request, Response
+from claude_lite.wire import AsyncHeadAndChunks, Request, Response
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.private_names import require_asyncio
@@ -34,7 +34,7 @@ _LINGER: Final = 0.1  # seconds to wait for the end of a body, so that its conne
 _Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
 
 
-class _Stream(AbstractAsyncContextManager[AsyncHead]):
+class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
     """A reply under way: a context around its head, and an iterator of its chunks."""
 
     _connection: "Connection"
@@ -45,7 +45,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHead]):
         self._begin = begin
         self._request: Request | None = request
 
-    async def __aenter__(self) -> AsyncHead:
+    async def __aenter__(self) -> AsyncHeadAndChunks:
         request, self._request = self._request, None
         if request is None:
             raise UsageError("a stream can be entered once only: call `stream` again")
@@ -171,7 +171,7 @@ class AsyncioTransport:
             raise incoming.failure()
         return Response(incoming.status, incoming.headers, incoming.take())
 
-    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHead]:
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHeadAndChunks]:
         """Send a request; the context gives the head of the response and an iterator of chunks.
 
         Raises what `send` raises, on entering and while the chunks are read. The iterator has a

@@ -13,7 +13,14 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from types import TracebackType
 from typing import Self
 
-from claude_lite.wire import AsyncHead, AsyncTransport, Head, Request, Response, Transport
+from claude_lite.wire import (
+    AsyncHeadAndChunks,
+    AsyncTransport,
+    HeadAndChunks,
+    Request,
+    Response,
+    Transport,
+)
 from claude_lite_transports.recording.cassette import (
     CassetteMiss,
     Interaction,
@@ -53,7 +60,7 @@ class RecordingTransport(Recorder[Transport]):
             raise
 
     @contextmanager
-    def stream(self, request: Request, /) -> Iterator[Head]:
+    def stream(self, request: Request, /) -> Iterator[HeadAndChunks]:
         """Yield the recorded stream, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             with self._inner().stream(request) as live:
@@ -141,7 +148,7 @@ class AsyncRecordingTransport(Recorder[AsyncTransport]):
             raise
 
     @asynccontextmanager
-    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHead]:
+    async def stream(self, request: Request, /) -> AsyncIterator[AsyncHeadAndChunks]:
         """Yield the recorded stream, or that of the inner transport; raises `CassetteMiss`."""
         if self.mode == "off":
             async with self._inner().stream(request) as live:

@@ -64,7 +64,7 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._most:
-            raise ResponseTooLarge.whole(self._most)
+            raise ResponseTooLarge.over_max_response(self._most)
 
     def joined(self) -> bytes:
         """Return the whole body."""

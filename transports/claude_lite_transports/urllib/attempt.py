@@ -20,7 +20,7 @@ from claude_lite.errors import (
     StreamInterrupted,
     UsageError,
 )
-from claude_lite.wire import Head, Limits, Request, Response
+from claude_lite.wire import HeadAndChunks, Limits, Request, Response
 from claude_lite_transports.shared.dial import RECEIVE, Clocks, Way, bare, is_timeout, ready
 from claude_lite_transports.shared.http1 import SMALL, ReplyParser
 from claude_lite_transports.urllib.idle import Idle
@@ -63,7 +63,7 @@ class Attempt:
         self._whole = False
         self._open = False
 
-    def __enter__(self) -> Head:
+    def __enter__(self) -> HeadAndChunks:
         reply, way = self._reply, self._way
         self._clocks = Clocks(self._request.limits)
         self._sock = self._idle.take(way) or way.connect(self._clocks, self._context)
@@ -94,7 +94,7 @@ class Attempt:
             chunk = self._take()
         except ClaudeError as error:
             reply = self._reply
-            error.amend(status=reply.status, request_id=reply.headers.get("request-id"))
+            error.update(status=reply.status, request_id=reply.headers.get("request-id"))
             raise
         if not chunk:
             raise StopIteration
@@ -115,7 +115,7 @@ class Attempt:
             chunk = reply.take()
             self._size += len(chunk)
             if limit is not None and max(self._size, reply.length or 0) > limit:
-                raise ResponseTooLarge.whole(limit)
+                raise ResponseTooLarge.over_max_response(limit)
             if reply.complete:
                 self._finish()
             if chunk:

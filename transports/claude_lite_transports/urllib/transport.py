@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from claude_lite.errors import UsageError
-from claude_lite.wire import Head, Request, Response
+from claude_lite.wire import HeadAndChunks, Request, Response
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import opening
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
@@ -83,7 +83,7 @@ class UrllibTransport:
                 body += chunk  # not kept apart: there may be millions, of two bytes each
         return Response(head.status, head.headers, bytes(body))
 
-    def stream(self, request: Request, /) -> AbstractContextManager[Head]:
+    def stream(self, request: Request, /) -> AbstractContextManager[HeadAndChunks]:
         """Send a request; the context gives the head of the response and an iterator of chunks.
 
         Raises what `send` raises: here, on entering, and while the chunks are read.
