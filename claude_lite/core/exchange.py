@@ -88,20 +88,20 @@ class Exchange(Generic[R]):
         self._started = clock()
         self.head: Response | None = None
         self._request: Request | None = None
-        self._error: ClaudeError | None = None  # of the last attempt; not handled yet
+        self._error: ClaudeError | None = None  # the error of the last attempt, not handled yet
         self._failed: ClaudeError | None = None  # the error that ended the call
         self._done: Done[R] | None = None
         self._token: MaskedStr | None = None
         self._refused_token: MaskedStr | None = None
         self._retries = 0
         self._waited = 0.0
-        self._resent = 0  # retries after the connection broke within an attempt
+        self._resent = 0  # the number of retries after a broken connection
         self._redirects = 0
         self._signed: Request | None = None
         self._log = call_log(operation.route.name, config.observe, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
-        """Decide what to do next.
+        """Decide the next step of the call.
 
         Returns:
             A `Request`: send the request. A `Sleep`: wait `seconds`. An `Authenticate`: get a
@@ -145,7 +145,7 @@ class Exchange(Generic[R]):
                 return
             limits = self.config.limits
             limit = limits.max_response
-            if limit is not None and len(response.body) > limit:  # a transport without limits
+            if limit is not None and len(response.body) > limit:  # some transports have no limits
                 raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
             result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
@@ -356,7 +356,7 @@ def redirected_request(request: Request, response: Response, redirects: int) -> 
         target[:2] == urlsplit(request.url)[:2]  # the same scheme, host and port
         and (response.status in SAME_METHOD or request.method == "GET")
         and url != request.url
-        and all("!" <= c <= "~" and c != "\\" for c in url)  # servers read others differently
+        and all("!" <= c <= "~" and c != "\\" for c in url)  # servers disagree on others
     )
     if redirects < MAX_REDIRECTS and is_harmless:
         return evolve(request, url=url)

@@ -57,6 +57,7 @@ def _seconds_until(date: str, now: str | None) -> float:
 
 
 def _timestamp(date: str) -> float:
+    """Return an HTTP date as seconds since 1970; NaN if *date* is not a date."""
     from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
 
     try:
