@@ -90,7 +90,7 @@ class BodySource(Protocol):
 
 
 def repr_headers(headers: Mapping[str, str]) -> str:
-    """Show headers, with a mask in place of each secret value."""
+    """Return the repr of headers, with a mask in place of each secret value."""
     return repr({k: MASK if is_secret_header(k) else v for k, v in headers.items()})
 
 

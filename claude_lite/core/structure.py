@@ -146,22 +146,22 @@ def _class_reader(cls: Any) -> Reader:
 
     The reader of a model with the fields `id: str` and `usage: Usage | None = None`:
 
-    def read(data, _=None):
-     if data.__class__ is not dict: fail(cls, '', data)
-     values = data
-     try:
-      pass
-      value = data['id']
-      if value.__class__ is not str: fail(cls, 'id', value, 'str')
-      if data.get('usage') is not None:
-       value = data['usage']
-       if value.__class__ is not dict: fail(cls, 'usage', value, 'dict')
-       if values is data: values = data.copy()
-       values['usage'] = read_usage(value)
-     except KeyError as error: fail(cls, error.args[0], None)
-     result = new(cls)
-     set_values(result, values)
-     return result
+        def read(data, _=None):
+         if data.__class__ is not dict: fail(cls, '', data, 'dict')
+         values = data
+         try:
+          pass
+          value = data['id']
+          if value.__class__ is not str: fail(cls, 'id', value, 'str')
+          if data.get('usage') is not None:
+           value = data['usage']
+           if value.__class__ is not dict: fail(cls, 'usage', value, 'dict')
+           if values is data: values = data.copy()
+           values['usage'] = read_usage(value)
+         except KeyError as error: fail(cls, error.args[0], None)
+         result = new(cls)
+         set_values(result, values)
+         return result
     """
     hints = get_type_hints(cls)
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail}
