@@ -276,7 +276,7 @@ def test_a_reply_past_a_limit(name, transport):
         error = run(transport, server.url(""), operation(name), **options(setting, limit))
     assert type(error) is ResponseTooLarge, error
     assert (error.setting, error.limit, error.attempts) == (setting, limit, 1)
-    assert f"Raise {setting}" in str(error)
+    assert f"set a larger {setting}" in str(error)
     assert error.request_id == "req_1" or setting in {"max_head", "max_headers"}
     for copy in (pickle.loads(pickle.dumps(error)), ClaudeError.from_dict(error.to_dict())):  # noqa: S301  # our own
         assert (copy.setting, copy.limit) == (setting, limit)
@@ -423,7 +423,7 @@ def test_depth_is_counted():
         text = b"[" * depth + b"]" * depth
         assert parse_json(text, Limits(max_depth=depth)) is not None
         if depth > 1:
-            with pytest.raises(ResponseTooLarge, match=f"over {depth - 1} levels") as caught:
+            with pytest.raises(ResponseTooLarge, match=f"more than {depth - 1} levels") as caught:
                 parse_json(text, Limits(max_depth=depth - 1))
             assert caught.value.limit == depth - 1
     for limits in (Limits(), Limits(max_depth=None)):
