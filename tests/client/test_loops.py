@@ -217,7 +217,7 @@ def test_limits_on_trio(server):
     client = on_trio(server, deadline=0.2)
 
     async def main():
-        with pytest.raises(TimedOut, match="total"):
+        with pytest.raises(TimedOut, match="deadline"):
             async with client.messages.stream(**ask("hello")) as stream:
                 await stream.final_message()
         with trio.move_on_after(0.1) as scope:
