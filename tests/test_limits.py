@@ -423,7 +423,7 @@ def test_depth_is_counted():
         text = b"[" * depth + b"]" * depth
         assert parse_json(text, Limits(max_depth=depth)) is not None
         if depth > 1:
-            with pytest.raises(ResponseTooLarge, match=f"over {depth - 1} levels") as caught:
+            with pytest.raises(ResponseTooLarge, match=f"more than {depth - 1} levels") as caught:
                 parse_json(text, Limits(max_depth=depth - 1))
             assert caught.value.limit == depth - 1
     for limits in (Limits(), Limits(max_depth=None)):

@@ -168,7 +168,9 @@ class MessageDecoder:
         """Refuse a message that has grown too large. Weighing is slow, so it is done rarely."""
         size = self._draft.weigh()
         if size > most:
-            raise ResponseTooLarge.over_limit("max_event", most, f"a message of over {most} bytes")
+            raise ResponseTooLarge.over_limit(
+                "max_event", most, f"the message has over {most} bytes"
+            )
         self._weigh_at = self._came + max((most - size) // BYTES_PER_LETTER, most // 8)
 
     def _explain(self, error: ClaudeError) -> ClaudeError:

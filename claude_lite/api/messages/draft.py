@@ -215,7 +215,7 @@ class Draft:
         most = self._limits.max_values
         if most is not None and self._values > most:
             raise ResponseTooLarge.over_limit(
-                "max_values", most, f"a message of over {most} values"
+                "max_values", most, f"the message has over {most} values"
             )
 
     def _json_text(self, index: int) -> str:

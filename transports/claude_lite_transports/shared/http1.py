@@ -76,13 +76,15 @@ def opening(
 
 def head_too_long(limit: float) -> ResponseTooLarge:
     """The error for a head, a line between two chunks, or trailers longer than `max_head`."""
-    what = f"over {limit} bytes of headers, trailers or interim replies"
+    what = f"the headers, trailers and interim replies have over {limit} bytes"
     return ResponseTooLarge.over_limit("max_head", int(limit), what)
 
 
 def too_many_headers(limit: float) -> ResponseTooLarge:
     """The error for a head with more than `max_headers`."""
-    return ResponseTooLarge.over_limit("max_headers", int(limit), f"over {limit} headers")
+    return ResponseTooLarge.over_limit(
+        "max_headers", int(limit), f"the reply has over {limit} headers"
+    )
 
 
 class ReplyParser:
