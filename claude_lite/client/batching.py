@@ -293,12 +293,14 @@ def _results(job: BatchJob) -> BatchResults:
 def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
     """Create a batch, wait, and iterate pairs of a request and the result.
 
-    The steps are repeated while requests have to be sent again. If nobody knows whether the API
-    created a batch, this function raises the error, and creates no second batch.
+    The steps are repeated while requests have to be sent again. If it is unknown whether the API
+    created a batch (the connection broke), this function raises the error. Before you run the job
+    again, look for the batch with `list`, and set `job.batch_id`: otherwise a second batch is
+    created.
 
     Args:
         client: The client that sends the requests.
-        job: The job. After an error, run the same job again: the job continues where it stopped.
+        job: The job. After another error, run the same job again: it continues where it stopped.
         deadline: The time to wait for each batch (not for all batches), in seconds.
 
     Raises:

@@ -54,10 +54,11 @@ def _watch_forks() -> None:
     """Register `_before_fork`, to run before the fork handlers of `logging` and of thread pools.
 
     `os.register_at_fork` runs the handler first that was registered last, so `logging` and
-    `concurrent.futures.thread` are imported first. In the other order, `logging` would lock itself,
-    `_before_fork` would wait for an import in another thread, and that import could wait for
-    `logging`: a deadlock. If `concurrent.futures.thread` were first imported during a fork, its
-    handler after the fork would release a lock that was never acquired: an error.
+    `concurrent.futures.thread` are imported first. In the other order, the handler of `logging`
+    would take the lock of `logging` first. Then `_before_fork` would wait for an import in another
+    thread, and this import could wait for the lock of `logging`: a deadlock. If
+    `concurrent.futures.thread` were first imported during a fork, its handler after the fork would
+    release a lock that was never acquired: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 
@@ -110,10 +111,10 @@ class Link(Generic[T]):
     def _check(self, transport: T) -> T:
         methods = [getattr(transport, name, None) for name in ("send", "sleep", "close")]
         is_async = any(inspect.iscoroutinefunction(method) for method in methods)
-        Link.in_use = True  # also if the transport is refused: its imports are done
         if None in methods or is_async is not self._is_async:
             wanted = "an AsyncTransport" if self._is_async else "a Transport"
             raise UsageError(f"this client needs {wanted}, not {type(transport).__name__}")
+        Link.in_use = True
         return transport
 
     def tokens(self, kind: "type[K]", config: Config) -> K:

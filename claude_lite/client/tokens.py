@@ -1,4 +1,4 @@
-"""Tokens from a provider function. All calls with the same provider share one token.
+"""Tokens from a provider function. A client, and those derived from it, share one token.
 
 A token is kept until the API refuses the token (401). Then one call asks the provider for a new
 token; the other calls wait, and use the new token, too. This module does not know when a token

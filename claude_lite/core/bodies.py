@@ -109,7 +109,8 @@ class BytesDecoder(_SimpleDecoder):
     """A decoder of a download. Its items are the chunks; its result is all chunks that are kept.
 
     A chunk is kept from `receive` until `item` is called with the chunk. So a download of any size
-    can be read chunk by chunk. The kept chunks may have `Limits.max_in_memory` bytes together.
+    can be read chunk by chunk. The kept chunks may take `Limits.max_in_memory` bytes together,
+    where each chunk after the first counts `PIECE_OVERHEAD` bytes more than its length.
 
     Args:
         head: The head of the response.
@@ -131,7 +132,7 @@ class BytesDecoder(_SimpleDecoder):
         self._held += len(data) + PIECE_OVERHEAD
         # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
         if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
-            what = f"the download has over {self._limit} bytes: iterate the stream to read any size"
+            what = f"the download takes over {self._limit} bytes: iterate to read any size"
             self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
 

@@ -137,8 +137,8 @@ class Config:
         connect_timeout: The time for DNS, TCP and TLS together.
         content_timeout: The longest time without content in a stream. Pings are not content.
         deadline: The time for the whole call, with all its attempts and the waits between them.
-        max_response: The largest size of a body that is completely in memory, compressed and
-            decompressed.
+        max_response: The largest size of a body that is completely in memory. A compressed body is
+            limited twice: as it was received, and once it is decompressed.
         max_event: The largest size of one event or line of a stream. A whole streamed message, and
             a download that is read at once, are limited by the larger of `max_event` and
             `max_response`. In events, long text that is not plain ASCII counts six times, because

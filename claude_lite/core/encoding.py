@@ -25,7 +25,7 @@ class ContentDecoder:
         name = encoding.strip().lower()
         if name not in {"", "identity", "gzip", "x-gzip", "deflate"}:
             raise UnexpectedResponse(
-                f"the response has content-encoding {name!r}: only gzip and deflate were asked for"
+                f"the response has content-encoding {name!r}: only gzip and deflate can be undone"
             )
         self._zlib = None if name in {"", "identity"} else zlib.decompressobj(_GZIP)
         self._is_gzip = name != "deflate"

@@ -341,8 +341,8 @@ def redirected_request(request: Request, response: Response, redirects: int) -> 
         redirects: The number of redirects that the call has followed so far.
 
     Raises:
-        UnexpectedResponse: The redirect leads to another origin or to the same URL, or changes the
-            method, or the call has followed three redirects already.
+        UnexpectedResponse: The redirect leads to another origin or to the same URL, changes the
+            method, has a character that a URL cannot have, or is the fourth of this call.
 
     """
     from urllib.parse import urljoin, urlsplit
@@ -360,6 +360,6 @@ def redirected_request(request: Request, response: Response, redirects: int) -> 
     )
     if redirects < MAX_REDIRECTS and is_harmless:
         return evolve(request, url=url)
-    reason = "another origin, another method, the same URL, or more than 3 redirects"
+    reason = "another origin or method, the same URL, not a valid URL, or more than 3 redirects"
     where = target.hostname or "no host"
     raise unexpected(response, f"the redirect to {where} is not followed ({reason})")

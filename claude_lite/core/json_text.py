@@ -141,7 +141,7 @@ def _dumps_slowly(value: Any) -> bytes:
 def _refuse_non_json(value: Any) -> None:
     """Raise `UsageError` for NaN and for keys that are not text.
 
-    The writers accept both silently: NaN becomes null, and the key 1 becomes "1".
+    orjson writes NaN as null. `json` writes NaN as `NaN`, which is not JSON, and the key 1 as "1".
     """
     pending = [value]
     while pending:

@@ -13,8 +13,9 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
   replies) and the trailers. The transport reads the heads, so the transport checks these limits.
 - `max_response` (8 MiB) limits a body that is completely in memory. The transport checks the limit
   while it receives the body; `encoding.py` checks the limit during decompression. A text with
-  one non-ASCII character may need six bytes of memory per byte: four in a `str`, and two more while
-  Python copies the text. So 8 MiB can become 48 MiB.
+  one non-ASCII character may need six bytes of memory per byte of JSON, as `tests/test_bounds.py`
+  measures it: Python stores each character of such a text in up to four bytes, and copies it while
+  it is parsed. So 8 MiB can become 48 MiB.
 - `max_values` (120,000) limits the values (numbers, texts, lists, objects) of one reply or event. A
   value can be as short as `0,`, and takes up to 100 bytes as a Python object: 120,000 values take
   12 MB. Values are counted before JSON is parsed, because nothing can interrupt the parser.
@@ -27,7 +28,8 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
 These limits are constants:
 
 - `COLLECTED_FACTOR`: the collected events of a stream may have three times `max_values` values
-  together. An event has about five values besides its content, so this allows 60,000 events.
+  together. An event counts five values, and about one more for the commas in its text, so this
+  allows about 60,000 events.
 - `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
   what failed.
 - `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
@@ -56,12 +58,12 @@ PIECE_OVERHEAD: Final = 64
 COLLECTED_FACTOR: Final = 3
 
 UNLIMITED_DEPTH: Final = 1 << 30
-# Each value inside a list or an object follows one of these bytes, so counting them counts values.
+# Each item of a list, and each key of an object, comes after one of these bytes.
 BEFORE_VALUES: Final = b",[{"
 OTHER_BYTES: Final = bytes(set(range(256)) - set(BEFORE_VALUES))
 FEW_VALUES: Final = 1000
 LONG_TEXT: Final = 1024 * 1024
-BYTES_PER_LETTER: Final = 6  # a byte of JSON text takes at most 4 bytes as str, and 2 in a copy
+BYTES_PER_LETTER: Final = 6  # measured, as the text at the top says
 # One JSON string. `*+` never backtracks, so the search takes linear time.
 TEXT_IN_JSON: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
@@ -85,7 +87,7 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
         return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
-    except TooDeep as error:  # without `max_depth`: orjson itself reads 1,024 levels
+    except TooDeep as error:  # if `max_depth` is None: from orjson, which refuses 1,025 levels
         limit = max_depth or UNLIMITED_DEPTH
         message = f"the JSON is too deep: {error}"
         raise ResponseTooLarge.over_limit("max_depth", limit, message) from None
@@ -105,7 +107,11 @@ def estimate_values(data: bytes) -> int:
 
 
 def values_in(data: bytes) -> int:
-    """Count the values in JSON. The count is exact, and slow, if there may be 1,000 or more."""
+    """Count the values in JSON.
+
+    Below 1,000 this is the fast estimate. Above, commas and brackets inside texts are not counted,
+    which is slower. An empty list or object counts twice; the outermost value does not count.
+    """
     found = estimate_values(data)
     if found < FEW_VALUES:
         return found

@@ -172,7 +172,7 @@ def _unescape_keys(values: dict[Any, Any], internal: frozenset[str]) -> dict[str
 
 
 def as_json(value: Any) -> Any:
-    """Convert a model, or a list of models, to JSON. Models deeper inside are not converted."""
+    """Convert a model, or a list of models, to JSON. Other values are returned as they are."""
     if isinstance(value, Model):
         return value.to_dict()
     if isinstance(value, (list, tuple)):

@@ -95,8 +95,9 @@ def local(default: Any = None) -> Any:
 def operation(cls: C) -> C:
     """Make *cls* an operation: a frozen attrs class of keyword fields. A class decorator.
 
-    The `__dict__` of an operation holds the fields that were given, in the order of declaration.
-    The defaults of other fields are attributes of the class.
+    The `__dict__` of an operation holds, in the order of declaration, the fields that were given,
+    and the fields that are sent with a default other than None. All defaults are also attributes
+    of the class.
     """
     # Without new fields, and with one base, the class can use all that attrs made for its base.
     if not cls.__annotations__ and len(cls.__bases__) == 1:
@@ -113,9 +114,9 @@ class Route:
         name: The name of the operation in logs and queues, such as "messages.create".
         method: The HTTP method.
         path: The path, with the names of fields in braces.
-        resend: How often the request may be sent again if the API may have received it already:
-            "safe" (any number: no effect), "once" (each costs money), or "never" (each makes
-            another object).
+        resend: How often the request may be sent again if the API may have received it already.
+            "safe": as often as needed, because a second request has no effect. "once": one time,
+            because each request costs money. "never": each request makes another object.
         max_body: The API's limit for the body, in bytes. A larger body is not sent.
         has_body: Whether a POST has a JSON body.
         accept: The value of the header `accept`.

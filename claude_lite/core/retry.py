@@ -8,7 +8,7 @@
 
 A policy is a frozen value. The function `should_try_again` is the standard policy. In short: if the
 API surely has not processed the request, there is another attempt. If the API may have processed
-the request, there is another attempt only if processing it twice does no harm.
+the request, `Resend` says how often it may be sent again.
 
 tenacity computes the waits: the option `wait` can be any wait object of tenacity. Nothing here
 waits: an exchange asks the policy for the seconds, and the client waits.
@@ -49,8 +49,11 @@ __all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 Resend = Literal["safe", "once", "never"]
 """What happens if the API gets a request twice.
 
-"safe": nothing. "once": a second bill, so after a broken connection the request is sent again one
-time only. "never": a second object, such as a second batch.
+"safe": nothing. "once": a second bill. If the connection breaks before the reply begins, the
+request is sent again one time. "never": a second object, such as a second batch.
+
+A stream that breaks before the caller has seen content is restarted as often as the policy's
+`attempts` allow, whatever this value is.
 """
 
 TEMPORARY_ERRORS: Final = (Conflict, RateLimited, RequestTimeout, ServerError)
@@ -289,7 +292,7 @@ def _should_try_again_for(error: APIError) -> bool:
 
 
 class RetryBudget:
-    """A token bucket that limits the retries of a process to one origin.
+    """A token bucket, one for each origin. It limits how many retries a process sends there.
 
     Each retry takes one token. A call that succeeds after retries returns their tokens. A call that
     succeeds without a retry adds 0.1 token. So retries continue if some calls to the origin

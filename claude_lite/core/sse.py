@@ -105,8 +105,9 @@ class SSEDecoder:
     def _parse_all(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:
         """Parse whole blocks.
 
-        Most events have the name of the event before, and one line of data. The block of such an
-        event has the same prefix (all before the data) as the block before, and needs no parsing.
+        Most events have the same name as the previous event, and one line of data. The block of
+        such an event starts with the same bytes as the previous block, up to the data, and needs no
+        parsing.
         """
         events = []
         prefix, name, start = self._prefix, self._name, len(self._prefix)

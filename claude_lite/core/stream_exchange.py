@@ -152,8 +152,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
     def _feed(self, decoder: Decoder[E, R], data: bytes) -> list[Any]:
         """Decode a chunk and return its items.
 
-        Before `Done` all items stay in memory, so the number of their values is checked. If *data*
-        itself is an item, *data* is a piece of a download, not JSON, and has no values.
+        Before `Done` all items stay in memory, so the number of their values is checked. A download
+        returns each chunk unchanged as an item: such a chunk is not JSON, and has no values.
         """
         items = decoder.receive(data)
         if self._done is None and self.items.maxlen is None and data not in items:

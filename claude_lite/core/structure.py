@@ -6,8 +6,9 @@ of nested objects, becomes the `__dict__` of the model.
 
 A reader checks that required fields are there and have the right type, because callers rely on
 required fields. Optional text, numbers and objects that are not models are not checked: the API may
-change their type later. A `StructureError` names the class and the field that did not fit. cattrs
-converts other types, such as a list of models, and calls the readers for the models inside.
+change their type later. Fields that are models, or lists of models, are converted, too. A
+`StructureError` names the class and the field that did not fit. If `structure` is called with a
+type that is not a model, such as `list[Message]`, cattrs converts it, and calls the readers.
 """
 
 import functools

@@ -81,11 +81,11 @@ def path_segment(name: str, value: object) -> str:
     plain = text.lower().replace("%2e", ".")
     # A segment of dots, or an encoded dot or slash, would lead to another path. Some servers cut a
     # segment at ";", and then read "..;x" as "..".
-    if not isinstance(value, str) or plain.partition(";")[0] in {"", ".", ".."}:
+    if not isinstance(value, str) or not value:
         kind = type(value).__name__
-        raise UsageError(
-            f"{name} has to be an id, a string that is not empty, not {value!r} ({kind})"
-        )
+        raise UsageError(f"{name} has to be an id (a non-empty string), not {value!r} ({kind})")
+    if plain.partition(";")[0] in {"", ".", ".."}:
+        raise UsageError(f"{name} cannot be {value!r}: this value would change the path")
     if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):
         raise UsageError(f"{name} has characters that an id cannot have: {value!r}")
     if "%2f" in plain or "%5c" in plain or "%2e" in text.lower():
