@@ -473,8 +473,9 @@ SPEND_LIMIT_CODES: Final = frozenset(
 def error_class(status: int | None, type_: str | None, error_code: str | None) -> type[APIError]:
     """Return the class for an error of the API.
 
-    The code decides for a spend limit. Otherwise a status in `BY_STATUS` decides. Otherwise the
-    API's type of error decides: an error event has no status, and 400 stands for many types.
+    An `error_code` of `SPEND_LIMIT_CODES` decides first. Otherwise a status in `BY_STATUS` decides.
+    Otherwise the API's type of error decides: an error event has no status, and 400 stands for many
+    types.
     """
     if error_code in SPEND_LIMIT_CODES:
         return SpendLimitReached

@@ -54,8 +54,8 @@ def is_secret_header(name: str) -> bool:
 class MaskedStr(str):
     """A header value that holds a credential.
 
-    A transport uses the value like any string. The repr and the pickle have a mask in its place,
-    because tracebacks with local variables, and the repr of a dict of headers, show that repr.
+    A transport uses the value like any string. Its repr is a mask, because tracebacks and the repr
+    of a dict of headers show the repr. A pickle of it holds only the mask.
     """
 
     __slots__ = ()
@@ -106,7 +106,8 @@ def _repr_body(body: "bytes | BodySource") -> str:
 class Limits:
     """The limits of one attempt. None means no limit.
 
-    The transport enforces the first six limits, the core the last three. If a time runs out,
+    The transport enforces the first six limits, the core the last three; the core checks
+    `max_response` once more, after decompression. If a time runs out,
     `claude_lite.errors.TimedOut` is raised. A reply over one of the `max_...` limits raises
     `claude_lite.errors.ResponseTooLarge`. `claude_lite.core.limits` explains the defaults.
 
@@ -319,7 +320,9 @@ AsyncHeadAndChunks = tuple[Response, AsyncIterable[bytes]]
 
 @runtime_checkable
 class Transport(Protocol):
-    """All that a sync client needs for I/O, waiting included: so tests can replace the clock.
+    """All that a sync client needs for I/O.
+
+    Waiting (`sleep`) is a part of it, so that a test can use a virtual clock.
 
     A transport that has its own clock, such as the virtual clock of a test, also has a method
     `monotonic()` with the signature of `Clock`.

@@ -36,7 +36,7 @@ A = TypeVar("A")
 C_co = TypeVar("C_co", covariant=True)
 
 
-# Python 3.12 and later: `inspect` then takes a marked function for a coroutine function.
+# Since Python 3.12 a function can be marked, so that `inspect` reports a coroutine function.
 _mark: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", lambda _: None)
 
 

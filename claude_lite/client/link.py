@@ -38,7 +38,7 @@ _loading = threading.RLock()
 
 
 def _before_fork() -> None:
-    """Import all modules that a call needs, and hold the lock for imports during the fork.
+    """Import all modules that a call needs, and hold `_loading` during the fork.
 
     If another thread imports a module during the fork, the child inherits a locked import lock, but
     not the thread that would release the lock. The child's first call would wait for ever.
@@ -53,12 +53,12 @@ def _before_fork() -> None:
 def _watch_forks() -> None:
     """Register `_before_fork`, to run before the fork handlers of `logging` and of thread pools.
 
-    `os.register_at_fork` runs the handler first that was registered last, so `logging` and
-    `concurrent.futures.thread` are imported first. In the other order, the handler of `logging`
-    would take the lock of `logging` first. Then `_before_fork` would wait for an import in another
-    thread, and this import could wait for the lock of `logging`: a deadlock. If
-    `concurrent.futures.thread` were first imported during a fork, its handler after the fork would
-    release a lock that was never acquired: an error.
+    Before a fork, handlers run in reverse order: the last registered handler runs first. So
+    `logging` and `concurrent.futures.thread` are imported here, before the registration. In the
+    other order, the handler of `logging` would take the lock of `logging` first. Then
+    `_before_fork` would wait for an import in another thread, and this import could wait for the
+    lock of `logging`: a deadlock. If `concurrent.futures.thread` were first imported during a fork,
+    its handler after the fork would release a lock that was never acquired: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 
@@ -71,7 +71,7 @@ class Link(Generic[T]):
     """A link to a transport. Clients that `with_options` derives share one link."""
 
     transport: T | None = None
-    """The transport. Only a link with a name has None, before the first call."""
+    """The transport; None if a name was given, and no call has loaded the transport yet."""
 
     in_use: ClassVar[bool] = False
     """Whether this process has a transport. If so, a fork imports `LAZY_MODULES` first."""

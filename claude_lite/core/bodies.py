@@ -1,6 +1,7 @@
 """Decoders of streamed bodies: the protocol `Decoder`, a decoder of downloads, one of JSON lines.
 
-A decoder does no I/O. An exchange calls it with the chunks of a body. Four words have one meaning:
+A decoder does no I/O. An exchange calls it with the chunks of a body. Four words are used with a
+fixed meaning:
 
 - A chunk is some bytes of the body, as the transport read them.
 - A raw item is a unit of the body: the parsed JSON of an event or line, or the bytes of a chunk.
@@ -132,7 +133,7 @@ class BytesDecoder(_SimpleDecoder):
         self._held += len(data) + PIECE_OVERHEAD
         # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
         if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
-            what = f"the download takes over {self._limit} bytes: iterate to read any size"
+            what = f"more than {self._limit} bytes of the download wait: iterate over the stream"
             self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
 
@@ -148,7 +149,7 @@ class BytesDecoder(_SimpleDecoder):
 
 
 class LinesDecoder(_SimpleDecoder, Generic[T]):
-    """A decoder of JSON lines. An item is a line. Lines are not kept, so the result is None.
+    """A decoder of JSON lines. An item is the model of a line. Lines are not kept: no result.
 
     Args:
         head: The head of the response.

@@ -124,8 +124,9 @@ class Config:
     the body of an error only the first megabyte is used.
 
     Attributes:
-        api_key: An API key, or a function that returns a key and is called once. The default is the
-            key in ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
+        api_key: An API key, or a function that returns a key. The function is called at the first
+            request of each client and of each derived client. The default is the key in
+            ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
         auth_token: A bearer token in place of `api_key`, or a function that returns a token. The
             function is called again after a 401.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
@@ -137,10 +138,10 @@ class Config:
         connect_timeout: The time for DNS, TCP and TLS together.
         content_timeout: The longest time without content in a stream. Pings are not content.
         deadline: The time for the whole call, with all its attempts and the waits between them.
-        max_response: The largest size of a body that is completely in memory. A compressed body is
-            limited twice: as it was received, and once it is decompressed.
+        max_response: The largest size of a body that is completely in memory. For a compressed body
+            the limit applies to its compressed size and to its decompressed size.
         max_event: The largest size of one event or line of a stream. A whole streamed message, and
-            a download that is read at once, are limited by the larger of `max_event` and
+            a download that is read in one piece, are limited by the larger of `max_event` and
             `max_response`. In events, long text that is not plain ASCII counts six times, because
             such text may take six times its size in memory.
         max_head: The largest size of a reply outside its body: all heads (also those of 1xx

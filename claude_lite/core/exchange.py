@@ -235,7 +235,7 @@ class Exchange(Generic[R]):
             self._redirect(response)
             return
         body = response.body
-        # Mask secrets before the body is cut: no mask would find the half of a secret.
+        # Secrets are masked before the body is cut short: half a secret would not be found.
         for secret in self._secrets():
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)

@@ -16,11 +16,12 @@ from claude_lite.core.model import Model
 from claude_lite.errors import UsageError
 
 MAX_DEPTH: Final = 250  # the default of `wire.Limits.max_depth`; `limits.py` says why
-SHORT: Final = 2048  # bytes of a text in which a search for digits is fast
+SHORT: Final = 2048  # bytes: in a text up to this length, a search for digits is fast
 INT64: Final = 2.0**63  # orjson rounds only integers of at least this absolute value
 ORJSON_BUFFER: Final = 8192  # bytes
-# An integer of more than 64 bits has at least 19 digits, so a sample of every sixth byte has three
-# of its digits side by side. `DIGITS` turns all digits into zeros, to find `THREE_DIGITS`.
+# An integer of more than 64 bits has at least 19 digits. If every sixth byte of the text is taken,
+# at least three of them are digits of this integer, one after the other. `DIGITS` turns all digits
+# into zeros, to find `THREE_DIGITS`.
 STEP: Final = 6
 DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 THREE_DIGITS: Final = b"000"

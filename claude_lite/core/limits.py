@@ -28,8 +28,8 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
 These limits are constants:
 
 - `COLLECTED_FACTOR`: the collected events of a stream may have three times `max_values` values
-  together. An event counts five values, and about one more for the commas in its text, so this
-  allows about 60,000 events.
+  together. One event is counted as about six values (five, and one for the commas in its text), so
+  360,000 values are about 60,000 events.
 - `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
   what failed.
 - `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
@@ -87,7 +87,7 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
         return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
-    except TooDeep as error:  # if `max_depth` is None: from orjson, which refuses 1,025 levels
+    except TooDeep as error:  # also if `max_depth` is None: orjson refuses over 1,024 levels
         limit = max_depth or UNLIMITED_DEPTH
         message = f"the JSON is too deep: {error}"
         raise ResponseTooLarge.over_limit("max_depth", limit, message) from None
@@ -143,7 +143,7 @@ def _has_more(data: bytes, max_values: int) -> bool:
 def _has_few_separators(data: bytes, limit: int) -> bool:
     """Tell whether JSON has at most *limit* separators, and so at most as many values.
 
-    The search is fast if the texts are long, because then the separators are few.
+    The search is fast if most of the JSON is long strings, because then there are few separators.
     """
     found = 0
     for byte in BEFORE_VALUES:

@@ -10,8 +10,8 @@ A key without a value is left out. Events have no credentials, no bodies, and no
 of request_id, organization_id and ratelimit_*.
 
 For a cancelled call, error_type is CancelledError, and the last attempt has no event. If the caller
-leaves a stream before its end, the call has no output_tokens, and error_type is the class of the
-exception that left the `with` block, or StreamInterrupted without an exception.
+leaves a stream before its end, the call has no output_tokens. If an exception ended the `with`
+block, error_type is its class; if not, error_type is StreamInterrupted.
 
 Events go to structlog if the application has configured structlog. Otherwise they go to the
 standard logger `claude_lite`, if this logger or the root logger has a handler. They also go to the
@@ -121,7 +121,7 @@ class CallLog:
             }
 
         if left:
-            # StreamInterrupted: no exception left the `with` block.
+            # StreamInterrupted means that the `with` block ended without an exception.
             level = "info" if isinstance(error, StreamInterrupted) else "warning"
         else:
             failed = isinstance(error, Exception) and not isinstance(error, RetryLater)

@@ -1,7 +1,7 @@
 """Models: frozen values. A model holds all keys of a JSON object, unknown keys included.
 
-Each key of the JSON object is an attribute. `to_dict` returns all keys, also those of a model that
-`attrs.evolve` changed. `structure.py` parses and checks the JSON.
+Each key of the JSON object is an attribute. `to_dict` returns all keys. A copy that `attrs.evolve`
+makes has all keys, too. `structure.py` parses and checks the JSON.
 
 Four techniques make models fast and keep every key:
 
@@ -149,7 +149,7 @@ def _drop_defaults(
 ) -> dict[str, Any]:
     """Return *values* without None, if *received* is None.
 
-    Otherwise, return *values* without the fields that were not received and have their default.
+    Otherwise, drop each field that was not received and still has its default; keep the others.
     """
     if received is None:
         return {k: v for k, v in values.items() if v is not None}

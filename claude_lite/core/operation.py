@@ -95,9 +95,9 @@ def local(default: Any = None) -> Any:
 def operation(cls: C) -> C:
     """Make *cls* an operation: a frozen attrs class of keyword fields. A class decorator.
 
-    The `__dict__` of an operation holds, in the order of declaration, the fields that were given,
-    and the fields that are sent with a default other than None. All defaults are also attributes
-    of the class.
+    The `__dict__` of an operation holds the fields that were given, and the fields of the request
+    whose default is not None, in the order of declaration. All defaults are also attributes of the
+    class.
     """
     # Without new fields, and with one base, the class can use all that attrs made for its base.
     if not cls.__annotations__ and len(cls.__bases__) == 1:
@@ -160,8 +160,8 @@ Converters = tuple[tuple[str, Callable[[Any], Any]], ...]
 def kept_fields(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Converters]:
     """Return the names of the fields to store in `__dict__`, and the converters of these fields.
 
-    These are the fields that the caller gave (*names*), and the fields with a default other than
-    None, except header fields and local fields. The names are in the order of declaration.
+    These are all fields that the caller gave (*names*). Fields whose default is not None are added,
+    if they are neither header fields nor local fields. The names are in the order of declaration.
 
     Raises:
         TypeError: A field is not known, or a field that has no default is missing.
@@ -322,7 +322,8 @@ class Operation(Generic[R]):
             result: Any = reader_for(self.result_type)(data)
         except StructureError as error:
             raise unexpected(response, str(error)) from None
-        # Models are frozen: write past attrs. The body is left out: the model has its JSON.
+        # A model is frozen, so the response is put into its `__dict__`. The body is left out,
+        # because the model has its JSON.
         result.__dict__["_response"] = response if not response.body else head_of(response)
         return result  # type: ignore[no-any-return]  # `result_type` is R
 
@@ -333,7 +334,7 @@ class Operation(Generic[R]):
         return self.parse(response)
 
     def body(self) -> dict[str, Any]:
-        """Return the fields to send: in the JSON body of a POST, in the query of a GET."""
+        """Return the fields to send: in the JSON body of a POST, in the query of other methods."""
         known = self._body_fields
         body = {k: v for k, v in self.__dict__.items() if v is not None and k in known}
         return body if self.extra_body is None else {**body, **self.extra_body}

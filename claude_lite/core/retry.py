@@ -49,8 +49,8 @@ __all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 Resend = Literal["safe", "once", "never"]
 """What happens if the API gets a request twice.
 
-"safe": nothing. "once": a second bill. If the connection breaks before the reply begins, the
-request is sent again one time. "never": a second object, such as a second batch.
+"safe": nothing. "once": a second bill. If the connection breaks before the whole reply has come,
+the request is sent again one time. "never": a second object, such as a second batch.
 
 A stream that breaks before the caller has seen content is restarted as often as the policy's
 `attempts` allow, whatever this value is.
@@ -247,7 +247,8 @@ class FailedAttempt:
         error: The error.
         resend: What happens if the API gets the request twice.
         resent: How often the call has sent the request again after a broken connection.
-        streaming: Whether a streamed reply had begun. The caller has seen nothing of the reply.
+        streaming: Whether a streamed reply had begun. Even then the caller has seen none of it:
+            otherwise nobody would ask about a retry.
 
     """
 

@@ -27,7 +27,7 @@ class SSEDecoder:
         self._limit = max_event
         self._buffer = bytearray()
         self._searched = 0  # up to this index, the buffer has no blank line
-        self._started = False  # True after the place for a byte order mark
+        self._started = False  # whether the start, where a byte order mark may be, has been read
         self._after_cr = False  # whether the last chunk ended with CR
         self._prefix, self._name = b"event: \ndata: ", ""  # of the last event; see `_parse_all`
 

@@ -186,7 +186,7 @@ def _class_reader(cls: Any) -> Reader:
 
 
 def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) -> list[str]:
-    """Return statements that check a required field, and check and convert a nested model."""
+    """Return lines of code for one field: they check a required field, and convert models."""
     name = attribute.name
     convert, kind = _conversion(hint, name, scope)
     lines = [f"value = data[{name!r}]"]

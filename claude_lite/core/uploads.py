@@ -1,7 +1,7 @@
 """multipart/form-data bodies, read from disk in chunks and never completely in memory.
 
-The size of a body is known before its first byte is sent. A retry reads the files again. If a file
-changes during an upload, the call raises an error, and the request is not completed.
+The size of a body is known before its first byte is sent. A retry reads the files again. If the
+size of a file changes during an upload, the call raises an error, and the request is not completed.
 """
 
 import mimetypes
@@ -179,7 +179,8 @@ def skill_parts(files: object, max_unpacked: int) -> list[Part]:
         max_unpacked: The largest unpacked size of a .zip, in bytes.
 
     Raises:
-        UsageError: *files* is not such a path, or the folder has a link to outside the folder.
+        UsageError: *files* is not such a path, or the folder has a link to something else than a
+            file in the folder.
         RequestTooLarge: The .zip is too large after unpacking.
 
     """
