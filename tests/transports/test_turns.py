@@ -7,6 +7,7 @@ import threading
 import time
 import tracemalloc
 
+import aiohttp
 import pytest
 from places import PEM
 
@@ -215,6 +216,47 @@ def test_what_speaks_unasked_is_hung_up_on(kind, loop):
         assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("loop", RUNS)
+@pytest.mark.parametrize("kind", [*KINDS, "session"])
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_second_reply_reaches_nobody(kind, loop, busy):
+    """A reply that no request asked for ends its connection, whether the loop is busy or not."""
+    sent = threading.Event()
+
+    def script(peer):
+        while (request := peer.request()) is not None:
+            peer.send(reply(request.body))
+            if request.body == b"first":
+                time.sleep(0.002)  # the first reply is read before the second comes
+                peer.send(reply(b"somebody else's"))
+                sent.set()
+
+    async def ask(transport):
+        with LoopbackServer(script) as server:
+            for _ in range(3):
+                sent.clear()
+                assert (await transport.send(post(server, b"first"))).body == b"first"
+                wait = asyncio.to_thread(sent.wait, 5)
+                assert sent.wait(5) if busy else await wait
+                wait.close()
+                time.sleep(0.01)  # noqa: ASYNC251  # the loop is busy; the bytes arrive
+                if not busy:
+                    await asyncio.sleep(0.01)
+                assert (await transport.send(post(server, b"second"))).body == b"second"
+                assert (await transport.send(post(server, b"third"))).body == b"third"
+
+    async def main():
+        if kind != "session":
+            transport = made(kind)
+            await ask(transport)
+            await transport.close()
+            return
+        async with aiohttp.ClientSession() as session:
+            await ask(AiohttpTransport(session=session, trust_env=False))
+
+    RUNS[loop](main())
 
 
 @pytest.mark.parametrize("kind", KINDS)

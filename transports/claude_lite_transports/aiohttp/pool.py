@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.tracing import Trace
 
+_MAX_STALE: Final = (
+    100  # connections of a session's connector that may be closed before one is used
+)
+_TURNS: Final = 3  # turns in which an event loop reads what has come
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 
 
@@ -88,14 +92,28 @@ class AiohttpPool:
         """Take a connection from the pool or open one; a failure is returned.
 
         It may take *seconds*, but not longer than until *end*, when the attempt has to be over.
+        The connector of a caller's session may give a connection on which something lies that no
+        request asked for. Such a connection is closed, and another one is taken.
         """
+        for _ in range(_MAX_STALE):
+            connection = await self._take(to, seconds, end)
+            if isinstance(connection, ClaudeError) or isinstance(self._connector, _Connector):
+                return connection
+            if await _is_silent(connection.protocol):
+                return connection
+            let_go(connection)
+        return ConnectionFailed("each connection was closed, or spoken on, before its use")
+
+    async def _take(
+        self, to: "Origin", seconds: float | None, end: float
+    ) -> "Connection | ClaudeError":
         left = end - self.watch.now()
         if left <= 0:
             return ConnectTimedOut("total")
         is_last = left < (inf if seconds is None else seconds)
         try:
             within = _limited_to(left) if is_last else _timeout(seconds)
-            connection = await self._connector.connect(to, [], within)
+            return await self._connector.connect(to, [], within)
         except BaseException as error:
             # If a session limits its connections, and this call ends just as its turn comes,
             # aiohttp loses the turn: the calls that wait behind it would wait for ever.
@@ -105,10 +123,6 @@ class AiohttpPool:
             if is_last and isinstance(error, TimeoutError):
                 return ConnectTimedOut("total")
             return _unconnected(error, f"{to.host}:{to.port}")
-        if not isinstance(self._connector, _Connector) and not is_usable(connection.protocol):
-            let_go(connection)
-            return ConnectionFailed("the connection was closed before its use")
-        return connection
 
     async def close(self) -> None:
         """Close all connections, busy ones too, and wait until they are closed."""
@@ -126,6 +140,20 @@ class AiohttpPool:
         proxy = self._options.proxy_for(url.scheme, f"{url.host_subcomponent}:{url.port}")
         self._origins[origin] = to = Origin(url, self._options.ssl_context, proxy)
         return to
+
+
+async def _is_silent(protocol: ResponseHandler | None) -> bool:
+    """Whether a connection is open, and nothing lies on it: no reply that no request asked for.
+
+    Bytes to read may also be a ticket of TLS after a handshake: the loop gets a few turns to read.
+    """
+    for _ in range(_TURNS):
+        if not is_usable(protocol) or protocol.should_close:
+            return False
+        if is_usable(protocol, SPOKEN):
+            return True
+        await asyncio.sleep(0)
+    return False
 
 
 class Origin(aiohttp.ClientRequest):

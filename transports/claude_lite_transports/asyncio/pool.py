@@ -24,7 +24,6 @@ from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 _TICK: Final = 0.1
 _HELD_UP: Final = 1.0
-_UNSEEN: Final = 0.1  # seconds: a connection idle for longer is polled before its use
 _MAX_OPENINGS: Final = 256
 
 
@@ -150,8 +149,7 @@ class AsyncioPool:
         idle = self._idle.get(way)
         while idle:
             connection = idle.pop()
-            age = now - connection.idle_since
-            if age < self._keepalive and (age < _UNSEEN or not connection.spoken()):
+            if now - connection.idle_since < self._keepalive and not connection.spoken():
                 return connection
             connection.close()
         return None
