@@ -69,7 +69,7 @@ C = TypeVar("C", SyncClient, AsyncioClient)
 READ_ATTEMPTS: Final = 3  # how often the results of one batch are read at most
 FIRST_PAUSE: Final = 1.0  # seconds between two requests for the state of a batch
 GROWTH: Final = 1.5  # of the pause, from request to request
-MIN_TIMEOUT: Final = 1.0  # seconds that the last request has, also right before the deadline
+MIN_TIMEOUT: Final = 1.0  # the shortest deadline of one request, in seconds
 PATIENCE: Final = 600.0  # seconds of failed requests after which waiting fails
 
 

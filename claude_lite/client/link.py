@@ -57,8 +57,9 @@ def _watch_forks() -> None:
     `logging` and `concurrent.futures.thread` are imported here, before the registration. In the
     other order, the handler of `logging` would take the lock of `logging` first. Then
     `_before_fork` would wait for an import in another thread, and this import could wait for the
-    lock of `logging`: a deadlock. If `concurrent.futures.thread` were first imported during a fork,
-    its handler after the fork would release a lock that was never acquired: an error.
+    lock of `logging`: a deadlock. If `_before_fork` were the first to import
+    `concurrent.futures.thread`, the handler of that module would be registered too late to acquire
+    its lock before the fork, but its handler after the fork would release the lock: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 

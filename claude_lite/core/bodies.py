@@ -32,9 +32,10 @@ class Decoder(Protocol[E_co, R_co]):
 
     Attributes:
         begun: Whether content has arrived. After the first content a broken stream is not
-            restarted, because the caller may have used the content.
+            restarted, because the caller may have used the content (unless it is collected).
         complete: Whether the whole body has arrived.
-        error: The error that ended the body, after the items returned so far; None without error.
+        error: The error that ended the body early, or None. The items that were returned before
+            it are still valid: the caller gets them first.
 
     """
 
@@ -133,7 +134,7 @@ class BytesDecoder(_SimpleDecoder):
         self._held += len(data) + PIECE_OVERHEAD
         # Plus PIECE_OVERHEAD, so that one chunk may have exactly as many bytes as the limit.
         if self._limit is not None and self._held > self._limit + PIECE_OVERHEAD:
-            what = f"more than {self._limit} bytes of the download wait: iterate over the stream"
+            what = f"over {self._limit} bytes of the download are unread: iterate over the stream"
             self.fail(ResponseTooLarge.over_limit(self._setting, self._limit, what))
         return [data]
 

@@ -28,8 +28,8 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
 These limits are constants:
 
 - `COLLECTED_FACTOR`: the collected events of a stream may have three times `max_values` values
-  together. One event is counted as about six values (five, and one for the commas in its text), so
-  360,000 values are about 60,000 events.
+  together. A typical text event has five values. Commas in its text are counted, too, about one per
+  event. So an event counts as six values, and 360,000 values are about 60,000 events.
 - `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
   what failed.
 - `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
@@ -121,8 +121,8 @@ def values_in(data: bytes) -> int:
 def in_memory(text: bytes | bytearray | str) -> int:
     """Return the largest number of bytes that JSON text can take after parsing, copies included.
 
-    A long text counts six times if it is not plain ASCII: one non-ASCII character can make Python
-    use four bytes for every character.
+    A text under 1 MiB counts only its length. A longer text counts six times if it is not plain
+    ASCII: one non-ASCII character can make Python use four bytes for every character.
     """
     if len(text) < LONG_TEXT:
         return len(text)

@@ -9,9 +9,10 @@ it, or compare it in a test. An operation needs no client:
     message = operation.parse(Response(200, {}, body))
 
 A class declares a `Route` and fields. If the path of the route has the name of a field in braces,
-the field goes into the path. All other fields go into the JSON body of a POST, or into the query of
-another request. A POST with `has_body=False` does not send other fields. A field that is None is
-left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
+the field goes into the path. A field declared with `header` goes into a header; a field declared
+with `local` is not sent. All other fields go into the JSON body if the method is POST, and into the
+query if it is another method; a POST with `has_body=False` does not send them. A field that is None
+is left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
 """
 
 import functools
@@ -95,9 +96,9 @@ def local(default: Any = None) -> Any:
 def operation(cls: C) -> C:
     """Make *cls* an operation: a frozen attrs class of keyword fields. A class decorator.
 
-    The `__dict__` of an operation holds the fields that were given, and the fields of the request
-    whose default is not None, in the order of declaration. All defaults are also attributes of the
-    class.
+    The `__dict__` of an operation holds the fields that were given. It also holds each field that
+    was not given but has a default other than None, unless it is a header field or a local field.
+    The order is that of declaration. All defaults are also attributes of the class.
     """
     # Without new fields, and with one base, the class can use all that attrs made for its base.
     if not cls.__annotations__ and len(cls.__bases__) == 1:

@@ -49,8 +49,8 @@ __all__ = ["RetryPolicy", "defer", "never", "refill_budgets", "standard"]
 Resend = Literal["safe", "once", "never"]
 """What happens if the API gets a request twice.
 
-"safe": nothing. "once": a second bill. If the connection breaks before the whole reply has come,
-the request is sent again one time. "never": a second object, such as a second batch.
+"safe": nothing. "once": a second bill; so, after a broken connection, the request is sent again at
+most one time. "never": a second object, such as a second batch.
 
 A stream that breaks before the caller has seen content is restarted as often as the policy's
 `attempts` allow, whatever this value is.
@@ -68,7 +68,7 @@ class Rule:
         errors: The classes of the errors; their subclasses are included.
         try_again: Whether to try again.
         attempts: The largest number of attempts. None: the policy's `attempts`.
-        wait: The wait before the next attempt. None: the policy's `wait`.
+        wait: The wait if the server does not ask for one. None: the policy's `wait`.
 
     """
 
@@ -112,7 +112,7 @@ class RetryPolicy:
         Args:
             *errors: The classes of the errors; their subclasses are included.
             attempts: The largest number of attempts. None: the policy's `attempts`.
-            wait: The wait before the next attempt. None: the policy's `wait`.
+            wait: The wait if the server does not ask for one. None: the policy's `wait`.
 
         """
         return evolve(self, rules=(Rule(errors, True, attempts, wait), *self.rules))  # noqa: FBT003  # the value of the field `try_again`

@@ -64,7 +64,7 @@ class SSEDecoder:
             size = in_memory(blocks[-1]) if blocks else unfinished
             if size > limit:
                 raise ResponseTooLarge.over_limit(
-                    "max_event", limit, f"an event has over {limit} bytes"
+                    "max_event", limit, f"an event may take over {limit} bytes of memory"
                 )
             if not blocks:
                 return
