@@ -15,8 +15,9 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-def pytest_collection_finish():
-    """Let the garbage collector forget what was collected.
+@pytest.fixture(scope="module", autouse=True)
+def _freeze():
+    """Let the garbage collector forget what lives before a module's tests.
 
     Many tests run the collector, which takes half a second where it looks at 10,000 tests.
     """
