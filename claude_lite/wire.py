@@ -229,7 +229,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits:
 def _number(value: str | None) -> int | None:
     try:
         return int(value or "")
-    except (ValueError, TypeError):  # `ClaudeError.from_dict` may bring any type
+    except (ValueError, TypeError):  # `ClaudeError.rate_limits` may bring any type
         return None
 
 

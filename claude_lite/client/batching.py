@@ -300,7 +300,8 @@ def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None)
 
     Args:
         client: The client that sends the requests.
-        job: The job. After another error, run the same job again: it continues where it stopped.
+        job: The job. After any error but the one above, run the same job again: it continues where
+            it stopped.
         deadline: The time to wait for each batch (not for all batches), in seconds.
 
     Raises:

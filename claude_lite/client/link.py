@@ -57,9 +57,11 @@ def _watch_forks() -> None:
     `logging` and `concurrent.futures.thread` are imported here, before the registration. In the
     other order, the handler of `logging` would take the lock of `logging` first. Then
     `_before_fork` would wait for an import in another thread, and this import could wait for the
-    lock of `logging`: a deadlock. If `_before_fork` were the first to import
-    `concurrent.futures.thread`, the handler of that module would be registered too late to acquire
-    its lock before the fork, but its handler after the fork would release the lock: an error.
+    lock of `logging`: a deadlock.
+
+    `concurrent.futures.thread` registers two handlers: one acquires a lock before a fork, the other
+    releases the lock after the fork. If `_before_fork` were the first to import this module, only
+    the second handler would still run. It would release a lock that nobody holds: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 

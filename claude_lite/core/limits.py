@@ -12,18 +12,17 @@ These limits are options of a client. `wire.Limits` has their defaults; None swi
 - `max_head` (64 KiB) and `max_headers` (256) limit the heads of a reply (also the heads of 1xx
   replies) and the trailers. The transport reads the heads, so the transport checks these limits.
 - `max_response` (8 MiB) limits a body that is completely in memory. The transport checks the limit
-  while it receives the body; `encoding.py` checks the limit during decompression. A text with
-  one non-ASCII character may need six bytes of memory per byte of JSON, as `tests/test_bounds.py`
-  measures it: Python stores each character of such a text in up to four bytes, and copies it while
-  it is parsed. So 8 MiB can become 48 MiB.
+  while it receives the body; `encoding.py` checks the limit during decompression. If a text has a
+  non-ASCII character, Python stores each of its characters in up to four bytes, and parsing needs
+  memory for copies: at most six bytes per byte of JSON in total. So 8 MiB can become 48 MiB.
 - `max_values` (120,000) limits the values (numbers, texts, lists, objects) of one reply or event. A
   value can be as short as `0,`, and takes up to 100 bytes as a Python object: 120,000 values take
   12 MB. Values are counted before JSON is parsed, because nothing can interrupt the parser.
 - `max_depth` (250) limits the levels of nested JSON. orjson writes 254 levels. Python can compare,
   copy and pickle about as many levels before it reaches its own limit of recursion.
-- `max_event` (40 MiB) limits one event or line of a stream. It also limits the message built from
-  all events, unless `max_response` is higher. An event can be in memory three times at once: raw,
-  parsed, and in the message. `in_memory` counts the bytes of an event.
+- `max_event` (40 MiB) limits one event or line of a stream. The message built from all events is
+  limited by the larger of `max_event` and `max_response`. An event can be in memory three times at
+  once: raw, parsed, and in the message. `in_memory` counts the bytes of an event.
 
 These limits are constants:
 

@@ -247,8 +247,8 @@ class FailedAttempt:
         error: The error.
         resend: What happens if the API gets the request twice.
         resent: How often the call has sent the request again after a broken connection.
-        streaming: Whether a streamed reply had begun. Even then the caller has seen none of it:
-            otherwise nobody would ask about a retry.
+        streaming: Whether a streamed reply had begun. The caller has not seen any of its content:
+            after the first content, an exchange ends the call without asking the policy.
 
     """
 
