@@ -161,7 +161,8 @@ class BaseStream(Generic[E, R]):
         if self._finished:
             return True
         self._exchange.raise_stream_error()
-        if self._closed:  # the body is complete, but the caller left items unread
+        # The body is complete: of an incomplete one, `_leave` has set an error, raised just above.
+        if self._closed:
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
 

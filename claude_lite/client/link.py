@@ -60,8 +60,9 @@ def _watch_forks() -> None:
     lock of `logging`: a deadlock.
 
     `concurrent.futures.thread` registers two handlers: one acquires a lock before a fork, the other
-    releases the lock after the fork. If `_before_fork` were the first to import this module, only
-    the second handler would still run. It would release a lock that nobody holds: an error.
+    releases the lock after the fork. If `_before_fork` were the first to import this module, both
+    would be registered when the fork has already begun. That is too late for the first handler, but
+    the second would run, and release a lock that nobody holds: an error.
     """
     import concurrent.futures.thread  # noqa: F401  # slow to import; it imports logging
 

@@ -300,7 +300,9 @@ class Config:
         self.__dict__.update(state)
 
     def __repr__(self) -> str:
-        known = self.__dict__  # in the traceback of an invalid option, later options are missing
+        # attrs sets the options in order. If one is invalid, a traceback may show this object
+        # before the options after it are set.
+        known = self.__dict__
         shown = (a.name for a in fields(Config) if a.name in known)
         return f"Config({', '.join(f'{name}={known[name]!r}' for name in shown)})"
 

@@ -109,7 +109,8 @@ def values_in(data: bytes) -> int:
     """Count the values in JSON.
 
     Below 1,000 this is the fast estimate. Above, commas and brackets inside texts are not counted,
-    which is slower. An empty list or object counts twice; the outermost value does not count.
+    which is slower. Both ways count the bytes of `BEFORE_VALUES`, one for each value after them: so
+    the outermost value is not counted, and an empty list or object counts one too many.
     """
     found = estimate_values(data)
     if found < FEW_VALUES:
@@ -118,10 +119,11 @@ def values_in(data: bytes) -> int:
 
 
 def in_memory(text: bytes | bytearray | str) -> int:
-    """Return the largest number of bytes that JSON text can take after parsing, copies included.
+    """Return the bytes that JSON text counts against a limit.
 
-    A text under 1 MiB counts only its length. A longer text counts six times if it is not plain
-    ASCII: one non-ASCII character can make Python use four bytes for every character.
+    A text of 1 MiB or more counts the memory that it can take after parsing, copies included: six
+    times its length, if it is not plain ASCII. A shorter text counts only its length, because even
+    six times of it is little, and most texts are short.
     """
     if len(text) < LONG_TEXT:
         return len(text)

@@ -45,7 +45,8 @@ class Target:
         base_url: The address to which paths are added, without a slash at its end.
         headers: The headers of a request without a body. Names become lower-case. The standard
             headers (`accept`, `anthropic-version`, ...) are added if they are missing.
-        betas: The beta flags, in order. They must also be in `headers`. An operation adds its own.
+        betas: The beta flags, in order. The header `anthropic-beta` in `headers` has to hold the
+            same flags. An operation with flags of its own replaces this header by all of them.
         limits: The limits of each attempt.
         json_headers: `headers` with the content type of a JSON body. Computed, not an argument.
 
