@@ -161,8 +161,9 @@ class BaseStream(Generic[E, R]):
         if self._finished:
             return True
         self._exchange.raise_stream_error()
-        # The body is complete: of an incomplete one, `_leave` has set an error, raised just above.
         if self._closed:
+            # The whole body had arrived when the stream was closed, but not all items were read. If
+            # the body was incomplete, `_leave` stored an error, which is raised above.
             raise StreamInterrupted(CLOSED, request_id=self.request_id, attempts=self.attempts)
         return False
 
