@@ -110,8 +110,8 @@ def values_in(data: bytes) -> int:
 
     Below 1,000 this is the fast estimate. Above, commas and brackets inside texts are not counted,
     which is slower. Both ways count commas and opening brackets, because one of these stands before
-    each value. The outermost value has none before it, so it is not counted. An empty list or object
-    has a bracket, but no value after it, so it counts one too many.
+    each value. The outermost value has none before it, so it is not counted. An empty list or
+    object has a bracket, but no value after it, so it counts one too many.
     """
     found = estimate_values(data)
     if found < FEW_VALUES:

@@ -18,8 +18,8 @@ Four techniques make models fast and keep every key:
    of the class in a data descriptor (`Method`).
 4. **Internal keys cannot collide with the API's keys.** A result stores its response in `__dict__`,
    under the key `_response`. `INTERNAL_KEYS` names such keys. If the API sends a key with one of
-   these names, `escape_keys` stores that key as bytes (`b"_response"`), and `to_dict` makes the key
-   text again. So no key is lost.
+   these names, `escape_keys` stores that key as bytes (`b"_response"`), and `to_dict` turns the
+   key back into text. So no key is lost.
 """
 
 from copy import deepcopy
