@@ -17,7 +17,9 @@
 PYTHON ?= python3
 SECONDS ?= 60
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
+# One more than there are cores, because many tests wait for a limit of time.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-all test-aiohttp check bench soak fuzz clean help
 .DEFAULT_GOAL := test
