@@ -248,7 +248,7 @@ def test_lines_count_together():
 
 def test_the_error_says_what_to_do():
     """It has the limit in it, and names the option that raises it."""
-    with pytest.raises(ResponseTooLarge, match=r"over 10 bytes of memory. .* set a larger max_event"):
+    with pytest.raises(ResponseTooLarge, match=r"over 10 bytes of .* set a larger max_event"):
         list(SSEDecoder(10).receive(b"data: " + b"x" * 10))
 
 

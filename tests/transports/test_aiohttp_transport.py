@@ -27,7 +27,6 @@ from timing import Stopwatch
 from claude_lite.errors import (
     CertificateRefused,
     ClaudeError,
-    ConnectionFailed,
     ConnectionLost,
     ResponseTooLarge,
     StreamInterrupted,
