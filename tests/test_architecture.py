@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from test_imports import BEYOND, FLOORS, modules
+from test_imports import BEYOND, FLOORS, PACKAGES, modules
 
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 FACE = "face"
@@ -31,8 +31,12 @@ def test_the_picture_shows_the_exceptions():
 def test_the_files_that_the_page_names_exist():
     """A file or folder that is named in backticks is there."""
     named = set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE.read_text()))
-    root = PAGE.parents[1]
-    places = (root, root / "claude_lite", root / "transports")
-    missing = {name for name in named if not any((place / name).exists() for place in places)}
+    package, transports = PACKAGES["claude_lite"], PACKAGES["claude_lite_transports"]
+    places = (PAGE.parents[1], package, package.parent, transports.parent)
+    missing = {
+        name
+        for name in named
+        if not any((place / name.removeprefix("transports/")).exists() for place in places)
+    }
     assert len(named) > len(modules()) / 10
     assert missing == set()
