@@ -38,8 +38,9 @@ FLOORS = {
     "transports": {"errors"},
     "testing": {"client", "emulator", "transports"},
     "bulk": {"client"},
+    "jobs": {"client"},
     "cli": {"bulk", "dialects", "testing"},
-    "": {"bulk", "dialects", "testing"},  # the face of the package
+    "": {"bulk", "dialects", "jobs", "testing"},  # the face of the package
 }
 
 # What transports need beyond the boundary, and why.

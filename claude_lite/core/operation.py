@@ -17,7 +17,9 @@ is left out. For parameters without a field, use `extra_body`, `extra_query` and
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -387,6 +389,15 @@ class Operation(Generic[R]):
     def to_dict(self) -> dict[str, Any]:
         """Return the operation as a JSON object, for a queue; `from_dict` reads the object."""
         return {"operation": self.route.name, **loads(dumps(self._non_default_fields()))}
+
+    def fingerprint(self) -> str:
+        """Return a digest of the call, 32 hexadecimal digits.
+
+        Equal calls have the same fingerprint in every process, on every machine. A local file
+        counts by its path, not by its content.
+        """
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
     @staticmethod
     def from_dict(data: JSON) -> "Operation[Any]":

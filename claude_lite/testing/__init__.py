@@ -1,7 +1,8 @@
 """Tools to test code that uses claude_lite, and to test transports written for it.
 
-Messages and streams in the API's form, stub transports, a virtual clock, a guard against network
-use, and the conformance suite for transports; `claude_lite.testing.pytest_plugin` has fixtures.
+Messages and streams in the API's form, stub transports, a virtual clock, a queue that delivers as
+brokers do, a guard against network use, and the conformance suite for transports;
+`claude_lite.testing.pytest_plugin` has fixtures.
 A name is imported at its first use: every test run loads the pytest plugin of this package, so
 importing the package must be fast.
 """
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         check_async_transport,
         check_transport,
     )
+    from claude_lite.testing.deliveries import DeliveredJob, Deliveries
     from claude_lite.testing.events import (
         error_event,
         error_response,
@@ -34,6 +36,8 @@ __all__ = [
     "CASES",
     "AsyncStubTransport",
     "Case",
+    "DeliveredJob",
+    "Deliveries",
     "StubTransport",
     "VirtualClock",
     "assert_no_network",
@@ -47,7 +51,7 @@ __all__ = [
     "tool_use",
 ]
 
-_WHERE = ("conformance", "events", "no_network", "stub", "virtual_clock")
+_WHERE = ("conformance", "deliveries", "events", "no_network", "stub", "virtual_clock")
 
 if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported above
 
