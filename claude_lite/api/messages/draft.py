@@ -202,7 +202,7 @@ class Draft:
     def _tool_input(self, text: bytes) -> dict[str, Any] | None:
         """Parse the input of a tool; None if *text* is not a JSON object, because it was cut."""
         try:
-            value = parse_json(text, self._limits)
+            value = parse_json(text, self._limits, strict=True)
         except ValueError:
             return None
         self._add(text)
