@@ -24,7 +24,7 @@ from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
-from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Response, Sleep, Transport
@@ -239,7 +239,7 @@ class SyncClient(BaseClient[Transport]):
             **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
-        return self.send(RawRequest(method=method, path=path, **fields))
+        return self.send(make(RawRequest, fields, method=method, path=path))
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""

@@ -21,7 +21,7 @@ fields are not computed.
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.credentials import mask_words
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Observer = Callable[[str, Mapping[str, Any]], None]
 """A function that gets an event's name and fields, on the thread or event loop of the call."""
 
-Secrets = Callable[[], Iterable[str]]
+Secrets = Callable[[], Collection[str]]
 """A function that returns the texts to mask: a server may repeat a credential in its headers."""
 
 Fields = Mapping[str, Any]
