@@ -132,8 +132,8 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 await self._body.finish()
         finally:

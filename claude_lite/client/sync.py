@@ -105,8 +105,8 @@ class Stream(BaseStream[E, R]):
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
         finally:
