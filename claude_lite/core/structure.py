@@ -320,8 +320,7 @@ def _is_refused(cls: Any, data: Any, wrong: set[str]) -> bool:
     fitting = set(data) - wrong if data.__class__ is dict else set()
     if cls.TAGS:
         return bool(wrong) or not isinstance(data, dict)
-    # The `type` of another class, such as "error", proves nothing.
-    if "type" in fitting and data["type"] != getattr(cls, "type", None):
-        fitting.remove("type")
+    if isinstance(data, dict) and data.get("type") == "error":
+        fitting.discard("type")
     needed = shape(cls) if cls.ESSENTIAL is None else cls.ESSENTIAL
     return bool(needed) and not any(data[name] is not None for name in fitting.intersection(needed))
