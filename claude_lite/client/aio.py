@@ -15,9 +15,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -132,8 +132,8 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 await self._body.finish()
         finally:

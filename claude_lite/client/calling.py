@@ -177,12 +177,5 @@ class BaseStream(Generic[E, R]):
             self._decoder.fail(interrupted)
 
 
-def text_of(raw: dict[str, Any]) -> str | None:
-    """Return the text of a raw event; None if the event has no text."""
-    if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
-        return cast("str", raw["delta"]["text"]) or None
-    return None
-
-
 def discard(_: object) -> None:
     """Return None for any raw item, so that the item is dropped."""

@@ -17,9 +17,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -105,8 +105,8 @@ class Stream(BaseStream[E, R]):
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
         finally:

@@ -27,7 +27,6 @@ from claude_lite.core.credentials import (
     words_to_mask,
     wrong_type,
 )
-from claude_lite.core.logs import Observer
 from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
@@ -38,6 +37,11 @@ __all__ = ["Config", "Options"]
 
 T = TypeVar("T")
 
+Observer = Callable[[str, Mapping[str, Any]], None]
+"""A function that gets an event's name and fields, on the thread or event loop of the call.
+
+The call waits for the function, so the function has to be fast.
+"""
 
 _BASE_URL: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
@@ -192,7 +196,8 @@ class Config:
             event: two bytes of JSON can take 100 bytes of memory. All events of a collected stream
             together may have three times this number.
         observe: A function that gets the name and the fields of each log event of a call
-            (`claude_lite.core.logs`).
+            (`claude_lite.core.logs`). The call waits for the function. If the function raises an
+            exception, the exception is reported as a warning, and the call goes on.
         dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Only
             the platform's own credentials are then read from the environment.
 
@@ -277,6 +282,11 @@ class Config:
             max_values=self.max_values,
             max_event=self.max_event,
         )
+
+    @_CachedProperty
+    def telemetry_failures(self) -> set[str]:
+        """The failures of loggers and of `observe` that this client has reported."""
+        return set()
 
     @property
     def token_provider(self) -> "Callable[[], Any] | None":
