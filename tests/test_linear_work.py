@@ -8,7 +8,7 @@ from timing import Stopwatch
 
 from claude_lite.api.completions import ChatDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
-from claude_lite.core.uploads import FormBody, Part
+from claude_lite.api.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.wire import Limits, Request, Response
 from claude_lite_transports.recording import redaction
