@@ -14,6 +14,7 @@ import claude_lite.api  # noqa: F401  # it tells the registry where operations a
 if TYPE_CHECKING:
     from claude_lite.api.batch_jobs import *
     from claude_lite.api.batches import *
+    from claude_lite.api.bodies import *
     from claude_lite.api.completions import *
     from claude_lite.api.files import *
     from claude_lite.api.messages.content import *
@@ -65,6 +66,7 @@ _WHERE = (
     "api.messages.events",
     "api.batches",
     "api.batch_jobs",
+    "api.bodies",
     "api.files",
     "api.models",
     "api.skills",

@@ -28,7 +28,7 @@ call, and the call waits for them: a slow one should put its events into a queue
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from claude_lite.core.config import Config
 
-Secrets = Callable[[], Iterable[str]]
+Secrets = Callable[[], Collection[str]]
 """A function that returns the texts to mask: a server may repeat a credential in its headers."""
 
 Fields = Mapping[str, Any]
