@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from claude_lite.api.raw_request import *
     from claude_lite.api.reports import *
     from claude_lite.api.skills import *
+    from claude_lite.api.unknown import *
+    from claude_lite.api.uploads import *
     from claude_lite.api.webhooks import *
     from claude_lite.api.workspaces import *
     from claude_lite.client.aio import *
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from claude_lite.core.retry import *
     from claude_lite.core.structure import *
     from claude_lite.core.targets import *
-    from claude_lite.core.uploads import *
     from claude_lite.errors import *
     from claude_lite.wire import *
 
@@ -71,7 +72,8 @@ _WHERE = (
     "api.models",
     "api.skills",
     "api.completions",
-    "core.uploads",
+    "api.uploads",
+    "api.unknown",
     "api.organization",
     "api.workspaces",
     "api.reports",

@@ -9,6 +9,7 @@ import os
 from typing import Any, Final
 
 from claude_lite.api.bodies import BytesDecoder
+from claude_lite.api.uploads import FormBody, UploadOperation, skill_parts
 from claude_lite.core.model import Result, model
 from claude_lite.core.operation import (
     MEGABYTE,
@@ -18,7 +19,6 @@ from claude_lite.core.operation import (
     operation,
 )
 from claude_lite.core.pages import CursorPaged, Page
-from claude_lite.core.uploads import FormBody, UploadOperation, skill_parts
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = [
