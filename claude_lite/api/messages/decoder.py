@@ -28,10 +28,16 @@ from claude_lite.api.messages.events import (
 )
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
-from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.responses import error_from_envelope, unexpected, with_body
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import reader_for, set_values
-from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated, TransportError
+from claude_lite.errors import (
+    ClaudeError,
+    ResponseTooLarge,
+    StreamTruncated,
+    TransportError,
+    UnexpectedResponse,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
@@ -97,6 +103,8 @@ class MessageDecoder:
                     events.append(event)
                     if self.complete:
                         break
+        except UnexpectedResponse as error:
+            self.fail(with_body(error, text))
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
