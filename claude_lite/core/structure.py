@@ -304,10 +304,8 @@ def _mend(cls: Any, data: Any, *, refuse: bool = True) -> Any:
                 values[name] = values[name] if read is None else read(values[name])
                 wrong.remove(name)
     if refuse and _is_refused(cls, data, wrong):
-        what = ", ".join(sorted(wrong)) if is_object and wrong else "the JSON"
-        raise StructureError(
-            f"{cls.__name__}: {what} is missing, or has another type than the API's"
-        )
+        why = f"missing or of a wrong type: {', '.join(sorted(wrong))}" if wrong else "nothing fits"
+        raise StructureError(f"{cls.__name__}: {why if is_object else 'not a JSON object'}")
     result: Any = object.__new__(cls)
     wrong |= cls.INTERNAL_KEYS
     escaped = {k.encode() if k in wrong else k: value for k, value in values.items()}

@@ -239,6 +239,8 @@ class Draft:
                 block[key] = [*(old if isinstance(old, list) else ()), *parts]
             elif key != "partial_json":
                 block[key] = "".join([old if isinstance(old, str) else "", *parts])
+                if not isinstance(block.get("type"), str):
+                    block["type"] = key  # a text delta makes a text block of it
         return block
 
 
