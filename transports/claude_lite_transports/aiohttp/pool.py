@@ -457,6 +457,8 @@ def _unconnected(error: Exception, place: str) -> ClaudeError:
             return ConnectTimedOut(message=f"no connection to {place} in time")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
             return because(error, CertificateRefused, f"certificate of {place} refused")
+        case RuntimeError():  # outside of a task, on a closed loop, after the end of all
+            return UsageError(f"the event loop cannot be used: {error}")
         case aiohttp.ClientHttpProxyError():
             return ConnectionFailed(f"no tunnel through the proxy: {error.status}")
         case _:

@@ -19,10 +19,12 @@ from typing import TypeVar
 
 from claude_lite.errors import (
     CertificateRefused,
+    ClaudeError,
     ConnectionFailed,
     ConnectionLost,
     ConnectTimedOut,
     UnexpectedResponse,
+    UsageError,
 )
 from claude_lite.wire import Request
 from claude_lite_transports.shared.dial import (
@@ -41,6 +43,7 @@ from claude_lite_transports.shared.lookup import (
     remember,
 )
 from claude_lite_transports.shared.places import advice_for
+from claude_lite_transports.shared.share import in_thread
 from claude_lite_transports.shared.tcp import tcp_socket
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -65,7 +68,9 @@ async def reach(
         async with asyncio.timeout_at(None if by == inf else by):
             return await _connect(way, make, context)
     except OSError as error:
-        failure = _failure(error, f"{way.host}:{way.port}", phase)
+        failure: ClaudeError = _failure(error, f"{way.host}:{way.port}", phase)
+    except RuntimeError as error:  # outside of a task, on a closed loop, after the end of all
+        failure = UsageError(f"the event loop cannot be used: {error}")
     raise failure
 
 
@@ -90,7 +95,7 @@ async def _connect(way: Way, make: Callable[[], P], context: ssl.SSLContext | No
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
     tls = context
     if tls is None:  # loading the certificates takes 50 ms the first time
-        tls = await loop.run_in_executor(None, default_context)
+        tls = await in_thread(default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
         if way.proxy is not None:
