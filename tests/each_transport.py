@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from places import PEM
+from certificates import PEM
 
 from claude_lite.errors import UsageError
 from claude_lite.testing.conformance.checking import InThreads

@@ -20,8 +20,8 @@ from time import sleep
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
+from certificates import PEM
 from each_transport import echo, stalling
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (

@@ -15,8 +15,8 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import stalling, told
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (

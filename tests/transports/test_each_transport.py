@@ -18,6 +18,7 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import (
     BRIEF,
     client_tls,
@@ -30,7 +31,6 @@ from each_transport import (
     stalling,
     told,
 )
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
@@ -940,7 +940,7 @@ def test_proxies_that_cannot_be_used(kind, proxy):
 
 @each_transport
 def test_proxies_come_from_the_environment(kind, monkeypatch):
-    """By default the variables that urllib knows are obeyed, `no_proxy` included."""
+    """By default the usual variables are obeyed, `no_proxy` with its networks included."""
     for name in ("http_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -956,8 +956,9 @@ def test_proxies_come_from_the_environment(kind, monkeypatch):
             monkeypatch.delenv("no_proxy", raising=False)
             assert answer(trust_env=True) == b"proxied"
             assert answer(trust_env=False) == b"direct"
-            monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
-            assert answer(trust_env=True) == b"direct"
+            for exception in ("localhost,127.0.0.1", "10.0.0.0/8 127.0.0.0/8", "::1,0.0.0.0/0"):
+                monkeypatch.setenv("no_proxy", exception)
+                assert answer(trust_env=True) == b"direct"
             monkeypatch.delenv(variable)
 
 

@@ -9,7 +9,7 @@ import tracemalloc
 
 import aiohttp
 import pytest
-from places import PEM
+from certificates import PEM
 
 from claude_lite.errors import ClaudeError, ConnectTimedOut, StreamInterrupted
 from claude_lite.testing.conformance.cases import get, post, read_whole

@@ -19,8 +19,8 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import stalling
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
