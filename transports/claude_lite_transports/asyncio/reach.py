@@ -82,7 +82,7 @@ def _failure(error: OSError, where: str, phase: str) -> ConnectionFailed:
     elif is_timeout(error):
         return ConnectTimedOut(phase)
     else:
-        said = f"no connection to {where}: {error.strerror or error}"
+        said = f"no connection to {where}: {error.strerror or str(error) or type(error).__name__}"
         failure = ConnectionFailed(said, advice=advice_for(error))
     failure.__cause__ = bare(error)
     return failure

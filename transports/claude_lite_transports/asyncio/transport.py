@@ -156,14 +156,17 @@ class AsyncioTransport:
             ssl_context, proxy, trust_env, keepalive_timeout, max_connections
         )
         self._places = PlacesByProcess(max_connections)
-        self._pools: PerLoop[AsyncioPool] = PerLoop()
         try:
             import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
+
+            from claude_lite_transports.asyncio.pool import AsyncioPool
         except ImportError:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
             ) from None
+        self._pool = AsyncioPool
+        self._pools: PerLoop[AsyncioPool] = PerLoop()
         require_asyncio()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -215,7 +218,5 @@ class AsyncioTransport:
         return await pool.begin(request, start, whole=whole)
 
     def _make(self) -> "AsyncioPool":
-        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
-
         share = Share(self._places.here())
-        return AsyncioPool(asyncio.get_running_loop(), self._options, share)
+        return self._pool(asyncio.get_running_loop(), self._options, share)

@@ -349,5 +349,5 @@ def _failure(error: OSError, where: str, clocks: Clocks) -> TransportError:
         return clocks.over()
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateRefused(f"certificate of {where} refused: {error.verify_message}")
-    said = f"no connection to {where}: {error.strerror or error}"
+    said = f"no connection to {where}: {error.strerror or str(error) or type(error).__name__}"
     return ConnectionFailed(said, advice=advice_for(error))

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from claude_lite.errors import UsageError
+from claude_lite_transports.shared.per_loop import is_running
 from claude_lite_transports.shared.places import Places
 
 R = TypeVar("R")
@@ -75,11 +76,7 @@ class Share:
 
 def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
     """Call a function on *loop*, at once if that is the running one; not at all if it is closed."""
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
+    if is_running(loop):
         call(*args)
     else:
         with suppress(RuntimeError):
