@@ -9,6 +9,7 @@ vendored has the modules of its packages, but not their metadata.
 import functools
 import inspect
 import os
+import sys
 import threading
 import time
 from importlib import import_module
@@ -95,6 +96,8 @@ class Link(Generic[T]):
     def get(self) -> T:
         """Return the transport. Raises `UsageError` for a name that no package registers."""
         if self.transport is None:
+            if sys.is_finalizing():
+                raise UsageError("no transport can be loaded any more: the interpreter is ending")
             with _loading:
                 loaded = self._check(self._load(cast("str", self.given)))
             # Atomic: if two threads load a transport, both use the first.
