@@ -48,7 +48,7 @@ class Stream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        get_token: Callable[[str | None], str],
+        get_token: Callable[[str | None, float | None], str],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
@@ -72,7 +72,7 @@ class Stream(BaseStream[E, R]):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(self._get_token(action.stale))
+                exchange.receive_token(self._get_token(action.stale, exchange.time_left))
             else:
                 with ExitStack() as stack:
                     try:
@@ -202,7 +202,7 @@ class SyncClient(BaseClient[Transport]):
                 elif isinstance(action, Sleep):
                     transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(self._get_token(action.stale))
+                    exchange.receive_token(self._get_token(action.stale, exchange.time_left))
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -283,12 +283,15 @@ class SyncClient(BaseClient[Transport]):
                 file.write(piece)
         return file.size
 
-    def _get_token(self, stale: str | None) -> str:
-        return self._link.tokens(Tokens, self.config).get(stale)
+    def _get_token(self, stale: str | None, within: float | None) -> str:
+        return self._link.tokens(Tokens, self.config).get(stale, within)
 
     def close(self) -> None:
-        """Close the connections. A later call opens new connections."""
-        if (transport := self._link.transport) is not None:
+        """Close the connections. A later call opens new connections.
+
+        A client that `with_options` made closes nothing.
+        """
+        if not self._derived and (transport := self._link.transport) is not None:
             transport.close()
 
     def __enter__(self) -> Self:

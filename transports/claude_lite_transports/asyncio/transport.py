@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
     from claude_lite_transports.asyncio.pool import AsyncioPool
+else:
+    require_asyncio()  # before the modules that use private names of asyncio
+    try:
+        from claude_lite_transports.asyncio.pool import AsyncioPool
+    except ModuleNotFoundError:  # httptools, of the extra `fast`, is not installed
+        AsyncioPool = None
 
 __all__ = ["AsyncioTransport"]
 
@@ -141,14 +147,11 @@ class AsyncioTransport:
         proxy = mask_proxy(proxy)
         self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
         self._pools: PerLoop[AsyncioPool] = PerLoop()
-        try:
-            import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
-        except ImportError:
+        if AsyncioPool is None:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
-            ) from None
-        require_asyncio()
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()
@@ -196,6 +199,4 @@ class AsyncioTransport:
         return await pool.begin(request, start, whole=whole)
 
     def _make(self) -> "AsyncioPool":
-        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
-
         return AsyncioPool(asyncio.get_running_loop(), self._options)
