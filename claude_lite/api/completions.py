@@ -15,7 +15,7 @@ from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, 
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import Result, StructureError, reader_for
-from claude_lite.errors import ClaudeError, StreamTruncated
+from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = [
@@ -96,9 +96,20 @@ class _PiecesDecoder(ABC):
         )
 
     def close(self) -> list[dict[str, Any]]:
-        """Note the end of the body: without its last piece the stream was truncated."""
+        """Note the end of the body: without its last piece the stream was truncated.
+
+        The last piece may lack the blank line after it, if its JSON is whole.
+        """
+        _, text = self._sse.unfinished() or ("", b"")
+        found = self.receive(b"\n\n") if self._is_whole(text) else []
         self.fail(StreamTruncated("the stream ended before its last piece"))
-        return []
+        return found
+
+    def _is_whole(self, text: bytes) -> bool:
+        try:
+            return text.strip() == b"[DONE]" or isinstance(parse_json(text, self._limits), dict)
+        except (ValueError, ResponseTooLarge):
+            return False
 
     def item(self, raw: dict[str, Any]) -> Any:
         """The model of one piece."""

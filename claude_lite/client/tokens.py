@@ -112,13 +112,14 @@ class Tokens:
 
     def _checked(self, value: object) -> MaskedStr:
         if isinstance(value, str) and value:
+            value = MaskedStr(value)  # tracebacks may show variables
             return checked_credential(self._option, value)
         kind = type(value).__name__
         if inspect.isawaitable(value):
             self._is_async = True
             kind = "a coroutine (only an AsyncClient can await it)"
             getattr(value, "close", int)()  # a coroutine that is not awaited would warn
-        del value  # tracebacks may show variables, and this object may hold a credential
+        del value  # this object may hold a credential
         wanted = "has to return a non-empty str"
         raise UsageError(f"the function {self._option} {wanted}, but returned {kind}")
 

@@ -97,7 +97,7 @@ class Exchange(Generic[R]):
         self._resent = 0  # the number of retries after a broken connection
         self._redirects = 0
         self._signed: Request | None = None
-        self._log = call_log(operation.route.name, config.observe, clock)
+        self._log = call_log(operation.route.name, config, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
         """Decide the next step of the call.

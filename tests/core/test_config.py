@@ -15,8 +15,11 @@ from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageErr
 from claude_lite.core.config import Config, Options
 from claude_lite.core.credentials import words_to_mask
 from claude_lite.core.targets import DEFAULT_BASE_URL
+from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.wire import MASK
 
+SECONDS = ("timeout", "connect_timeout", "content_timeout", "deadline")
+COUNTS = ("max_response", "max_event", "max_head", "max_headers", "max_depth", "max_values")
 ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
 
 
@@ -204,6 +207,52 @@ def test_retry_is_a_policy(value):
     """`retry` is a policy: not a number, nor the function that makes one."""
     with pytest.raises(UsageError, match="standard"):
         Client(retry=value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("api_key", b"s3cret", "api_key has to be str | Secret | Callable | None, not bytes"),
+        ("auth_token", ["s3cret"], "auth_token has to be str | Secret | Callable | None, not list"),
+        ("base_url", b"https://u:s3cret@h", "base_url has to be str | None, not bytes"),
+        ("dialect", "bedrock", "dialect has to be Dialect | None, not str"),
+        ("api_version", None, "api_version has to be str, not NoneType"),
+        ("betas", None, "betas has to be str | Sequence, not NoneType"),
+        ("betas", b"s3cret", "betas has to be str | Sequence, not bytes"),
+        ("betas", [1], "each flag in betas has to be a str, not int"),
+        ("headers", [("x-api-key", "s3cret")], "headers has to be a dict, not list"),
+        ("headers", "x-api-key: s3cret", "headers has to be a dict, not str"),
+        ("headers", {"x-api-key": b"s3cret"}, "the header 'x-api-key' has to be a str, not bytes"),
+        ("headers", {"x-team": ["s3cret"]}, "the header 'x-team' has to be a str, not list"),
+        ("headers", {b"x-api-key": "s3cret"}, "the name of a header has to be a str, not bytes"),
+        ("observe", "s3cret", "observe has to be Callable | None, not str"),
+        ("retry", 3, "retry has to be standard(), never() or defer(), not int"),
+        *((name, "5", f"{name} has to be float | None, not str") for name in SECONDS),
+        *((name, True, f"{name} has to be float | None, not bool") for name in SECONDS),
+        *((name, "5", f"{name} has to be int | None, not str") for name in COUNTS),
+    ],
+)
+def test_options_of_a_wrong_type(option, value, said):
+    """The error, as the client is made or derived, names the option and both types, no value."""
+    for make in (Client, AsyncClient, Client().with_options, Config, Config().with_options):
+        with pytest.raises(UsageError) as caught:
+            make(**{option: value})
+        assert str(caught.value) == said
+        inner = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+        assert "s3cret" not in "".join(exposed(inner))  # this frame shows it
+
+
+def test_every_option_has_a_type():
+    """No option is left out of the check."""
+    assert set(Options.__annotations__) == {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "te", "upgrade", "expect"])
+def test_framing_headers_of_a_client(name):
+    """What says where a request ends is the transport's to say; `host` may be set."""
+    with pytest.raises(UsageError, match=f"headers cannot have '{name.lower()}'"):
+        Client(headers={name: "0"})
+    assert Client(headers={"Host": "other.test"}).config.headers == {"host": "other.test"}
 
 
 def test_limits_of_an_attempt():

@@ -674,6 +674,37 @@ def test_a_stream_read_to_its_end_gives_its_connection_back(kind):
         assert server.connections == 1
 
 
+UNASKED = {
+    "no HTTP": b"\x00\xff" * 40,
+    "words": b"GARBAGE GARBAGE\r\n\r\n",
+    "a bad head": b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+    "a reply": reply(b"somebody else's"),
+}
+
+
+@pytest.mark.parametrize(
+    "framed", [reply(b"asked"), chunked(b"as", b"ked")], ids=["length", "chunks"]
+)
+@pytest.mark.parametrize("unasked", UNASKED)
+@each_transport
+def test_what_follows_a_reply_costs_it_nothing(kind, unasked, framed):
+    """A whole reply is the answer, whatever comes with it; its connection is used no more."""
+
+    def script(peer):
+        if peer.request() is not None:
+            peer.send(framed + UNASKED[unasked])
+            peer.request()
+
+    async def main(transport):
+        with LoopbackServer(script) as server:
+            for _ in range(2):
+                assert (await transport.send(get(server))).body == b"asked"
+            async with transport.stream(get(server)) as (head, chunks):
+                assert (head.status, b"".join([c async for c in chunks])) == (200, b"asked")
+
+    kind.run(main)
+
+
 @each_transport
 def test_errors_name_the_response_that_broke(kind):
     """Once the head has come, errors carry its status and request id."""

@@ -4,7 +4,7 @@ A block or a citation whose `type` this version does not know becomes an `Unknow
 `UnknownCitation`, never a known class with fields missing.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.model import Model, model
 
@@ -153,15 +153,34 @@ class RedactedThinkingBlock(ContentBlock):
     type: str = "redacted_thinking"
 
 
+INVALID_JSON: Final = "INVALID_JSON"
+"""The only key of an `input` that is not a JSON object; its value is the text of the model.
+
+The API's documentation asks for this form when such an input is sent back:
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+"""
+
+
 class _ToolCall:
     """What the blocks of all tool calls have in common."""
 
-    INTERNAL_KEYS = frozenset({"_partial_json"})
+    if TYPE_CHECKING:
+        input: dict[str, Any]
+
+    @property
+    def input_unreadable(self) -> bool:
+        """Whether `input` is not what the model meant: then do not call the tool.
+
+        The model wrote a text that is not a JSON object, or the stream ended within the text
+        (`max_tokens`). `input` is then `{"INVALID_JSON": text}`, and `to_param` sends it back so.
+        """
+        return self.partial_json is not None
 
     @property
     def partial_json(self) -> str | None:
-        """The JSON text of `input` that arrived, if the stream ended inside it (`max_tokens`)."""
-        return self.__dict__.get("_partial_json")
+        """The text of an unreadable `input`, as far as it arrived; None if `input` was read."""
+        is_only_key = self.input.keys() == {INVALID_JSON}
+        return self.input[INVALID_JSON] if is_only_key else None
 
 
 @model
@@ -172,7 +191,8 @@ class ToolUseBlock(_ToolCall, ContentBlock):
     id: str
     name: str
     input: dict[str, Any]
-    """The parsed JSON; empty if the JSON is incomplete (see `partial_json`)."""
+    """The parsed JSON; `{"INVALID_JSON": text}` if the text is not a JSON object (see
+    `input_unreadable`)."""
     caller: dict[str, Any] | None = None
     toolset_name: str | None = None
     type: str = "tool_use"
@@ -200,6 +220,9 @@ class MCPToolUseBlock(_ToolCall, ContentBlock):
     input: dict[str, Any]
     server_name: str
     type: str = "mcp_tool_use"
+
+
+TOOL_USES: Final = (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)
 
 
 @model

@@ -28,6 +28,8 @@ AIOHTTP: Final = {
     "aiohttp.client_proto:ResponseHandler._waiter": "tells whether a task waits for a head, which "
     "then parses what has come itself, and wakes it",
     "aiohttp.client_proto:ResponseHandler._buffer": "tells whether a head has been parsed",
+    "aiohttp.client_proto:ResponseHandler._exception": "tells that bytes were refused, which are "
+    "then parsed head by head",
     "aiohttp.client_proto:ResponseHandler._eof": "tells whether no head will come",
     "aiohttp.client_proto:ResponseHandler._payload": "the body under way, which is told of a reset",
     "aiohttp.client_proto:ResponseHandler._reading_paused": "saves the cost of a resume that "
