@@ -91,7 +91,7 @@ class AsyncStream(BaseStream[E, R]):
         return self
 
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):

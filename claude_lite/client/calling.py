@@ -12,10 +12,11 @@ from claude_lite.client.link import Link
 from claude_lite.client.tokens import is_async
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config, Options, hide_credentials
+from claude_lite.core.exchange import Authenticate
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
-from claude_lite.wire import Clock, Response
+from claude_lite.wire import Clock, Done, Request, Response, Sleep
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -108,6 +109,7 @@ class BaseStream(Generic[E, R]):
     def __init__(self, exchange: StreamExchange[E, R]) -> None:
         self._exchange = exchange
         self._decoder: Decoder[E, R] | None = None
+        self._attempt: Any = None  # the context manager of the transport
         self._body: Any = None
         self._closed = False
         self._finished = False
@@ -151,6 +153,11 @@ class BaseStream(Generic[E, R]):
             raise UsageError("this stream was opened before: make a new stream for each call")
         self._exchange.start()
         return self._exchange
+
+    def _next_action(self) -> Request | Sleep | Authenticate | Done[Decoder[E, R]]:
+        if self._closed and not self._exchange.ready:  # closed during the opening
+            raise StreamInterrupted(CLOSED)
+        return self._exchange.next_action()
 
     def _require_unread(self) -> Decoder[E, R]:
         decoder = self._require_open()

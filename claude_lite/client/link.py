@@ -29,13 +29,14 @@ GROUP = "claude_lite.transports"
 MAX_PROVIDERS: Final = 256
 
 LAZY_MODULES: Final = (
-    *("concurrent.futures", "email.utils", "encodings.cp437", "urllib.parse", "zipfile"),
-    *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
+    *("concurrent.futures", "email.utils", "encodings.cp437", "urllib.parse", "urllib.request"),
+    *("zipfile", "claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
 """The modules that functions of the library import, and Python for them (the codec is zipfile's).
 
-They are imported with the first client, so that `from claude_lite import Client` stays fast."""
+They are imported with the first client, so that `from claude_lite import Client` stays fast.
+Transports import `urllib.request` when they look for proxies in the environment."""
 
 _loading = threading.RLock()
 

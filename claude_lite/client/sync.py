@@ -68,7 +68,7 @@ class Stream(BaseStream[E, R]):
         return self
 
     def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
@@ -76,7 +76,8 @@ class Stream(BaseStream[E, R]):
             else:
                 with ExitStack() as stack:
                     try:
-                        head, chunks = stack.enter_context(self._transport.stream(action))
+                        self._attempt = self._transport.stream(action)
+                        head, chunks = stack.enter_context(self._attempt)
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
@@ -101,7 +102,11 @@ class Stream(BaseStream[E, R]):
         self._close(error)
 
     def close(self) -> None:
-        """Close the connection, also before the end of the stream. Later reads raise an error."""
+        """Close the connection, also before the end of the stream. Later reads raise an error.
+
+        Any thread may call this method. A thread that waits for the stream gets the error
+        `StreamInterrupted` at once, or after a wait between two attempts.
+        """
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
@@ -109,6 +114,8 @@ class Stream(BaseStream[E, R]):
             self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
+            elif hasattr(self._attempt, "stop"):
+                self._attempt.stop()
         finally:
             self._stack.close()
 

@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
-from urllib.request import getproxies, proxy_bypass
 
 from attrs import frozen
 
@@ -121,4 +120,7 @@ def find_proxy(
 
 
 def _from_environment(scheme: str, place: str) -> MaskedStr | None:
+    # Imported late: urllib.request takes as long to import as a whole transport.
+    from urllib.request import getproxies, proxy_bypass
+
     return choose_proxy(scheme, place, getproxies(), proxy_bypass)

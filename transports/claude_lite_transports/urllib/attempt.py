@@ -8,7 +8,8 @@ serialised request, so no variable in a traceback shows the API key.
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
-from socket import socket
+from os import getpid
+from socket import SHUT_RDWR, socket
 from types import TracebackType
 from typing import Final
 
@@ -41,6 +42,8 @@ class Attempt:
 
     _clocks: Clocks
     _sock: socket
+    _pid = 0
+    _stopped = _busy = False
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Attempt:
 
     def __enter__(self) -> HeadAndChunks:
         reply, way = self._reply, self._way
+        self._pid, self._busy = getpid(), True
         self._clocks = Clocks(self._request.limits)
         self._sock = self._idle.take(way) or way.connect(self._clocks, self._context)
         self._open = True
@@ -74,8 +78,10 @@ class Attempt:
             while not reply.has_head():
                 self._receive()
         except BaseException:
+            self._busy = False
             self._abandon()
             raise
+        self._busy = False
         return Response(reply.status, reply.headers), self
 
     def __exit__(
@@ -84,18 +90,40 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
         self._abandon()
+
+    def stop(self) -> None:
+        """End the attempt. Any thread may call this while another thread waits for the reply.
+
+        The waiting thread wakes up, because the socket is shut down, and then closes the socket. If
+        this thread closed it, its number could be that of another connection at once, from which
+        the waiting thread would read. A forked child shuts nothing down that its parent may use.
+        """
+        self._stopped = True  # first this, then look: the waiting thread does it the other way
+        if self._open and self._busy and getpid() == self._pid:
+            sock = self._sock
+            with suppress(OSError):
+                if isinstance(sock, ssl.SSLSocket):  # its own `shutdown` drops the TLS layer
+                    super(ssl.SSLSocket, sock).shutdown(SHUT_RDWR)
+                else:
+                    sock.shutdown(SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        self._busy = True
         try:
             chunk = self._take()
         except ClaudeError as error:
             reply = self._reply
             error.update(status=reply.status, request_id=reply.headers.get("request-id"))
             raise
+        finally:
+            self._busy = False
+            if self._stopped:
+                self._abandon()
         if not chunk:
             raise StopIteration
         return chunk
@@ -147,6 +175,7 @@ class Attempt:
     def _push(self, data: memoryview) -> bool:
         """Send bytes; False if the reply or the end came before all were sent."""
         while data:
+            self._check_stopped()
             if self._sent and self._answered():
                 return False
             self._sock.settimeout(self._clocks.left())
@@ -185,6 +214,7 @@ class Attempt:
 
     def _receive(self) -> None:
         """Wait for the next bytes of the reply."""
+        self._check_stopped()
         self._sock.settimeout(self._clocks.left())
         try:
             self._reply.receive(self._sock.recv(RECEIVE))
@@ -201,13 +231,17 @@ class Attempt:
 
     def _finish(self) -> None:
         """Keep the connection for another request if it can carry one; close it otherwise."""
-        self._open = False
-        if self._whole and self._reply.keep:
+        self._open = False  # first this, then look whether another thread has called `stop`
+        if self._whole and self._reply.keep and not self._stopped:
             self._idle.keep(self._way, self._sock)
         else:
             self._sock.close()
 
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise StreamInterrupted("the stream was closed before its end")
+
     def _abandon(self) -> None:
-        if self._open:
+        if self._open and not self._busy:
             self._open = False
             self._sock.close()
