@@ -280,7 +280,7 @@ EXCUSED = {
     ("core.structure", "cattrs.preconf.orjson"),  # for callers' own hooks; no call imports it
 }
 # Entries of `LAZY_MODULES` that no import statement of the library names.
-NAMED_ONLY = {"encodings.cp437", "urllib.request"}
+NAMED_ONLY = {"encodings.cp437", "encodings.utf_16_le", "urllib.request"}
 
 
 def test_what_is_imported_late():

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from claude_lite.core.limits import check_collected_values, parse_json, values_in
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import Result, StructureError, reader_for
+from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -32,6 +32,7 @@ __all__ = [
 class Completion(Result):
     """Text that continues a prompt. In a stream, one piece of the text."""
 
+    ESSENTIAL = ("completion",)
     id: str
     completion: str
     model: str
@@ -43,6 +44,7 @@ class Completion(Result):
 class ChatCompletion(Result):
     """A chat completion in the shape of OpenAI's API."""
 
+    ESSENTIAL = ("choices",)
     id: str
     choices: list[Any]
     """One choice, as JSON."""
@@ -127,7 +129,8 @@ class _PiecesDecoder(ABC):
         except ValueError:
             piece = None
         if not isinstance(piece, dict):
-            raise unexpected(self.head, f"the data of event {name!r} is not a JSON object")
+            reason = f"the data of event {name!r} is not a JSON object"
+            raise unexpected(self.head, reason, text)
         if "error" in piece:
             self.fail(error_from_envelope(piece, self.head))
             return []

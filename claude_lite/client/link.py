@@ -1,8 +1,9 @@
 """A client's link to a transport: a name or an instance. A name is resolved by the new client.
 
-Packages register transports as entry points of the group `claude_lite.transports`. This package
-registers its own transports in the same way. If a sync and an async transport have the same name,
-the async transport is registered as `NAME-async`.
+Packages register transports as entry points of the group `claude_lite.transports`. If a sync and
+an async transport have the same name, the async transport is registered as `NAME-async`. The
+transports of this package are found without entry points: a program that is frozen, zipped or
+vendored has the modules of its packages, but not their metadata.
 """
 
 import functools
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from claude_lite.client.tokens import AsyncTokens, Tokens
 from claude_lite.core.config import Config
 from claude_lite.errors import UsageError
-from claude_lite.wire import Clock
+from claude_lite.wire import Clock, MaskedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,14 +27,16 @@ T = TypeVar("T")
 K = TypeVar("K", Tokens, AsyncTokens)
 
 GROUP = "claude_lite.transports"
+OURS: Final = frozenset({"aiohttp", "asyncio", "emulator", "urllib"})
 MAX_PROVIDERS: Final = 256
 
 LAZY_MODULES: Final = (
-    *("concurrent.futures", "email.utils", "encodings.cp437", "urllib.parse", "urllib.request"),
-    *("zipfile", "claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
+    *("concurrent.futures", "email.utils", "encodings.cp437", "encodings.utf_16_le"),
+    *("urllib.parse", "urllib.request", "zipfile"),
+    *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
-"""The modules that functions of the library import, and Python for them (the codec is zipfile's).
+"""The modules that functions of the library import, and Python for them (codecs, one for zipfile).
 
 They are imported with the first client, so that `from claude_lite import Client` stays fast.
 Transports import `urllib.request` when they look for proxies in the environment."""
@@ -69,7 +72,9 @@ class Link(Generic[T]):
 
     def __init__(self, given: "str | T", *, is_async: bool) -> None:
         _watch_forks()
-        self.given = given  # a name or an instance
+        # A name or an instance. A key that is given by mistake is masked from here on.
+        is_key = isinstance(given, str) and given.startswith("sk-")
+        self.given = MaskedStr(given) if is_key else given
         self._is_async = is_async
         self._tokens: dict[Any, Any] = {}
         if not isinstance(given, str):
@@ -137,11 +142,17 @@ class Link(Generic[T]):
 @functools.cache
 def _find(name: str, *, is_async: bool) -> "Callable[[], Any]":
     """Find the class of the transport *name*, and import its module."""
+    if name in OURS:
+        module = import_module(f"claude_lite_transports.{name}")
+        kind = f"{name.title()}Transport"
+        made = getattr(module, f"Async{kind}" if is_async else kind, None)
+        return cast("Callable[[], Any]", made or getattr(module, kind))
     from importlib.metadata import entry_points  # slow to import
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     entry = (is_async and found.get(f"{name}-async")) or found.get(name)
     if entry is None:
-        names = ", ".join(found) or "none (install claude-lite with pip)"
-        raise UsageError(f"no transport is named {name!r}; installed: {names}")
+        names = ", ".join(sorted(OURS.union(found)))
+        advice = "The first argument is the transport: give a key as api_key=..."
+        raise UsageError(f"no transport is named {name!r}; installed: {names}", advice=advice)
     return cast("Callable[[], Any]", entry.load())

@@ -278,8 +278,8 @@ class SyncClient(BaseClient[Transport]):
             overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
-            OSError: Writing failed, for example because the disk is full.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written,
+                for example because the disk is full. No part of the file is left.
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """

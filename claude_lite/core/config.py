@@ -285,11 +285,6 @@ class Config:
         )
 
     @_CachedProperty
-    def telemetry_failures(self) -> set[str]:
-        """The failures of loggers and of `observe` that this client has reported."""
-        return set()
-
-    @_CachedProperty
     def credential_function(self) -> "tuple[str, Callable[[], Any]] | None":
         """The option that is a function, by name, and the function; None if there is none."""
         if callable(self.auth_token):

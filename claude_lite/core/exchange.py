@@ -30,6 +30,7 @@ from claude_lite.core.responses import (
     error_from_response,
     should_retry,
     unexpected,
+    with_body,
     with_head_fields,
 )
 from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
@@ -43,12 +44,11 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
+from claude_lite.wire import DECISIVE, MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 
 ERROR: Final = 400
-REDIRECT: Final = 300
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 
@@ -139,13 +139,14 @@ class Exchange(Generic[R]):
         try:
             if "content-encoding" in response.headers:
                 response = self._decode(response)
-            if response.status >= REDIRECT:
+            if response.status >= DECISIVE:
                 self._handle_error_status(response)
                 return
             limits = self.config.limits
             limit = limits.max_response
             if limit is not None and len(response.body) > limit:  # some transports have no limits
-                raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
+                error = with_body(ResponseTooLarge.over_max_response(limit), response.body)
+                raise with_head_fields(error, response)
             result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
@@ -215,7 +216,7 @@ class Exchange(Generic[R]):
         try:
             body = decompress_body(response, self.config.max_response)
         except UnexpectedResponse as error:
-            if response.status < REDIRECT:
+            if response.status < DECISIVE:
                 raise with_head_fields(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}

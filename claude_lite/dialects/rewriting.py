@@ -133,9 +133,13 @@ def key_as_bearer(request: Request) -> Request:
     """Send the API key of *request*, if it has one, as a bearer token."""
     headers = dict(request.headers)
     key = headers.pop("x-api-key", None)
-    return request if key is None else evolve(request, headers={**headers, **as_bearer(key)})
+    return (
+        request
+        if key is None
+        else evolve(request, headers={**headers, **as_bearer(MaskedStr(key))})
+    )
 
 
-def as_bearer(token: str) -> dict[str, str]:
-    """Make the header that carries *token*."""
-    return bearer(MaskedStr(token))
+def as_bearer(token: MaskedStr) -> dict[str, str]:
+    """Make the header that carries *token*, which is masked where it is read."""
+    return bearer(token)

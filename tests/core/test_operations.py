@@ -678,9 +678,9 @@ def test_operations_of_ones_own():
 
 def test_operations_that_lack_their_own_part():
     """What a base leaves to its subclasses is an error where they do not say it, and no None."""
+    from claude_lite.api.uploads import UploadOperation
     from claude_lite.core.operation import StreamOperation
     from claude_lite.core.pages import ListOperation, Page
-    from claude_lite.core.uploads import UploadOperation
 
     with pytest.raises(NotImplementedError):
         StreamOperation().decoder(Response(200, {}), CONFIG.limits)

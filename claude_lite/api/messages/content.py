@@ -6,6 +6,7 @@ A block or a citation whose `type` this version does not know becomes an `Unknow
 
 from typing import TYPE_CHECKING, Any, Final
 
+from claude_lite.api.unknown import Unknown
 from claude_lite.core.model import Model, model
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ContentBlock",
     "ContentBlockLocation",
     "FallbackBlock",
+    "MCPToolListingBlock",
     "MCPToolResultBlock",
     "MCPToolUseBlock",
     "PageLocation",
@@ -108,10 +110,8 @@ class SearchResultLocation(Citation):
 
 
 @model
-class UnknownCitation(Citation):
-    """A citation whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownCitation(Unknown, Citation):
+    """A citation whose type this version does not know, or that does not fit its class."""
 
 
 # Content blocks
@@ -237,6 +237,16 @@ class MCPToolResultBlock(ContentBlock):
 
 
 @model
+class MCPToolListingBlock(ContentBlock):
+    """The tools that an MCP server offers (beta)."""
+
+    TAGS = ("mcp_tool_listing",)
+    mcp_server_name: str
+    tools: list[Any]
+    type: str = "mcp_tool_listing"
+
+
+@model
 class ServerToolResultBlock(ContentBlock):
     """The result of a tool that the API ran."""
 
@@ -286,9 +296,13 @@ class FallbackBlock(ContentBlock):
     trigger: dict[str, Any]
     type: str = "fallback"
 
+    @property
+    def from_(self) -> dict[str, Any]:
+        """The model before this point, as `from_["model"]`. In JSON the key is `from`."""
+        value = self.__dict__.get("from")
+        return value if isinstance(value, dict) else {}
+
 
 @model
-class UnknownBlock(ContentBlock):
-    """A block whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownBlock(Unknown, ContentBlock):
+    """A block whose type this version does not know, or that does not fit its class."""

@@ -28,10 +28,9 @@ from claude_lite.api.messages.events import (
 )
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
-from claude_lite.core.model import set_values
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import reader_for
+from claude_lite.core.structure import reader_for, set_values
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated, TransportError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -86,7 +85,7 @@ class MessageDecoder:
         over = self.complete or self.error is not None
         if over:
             return events
-        name = ""
+        name, text = "", b""
         self._came += len(data)
         try:
             if self._most is not None and self._came > self._weigh_at:
@@ -101,9 +100,8 @@ class MessageDecoder:
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
-            self.fail(
-                unexpected(self.head, f"event {name[:99]!r} has an unexpected shape ({error!r})")
-            )
+            reason = f"event {name[:99]!r} has an unexpected shape ({error!r})"
+            self.fail(unexpected(self.head, reason, text))
         return events
 
     def close(self) -> list[dict[str, Any]]:
@@ -175,7 +173,10 @@ class MessageDecoder:
     def _appended(self, text: bytes) -> dict[str, Any] | None:
         """Append a delta that has only text, and return its event. Most events are such deltas."""
         event: dict[str, Any]
-        event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
+        try:
+            event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
+        except ValueError:
+            return None  # `_event` reads it with its mistakes
         if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
             return None
         delta = event["delta"]

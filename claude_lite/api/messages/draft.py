@@ -195,7 +195,7 @@ class Draft:
         """Parse the input of a tool. The text is kept if it is not a JSON object: it may be cut."""
         data = text.encode("utf-8", "surrogatepass")
         try:
-            value = parse_json(data, self._limits)
+            value = parse_json(data, self._limits, strict=True)
         except ValueError:
             value = None
         if isinstance(value, dict):

@@ -95,7 +95,7 @@ async def ask(
                 break
         if upload is not None:
             upload.stop()  # the server may have answered before it had the whole body
-        return OpenReply(connection, protocol, message, content, limits, watch, end)
+        return OpenReply(connection, protocol, message, content, limits, pool, end)
     except BaseException as error:
         if upload is not None:
             upload.stop()
