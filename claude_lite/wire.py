@@ -42,7 +42,7 @@ MASK: Final = "**********"
 
 # An idempotency key is not a secret.
 _SECRET_NAME: Final = re.compile(
-    r"(?<!idempotency-)(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
+    r"(?<!idempotency[-_])(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
     r"|jwt|assertion|bearer|authorization|auth|cookie)[^a-z]*$"
 )
 

@@ -9,6 +9,7 @@ vendored has the modules of its packages, but not their metadata.
 import functools
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Hashable
@@ -96,6 +97,8 @@ class Link(Generic[T]):
     def get(self) -> T:
         """Return the transport. Raises `UsageError` for a name that no package registers."""
         if self.transport is None:
+            if sys.is_finalizing():
+                raise UsageError("no transport can be loaded any more: the interpreter is ending")
             with _loading:
                 found = _find(cast("str", self.given), is_async=self._is_async)
                 made = self._check(cast("T", found()))

@@ -31,7 +31,7 @@ from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
+from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 
 __all__ = ["Config", "Options"]
 
@@ -348,7 +348,8 @@ class Config:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
-        state["headers"] = {k: v for k, v in self.headers.items() if not is_secret_header(k)}
+        secret = {k for k, v in mask_headers(self.headers).items() if isinstance(v, MaskedStr)}
+        state["headers"] = {k: v for k, v in self.headers.items() if k not in secret}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

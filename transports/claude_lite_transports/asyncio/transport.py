@@ -22,7 +22,7 @@ from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_optio
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.shared.private_names import require_asyncio
-from claude_lite_transports.shared.share import Share, on_loop
+from claude_lite_transports.shared.share import Share, on_loop, running_loop
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
@@ -61,7 +61,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
         request, self._request = self._request, None
         if request is None:
             raise UsageError("a stream can be entered once only: call `stream` again")
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         connection, incoming = await self._begin(request, whole=False)
         self._connection, self._incoming = connection, incoming
         del request
@@ -210,7 +210,7 @@ class AsyncioTransport:
         await self._pools.close()
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
-        start = asyncio.get_running_loop().time()
+        start = running_loop().time()
         await asyncio.sleep(
             0
         )  # sends requests that were made together in a row: far less CPU for each
