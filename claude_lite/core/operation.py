@@ -33,7 +33,7 @@ from typing import (
 from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
-from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers
+from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers, wrong_type
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
@@ -416,8 +416,11 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        values = dict(data)
-        del data
+        is_object = isinstance(data, Mapping)
+        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
+        del data  # a traceback may show variables, and these may hold a credential
+        if isinstance(values, UsageError):
+            raise values
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
