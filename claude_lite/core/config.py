@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, TypedDict, TypeVar, cast
+from typing import Any, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
 
@@ -28,7 +28,13 @@ from claude_lite.core.credentials import (
 from claude_lite.core.logs import Observer
 from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
+from claude_lite.core.targets import (
+    API_VERSION,
+    DEFAULT_BASE_URL,
+    Target,
+    clean_url,
+    union_of_betas,
+)
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
 
@@ -37,24 +43,38 @@ __all__ = ["Config", "Options"]
 T = TypeVar("T")
 
 
-_BASE_URL: Final = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
-)
-
-
 def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
     headers = mask_headers(given or {})
     return {name: header_value(name, v) for name, v in headers.items() if v is not None}
 
 
+class _BaseURL(str):
+    """A base URL that was read before: `attrs.evolve` must not cut another `/v1` from it."""
+
+    __slots__ = ()
+
+
 def _to_base_url(given: str | None) -> str:
-    url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    if not _BASE_URL.fullmatch(url):  # the URL is not shown: it may contain a password
-        raise UsageError(
-            f"{'base_url' if given else 'ANTHROPIC_BASE_URL'} has to be"
-            " http(s)://host[:port][/path], in ASCII, without a credential and without a query"
-        )
-    return url
+    if isinstance(given, _BaseURL):
+        return given
+    name = "base_url" if given else "ANTHROPIC_BASE_URL"
+    url = clean_url(name, given or os.environ.get(name) or DEFAULT_BASE_URL)
+    return _BaseURL(re.sub("/v1(/messages)?$", "", url))  # operations bring this part
+
+
+def _custom_headers() -> Mapping[str, str]:
+    """Return the headers in ANTHROPIC_CUSTOM_HEADERS: a line `Name: value` per header."""
+    lines = os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").split("\n")
+    pairs = [line.partition(":") for line in lines if line.strip()]
+    try:
+        if all(colon for _, colon, _ in pairs):
+            return _to_headers({name.strip(): value.strip() for name, _, value in pairs})
+    except UsageError:
+        pass
+    del lines, pairs  # a traceback may show local variables
+    raise UsageError(
+        "ANTHROPIC_CUSTOM_HEADERS has a line that is not `Name: value`, or not a valid header"
+    )
 
 
 def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -130,9 +150,13 @@ class Config:
         auth_token: A bearer token in place of `api_key`, or a function that returns a token. The
             function is called again after a 401.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
+            One `/v1` or `/v1/messages` at its end is cut, because operations add it. If the paths
+            of a gateway begin with `/v1/v1/`, write both.
         api_version: The value of the header `anthropic-version`.
-        betas: The beta flags for every request: a string, or a sequence of strings.
-        headers: More headers for every request. A header with the value None is left out.
+        betas: The beta flags for every request: a string, or a sequence of strings. The flags in
+            `headers` are added to them.
+        headers: More headers for every request. A header with the value None is left out. Without a
+            dialect, the lines `Name: value` of ANTHROPIC_CUSTOM_HEADERS are added; `headers` win.
         retry: The retry policy: `standard()`, `never()` or `defer()`.
         timeout: The longest time without a byte from the server, before and during a reply.
         connect_timeout: The time for DNS, TCP and TLS together.
@@ -181,7 +205,10 @@ class Config:
 
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            object.__setattr__(self, "base_url", _to_base_url(self.dialect.base_url))
+            url = _BaseURL(clean_url("the base_url of the dialect", self.dialect.base_url))
+            object.__setattr__(self, "base_url", url)
+        in_headers = self.headers.pop("anthropic-beta", "")  # type: ignore[attr-defined]  # a dict of our own
+        object.__setattr__(self, "betas", union_of_betas(*self.betas, in_headers))
         if self.api_key is not None and self.auth_token is not None:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
@@ -190,15 +217,21 @@ class Config:
 
         Args:
             **changes: Options by name. `headers` are merged with the present headers; the value
-                None removes a header. A new `api_key` removes `auth_token`, and the reverse.
+                None removes a header. `betas` are added to the present flags; the header
+                `anthropic-beta` with the value None removes those first. A new `api_key` removes
+                `auth_token`, and the reverse.
 
         Raises:
             UsageError: An option is unknown, or has an invalid value.
 
         """
         hide_credentials(changes)
+        betas = self.betas
         if "headers" in changes:
+            if changes["headers"].get("anthropic-beta", "") is None:
+                betas = ()
             changes["headers"] = {**self.headers, **changes["headers"]}
+        changes["betas"] = (*betas, *_to_betas(changes.get("betas", ())))
         for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(new) is not None:
                 changes.setdefault(old, None)
@@ -251,18 +284,18 @@ class Config:
             CredentialMissing: Neither an option nor the environment gives a credential.
 
         """
-        headers = {
+        headers: dict[str, str] = {
             "anthropic-version": self.api_version,
-            **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
+            **(_custom_headers() if self.dialect is None else {}),
             **self.headers,
-            **({} if self.token_provider else self._credential()),
         }
+        headers |= {} if self.token_provider else self._credential(headers)
         return Target(self.base_url, headers, self.betas, self.limits)
 
-    def _credential(self) -> dict[str, str]:
+    def _credential(self, headers: Mapping[str, str]) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
         dialect_has_it = self.dialect is not None and not given  # it adds the platform's credential
-        if dialect_has_it or any(name in self.headers for name in ("x-api-key", "authorization")):
+        if dialect_has_it or any(name in headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here

@@ -50,6 +50,7 @@ R = TypeVar("R")
 
 ERROR: Final = 400
 REDIRECT: Final = 300
+NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 
@@ -239,6 +240,9 @@ class Exchange(Generic[R]):
         for secret in self._secrets():
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)
+        if response.status == NOT_FOUND and self._request is not None:
+            asked = f"{self._request.method} {self._request.url.partition('?')[0]}"
+            error.update(advice=f"The request was {asked}")
         server_says = should_retry(response.headers)
         if server_says is not None:
             error.update(details={**error.details, "should_retry": server_says})

@@ -39,7 +39,13 @@ from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
-from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
+from claude_lite.core.targets import (
+    JSON_TYPE,
+    Target,
+    path_segment,
+    union_of_betas,
+    with_query,
+)
 from claude_lite.errors import RequestTooLarge, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
 
@@ -224,7 +230,8 @@ class Operation(Generic[R]):
         extra_query: Parameters to add to the query.
         extra_headers: Headers to add to the request. A value of None removes a header that this
             operation sets, not a header of the client.
-        betas: Beta flags to add to those of the client, in the header `anthropic-beta`.
+        betas: Beta flags. The header `anthropic-beta` gets the flags of the client, of `betas`, of
+            `extra_headers` and of the route, each once.
 
     """
 
@@ -357,11 +364,11 @@ class Operation(Generic[R]):
         for attribute, name in self._header_names.items():
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
-        if self.betas or route.betas:
-            betas = (*target.betas, *(self.betas or ()), *route.betas)
-            own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
-        if self.extra_headers:
-            own |= {name.lower(): value for name, value in self.extra_headers.items()}
+        own |= {name.lower(): value for name, value in (self.extra_headers or {}).items()}
+        asked = own.get("anthropic-beta", "")
+        if asked is not None:  # None keeps the flags of the client, and no others
+            betas = union_of_betas(*target.betas, *(self.betas or ()), asked, *route.betas)
+            own["anthropic-beta"] = ",".join(betas) or None
         return {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:

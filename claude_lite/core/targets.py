@@ -3,6 +3,7 @@
 An id that would change the endpoint, such as "../x", raises `UsageError`.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -21,12 +22,40 @@ DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 API_VERSION: Final = "2023-06-01"
 USER_AGENT: Final = f"claude-lite/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 JSON_TYPE: Final = "application/json"
+_BASE_URL: Final = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[\w-]+(?:\.[\w-]+)*)\.?(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 STANDARD_HEADERS: Final = {
     "accept": JSON_TYPE,
     "accept-encoding": "identity",
     "user-agent": USER_AGENT,
     "anthropic-version": API_VERSION,
 }
+
+
+def clean_url(name: str, given: str) -> str:
+    """Return a base URL without blanks, quotes and a slash around it, and with a lower-case host.
+
+    Raises:
+        UsageError: *given* is no base URL. The message shows *name*, and never the URL: the URL may
+            contain a password.
+
+    """
+    found = _BASE_URL.fullmatch(given.strip(" \t\r\n\"'"))
+    if found is None:
+        raise UsageError(
+            f"{name} has to be http(s)://host[:port][/path], in ASCII, without a query, user name"
+            " or password: give a credential by api_key or headers"
+        )
+    scheme, host, port, path = found.groups(default="")
+    return f"{scheme}://{host}".lower() + port + path.rstrip("/")
+
+
+def union_of_betas(*given: str) -> tuple[str, ...]:
+    """Return each beta flag of *given* once, in order. A text may have several, as in "a,b"."""
+    flags = (flag.strip() for text in given for flag in text.split(","))
+    return tuple(dict.fromkeys(filter(None, flags)))
 
 
 def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
@@ -45,8 +74,8 @@ class Target:
         base_url: The address to which paths are added, without a slash at its end.
         headers: The headers of a request without a body. Names become lower-case. The standard
             headers (`accept`, `anthropic-version`, ...) are added if they are missing.
-        betas: The beta flags, in order. The header `anthropic-beta` in `headers` has to hold the
-            same flags. An operation with flags of its own replaces this header by all of them.
+        betas: The beta flags, in order. The flags in the header `anthropic-beta` of `headers` are
+            added to them, each flag once.
         limits: The limits of each attempt.
         json_headers: `headers` with the content type of a JSON body. Computed, not an argument.
 
@@ -59,6 +88,10 @@ class Target:
     json_headers: Mapping[str, str] = field(init=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
+        betas = union_of_betas(*self.betas, self.headers.get("anthropic-beta", ""))
+        if betas:
+            flags = header_value("anthropic-beta", ",".join(betas))
+            self.__dict__.update(betas=betas, headers={**self.headers, "anthropic-beta": flags})
         self.__dict__["json_headers"] = {**self.headers, "content-type": JSON_TYPE}
 
     def __repr__(self) -> str:

@@ -444,10 +444,20 @@ def test_errors_of_a_stream_carry_what_had_come():
 def test_error_statuses_of_streams(status):
     """A stream that is refused is the same error as a refused message, body and all."""
     given = refusal(status, "invalid_request_error" if status == 400 else "odd")
-    whole = drive(UNARY["create"], given, retry=standard(attempts=1)).error
-    streamed = drive(STREAMED["create"], given, retry=standard(attempts=1)).error
+    options = {"retry": standard(attempts=1), "base_url": "http://gateway.test"}
+    whole = drive(UNARY["create"], given, **options).error
+    streamed = drive(STREAMED["create"], given, **options).error
     assert type(streamed) is type(whole)
     assert streamed.args == whole.args
+
+
+@pytest.mark.parametrize("call", [UNARY["create"], STREAMED["create"]])
+def test_a_404_says_what_was_asked(call):
+    """The error of a 404 names the method and the URL, without the query."""
+    call = call.replace(extra_query={"tag": "private"})
+    error = drive(call, refusal(404), base_url="http://gateway.test/a").error
+    assert error.advice == "The request was POST http://gateway.test/a/v1/messages"
+    assert "private" not in str(error)
 
 
 def test_a_refusal_without_end_is_cut_off():

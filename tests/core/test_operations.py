@@ -31,7 +31,7 @@ from claude_lite import (
 from claude_lite.api.messages.operations import BetaCountTokens
 from claude_lite.core.config import Config
 from claude_lite.core.operation import MEGABYTE, Route, operation
-from claude_lite.core.targets import path_segment, query_string
+from claude_lite.core.targets import Target, path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
 FACTS = {op["id"]: op for op in json.loads((API / "operations.json").read_text())["operations"]}
@@ -241,6 +241,23 @@ def test_betas_are_joined_by_commas():
     assert operation.build(made.target).headers["anthropic-beta"] == expected
     operation = CountTokens(model="m", messages=[], betas=["c"])
     assert operation.build(CONFIG.target).headers["anthropic-beta"] == "c"
+
+
+def test_betas_in_extra_headers_are_added():
+    """A header `anthropic-beta` of a call, in any case, is added to all other flags."""
+    made = CONFIG.with_options(betas=["a"])
+    for name in ("anthropic-beta", "Anthropic-Beta"):
+        operation = BetaCountTokens(
+            model="m", messages=[], betas=["b"], extra_headers={name: "c, a"}
+        )
+        expected = "a,b,c,token-counting-2024-11-01"
+        assert operation.build(made.target).headers["anthropic-beta"] == expected
+    alone = CreateMessage(**HELLO, extra_headers={"Anthropic-Beta": "c"})
+    assert alone.build(made.target).headers["anthropic-beta"] == "a,c"
+    without = BetaCountTokens(model="m", messages=[], extra_headers={"anthropic-beta": None})
+    assert without.build(made.target).headers["anthropic-beta"] == "a"
+    target = Target(headers={"Anthropic-Beta": "a"}, betas=("b", "a"))
+    assert alone.build(target).headers["anthropic-beta"] == "b,a,c"
 
 
 def test_fields_that_are_headers():
