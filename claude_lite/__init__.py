@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from claude_lite.core.bodies import *
     from claude_lite.core.config import *
     from claude_lite.core.credentials import *
+    from claude_lite.core.json_text import *
     from claude_lite.core.model import *
     from claude_lite.core.operation import *
     from claude_lite.core.pages import *
@@ -56,6 +57,7 @@ _WHERE = (
     "core.operation",
     "core.pages",
     "core.bodies",
+    "core.json_text",
     "core.model",
     "core.structure",
     "api.messages.operations",

@@ -7,6 +7,7 @@ The organization, its invites, users and API keys. Workspaces are in `workspaces
 from collections.abc import Sequence
 from typing import Any
 
+from claude_lite.core.json_text import Null
 from claude_lite.core.model import model
 from claude_lite.core.operation import Operation, Route, operation
 from claude_lite.core.pages import IdPaged
@@ -237,5 +238,5 @@ class UpdateAPIKey(Operation[APIKey]):
     result_type = APIKey
 
     api_key_id: str
-    name: str | None = None
-    status: str | None = None
+    name: str | Null | None = None
+    status: str | Null | None = None

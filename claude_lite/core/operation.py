@@ -12,7 +12,8 @@ A class declares a `Route` and fields. If the path of the route has the name of 
 the field goes into the path. A field declared with `header` goes into a header; a field declared
 with `local` is not sent. All other fields go into the JSON body if the method is POST, and into the
 query if it is another method; a POST with `has_body=False` does not send them. A field that is None
-is left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
+is left out; a field of the body that is `NULL` is sent as null. For parameters without a field, use
+`extra_body`, `extra_query` and `extra_headers`.
 """
 
 import functools
@@ -34,7 +35,7 @@ from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
 from claude_lite.core.credentials import header_value
-from claude_lite.core.json_text import dumps, loads
+from claude_lite.core.json_text import NULL, dumps, loads
 from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
@@ -369,6 +370,8 @@ class Operation(Generic[R]):
         if asked is not None:  # None keeps the flags of the client, and no others
             betas = union_of_betas(*target.betas, *(self.betas or ()), asked, *route.betas)
             own["anthropic-beta"] = ",".join(betas) or None
+        if NULL in own.values():
+            raise UsageError(f"a header of {route.name} is NULL: only a JSON body can have null")
         return {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:
@@ -414,6 +417,9 @@ class Operation(Generic[R]):
                 f"no operation is named {name!r}: import the module that declares the operation, or"
                 ' correct the key "operation"'
             )
+        if cls.route.method == "POST":
+            body = cls._body_fields
+            values = {k: NULL if v is None and k in body else v for k, v in values.items()}
         try:
             return cls(**values)
         except TypeError as error:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from claude_lite.core.credentials import header_value, mask_headers
+from claude_lite.core.json_text import NULL
 from claude_lite.errors import UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
@@ -164,5 +165,7 @@ def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
             yield from _pairs(f"{prefix}[]", item)
     elif isinstance(value, bool):
         yield prefix, str(value).lower()
+    elif value is NULL:
+        raise UsageError(f"{prefix} is NULL: only a JSON body can have null; None leaves it out")
     elif value is not None:
         yield prefix, value.isoformat() if hasattr(value, "isoformat") else str(value)
