@@ -104,7 +104,10 @@ if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported ab
             if name in module.__all__:
                 globals()[name] = getattr(module, name)
                 return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from claude_lite.given.spellings import FACE  # `import claude_lite` needs no table
+
+        hint = f": {FACE[name]}" if name in FACE else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_FOLDERS, *_public()})

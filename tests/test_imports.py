@@ -28,7 +28,8 @@ PACKAGES = {
 # The floors, from the ground up. A room may import what it names, and all that these may.
 FLOORS = {
     "wire": set(),
-    "errors": {"wire"},
+    "given": set(),
+    "errors": {"wire", "given"},
     "core": {"errors"},
     "faults": {"errors"},
     "api": {"core"},

@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, fields, frozen
@@ -26,16 +27,17 @@ from claude_lite.core.credentials import (
     words_to_mask,
 )
 from claude_lite.core.logs import Observer
-from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import (
     API_VERSION,
     DEFAULT_BASE_URL,
     Target,
-    clean_url,
+    checked_url,
     union_of_betas,
 )
 from claude_lite.errors import CredentialMissing, UsageError
+from claude_lite.given.addresses import header_lines
+from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
 
 __all__ = ["Config", "Options"]
@@ -58,23 +60,18 @@ def _to_base_url(given: str | None) -> str:
     if isinstance(given, _BaseURL):
         return given
     name = "base_url" if given else "ANTHROPIC_BASE_URL"
-    url = clean_url(name, given or os.environ.get(name) or DEFAULT_BASE_URL)
+    url = checked_url(name, given or os.environ.get(name) or DEFAULT_BASE_URL)
     return _BaseURL(re.sub("/v1(/messages)?$", "", url))  # operations bring this part
 
 
 def _custom_headers() -> Mapping[str, str]:
-    """Return the headers in ANTHROPIC_CUSTOM_HEADERS: a line `Name: value` per header."""
-    lines = os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").split("\n")
-    pairs = [line.partition(":") for line in lines if line.strip()]
-    try:
-        if all(colon for _, colon, _ in pairs):
-            return _to_headers({name.strip(): value.strip() for name, _, value in pairs})
-    except UsageError:
-        pass
-    del lines, pairs  # a traceback may show local variables
-    raise UsageError(
-        "ANTHROPIC_CUSTOM_HEADERS has a line that is not `Name: value`, or not a valid header"
-    )
+    name = "ANTHROPIC_CUSTOM_HEADERS"
+    with suppress(UsageError):
+        headers = header_lines(os.environ.get(name, ""))
+        if headers is not None:
+            return _to_headers(headers)
+    headers = None  # a traceback may show local variables
+    raise UsageError(f"{name} has a line that is not `Name: value`, or not a valid header")
 
 
 def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -205,7 +202,7 @@ class Config:
 
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            url = _BaseURL(clean_url("the base_url of the dialect", self.dialect.base_url))
+            url = _BaseURL(checked_url("the base_url of the dialect", self.dialect.base_url))
             object.__setattr__(self, "base_url", url)
         in_headers = self.headers.pop("anthropic-beta", "")  # type: ignore[attr-defined]  # a dict of our own
         object.__setattr__(self, "betas", union_of_betas(*self.betas, in_headers))
@@ -349,7 +346,7 @@ class Config:
 def _check_names(options: Mapping[str, Any], dialect: object) -> None:
     unknown = options.keys() - {a.name for a in fields(Config)}
     if unknown:
-        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
+        advice = "; ".join(OPTIONS[name] for name in sorted(unknown & OPTIONS.keys()))
         names = ", ".join(sorted(unknown))
         raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
     if dialect is not None and options.get("base_url") is not None:

@@ -243,7 +243,7 @@ class Exchange(Generic[R]):
         if response.status == NOT_FOUND and self._request is not None:
             asked = f"{self._request.method} {self._request.url.partition('?')[0]}"
             error.update(advice=f"The request was {asked}")
-        server_says = should_retry(response.headers)
+        server_says = should_retry(response)
         if server_says is not None:
             error.update(details={**error.details, "should_retry": server_says})
         self.receive_failure(error)

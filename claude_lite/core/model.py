@@ -29,6 +29,8 @@ from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
 from attrs import NOTHING, field, fields, frozen
 from attrs.exceptions import FrozenInstanceError
 
+from claude_lite.given.spellings import RESULTS, add_hints
+
 __all__ = ["Model", "model"]
 
 C = TypeVar("C", bound=type)
@@ -139,6 +141,8 @@ def _rebuild(cls: type[M], values: dict[str, Any]) -> M:
 
 set_values = Model.__dict__["__dict__"].__set__
 """`set_values(model, values)` makes *values* the `__dict__` of a frozen model (number 1)."""
+
+add_hints(Model, RESULTS)
 
 # `attrs.evolve` reads `model.received`, and gives the value to `__init__`.
 Model.received = property(lambda self: self.__dict__)  # type: ignore[assignment]

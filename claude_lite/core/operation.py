@@ -36,7 +36,6 @@ from attrs import NOTHING, Factory, field, fields, frozen
 from claude_lite.core import registry
 from claude_lite.core.credentials import header_value
 from claude_lite.core.json_text import NULL, dumps, loads
-from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
@@ -48,6 +47,7 @@ from claude_lite.core.targets import (
     with_query,
 )
 from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def kept_fields(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Con
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            hint = f": {OPTION_HINTS[name]}" if name in OPTION_HINTS else ""
+            hint = f": {OPTIONS[name]}" if name in OPTIONS else ""
             raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
@@ -252,7 +252,11 @@ class Operation(Generic[R]):
     def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
         if positional:
-            raise TypeError(f"{type(self).__name__} takes its fields by name: write name=value")
+            declared = fields(cast("Any", type(self)))
+            needed = ", ".join(f"{a.name}=..." for a in declared if a.default is NOTHING)
+            raise TypeError(
+                f"{type(self).__name__} takes its fields by name: write {needed or 'name=value'}"
+            )
         names = tuple(given)
         ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
         if ordered != names:

@@ -3,7 +3,6 @@
 An id that would change the endpoint, such as "../x", raises `UsageError`.
 """
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -13,6 +12,7 @@ from attrs import field, frozen
 from claude_lite.core.credentials import header_value, mask_headers
 from claude_lite.core.json_text import NULL
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import clean_url
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
 __all__ = ["Target", "__version__"]
@@ -23,10 +23,6 @@ DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 API_VERSION: Final = "2023-06-01"
 USER_AGENT: Final = f"claude-lite/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
 JSON_TYPE: Final = "application/json"
-_BASE_URL: Final = re.compile(
-    r"(https?)://(\[[0-9a-f:.]+\]|[\w-]+(?:\.[\w-]+)*)\.?(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?",
-    re.ASCII | re.IGNORECASE,
-)
 STANDARD_HEADERS: Final = {
     "accept": JSON_TYPE,
     "accept-encoding": "identity",
@@ -35,22 +31,21 @@ STANDARD_HEADERS: Final = {
 }
 
 
-def clean_url(name: str, given: str) -> str:
-    """Return a base URL without blanks, quotes and a slash around it, and with a lower-case host.
+def checked_url(name: str, given: str) -> str:
+    """Return a base URL, cleaned by `clean_url`.
 
     Raises:
         UsageError: *given* is no base URL. The message shows *name*, and never the URL: the URL may
             contain a password.
 
     """
-    found = _BASE_URL.fullmatch(given.strip(" \t\r\n\"'"))
-    if found is None:
+    url = clean_url(given)
+    if url is None:
         raise UsageError(
             f"{name} has to be http(s)://host[:port][/path], in ASCII, without a query, user name"
             " or password: give a credential by api_key or headers"
         )
-    scheme, host, port, path = found.groups(default="")
-    return f"{scheme}://{host}".lower() + port + path.rstrip("/")
+    return url
 
 
 def union_of_betas(*given: str) -> tuple[str, ...]:

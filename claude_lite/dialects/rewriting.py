@@ -11,7 +11,7 @@ from attrs import Factory, evolve
 from claude_lite.core.credentials import bearer
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import MEGABYTE, too_large
-from claude_lite.core.targets import clean_url, union_of_betas
+from claude_lite.core.targets import checked_url, union_of_betas
 from claude_lite.errors import UsageError
 from claude_lite.wire import MaskedStr, Request
 
@@ -40,7 +40,7 @@ def required(what: str, *names: str) -> str:
 def without_slash(dialect: Any) -> None:
     """Clean the base URL of *dialect*, which is being made, as `Config` cleans its own."""
     name = f"base_url of {type(dialect).__name__}"
-    object.__setattr__(dialect, "base_url", clean_url(name, dialect.base_url))
+    object.__setattr__(dialect, "base_url", checked_url(name, dialect.base_url))
 
 
 def named(_: object, attribute: Any, value: str) -> None:
