@@ -8,6 +8,7 @@
 #   make check         lint, formatting, types, and the size of the core; 1 min
 #   make bench         measure what a call costs, beside other clients; some minutes
 #   make soak          a million calls with faults; most of an hour, Linux only
+#   make soak-unasked  calls to servers that send what nobody asked for; 10 min
 #   make fuzz          feed the parsers what no server sends, for SECONDS=60; Linux only
 #   make clean         remove .venv and what was built
 #   make help          print this list
@@ -21,7 +22,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-aiohttp check bench soak fuzz clean help
+.PHONY: demo test test-all test-aiohttp check bench soak soak-unasked fuzz clean help
 .DEFAULT_GOAL := test
 
 # The tests start hundreds of interpreters: without caches each would compile everything anew.
@@ -72,6 +73,9 @@ bench: .venv/installed-bench
 
 soak: .venv/installed-bench
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+soak-unasked: .venv/installed-bench
+	$(BIN)/python -m benchmarks.soak_unasked $(ARGS)
 
 fuzz: .venv/installed-dev .venv/installed-fuzz
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)

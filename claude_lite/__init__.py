@@ -14,6 +14,7 @@ import claude_lite.api  # noqa: F401  # it tells the registry where operations a
 if TYPE_CHECKING:
     from claude_lite.api.batch_jobs import *
     from claude_lite.api.batches import *
+    from claude_lite.api.bodies import *
     from claude_lite.api.completions import *
     from claude_lite.api.files import *
     from claude_lite.api.messages.content import *
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from claude_lite.api.raw_request import *
     from claude_lite.api.reports import *
     from claude_lite.api.skills import *
+    from claude_lite.api.uploads import *
     from claude_lite.api.webhooks import *
     from claude_lite.api.workspaces import *
     from claude_lite.client.aio import *
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from claude_lite.core.retry import *
     from claude_lite.core.structure import *
     from claude_lite.core.targets import *
-    from claude_lite.core.uploads import *
     from claude_lite.errors import *
     from claude_lite.wire import *
 
@@ -67,11 +68,12 @@ _WHERE = (
     "api.messages.events",
     "api.batches",
     "api.batch_jobs",
+    "api.bodies",
     "api.files",
     "api.models",
     "api.skills",
     "api.completions",
-    "core.uploads",
+    "api.uploads",
     "api.organization",
     "api.workspaces",
     "api.reports",

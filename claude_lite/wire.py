@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import orjson
 from attrs import field, fields, frozen
@@ -36,7 +36,8 @@ MASK: Final = "**********"
 
 # An idempotency key is not a secret.
 _SECRET_NAME: Final = re.compile(
-    r"(?<!idempotency-)(?:key|token|secret|signature|credentials?|password|authorization|auth|cookie)$"
+    r"(?<!idempotency-)(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
+    r"|jwt|assertion|bearer|authorization|auth|cookie)[^a-z]*$"
 )
 
 
@@ -51,12 +52,8 @@ def is_secret_header(name: str) -> bool:
     return _SECRET_NAME.search(name.lower()) is not None
 
 
-class MaskedStr(str):
-    """A header value that holds a credential.
-
-    A transport uses the value like any string. Its repr is a mask, because tracebacks and the repr
-    of a dict of headers show the repr. A pickle of it holds only the mask.
-    """
+class Masked:
+    """A value whose repr and pickle are a mask."""
 
     __slots__ = ()
 
@@ -66,11 +63,57 @@ class MaskedStr(str):
     def __reduce_ex__(self, protocol: object, /) -> tuple[type[str], tuple[str]]:
         return str, (MASK,)
 
-    def __copy__(self) -> "MaskedStr":
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: object) -> "MaskedStr":
+    def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+class MaskedStr(Masked, str):
+    """A text that holds a credential, such as the value of a header.
+
+    A transport uses the value like any string. Its repr is a mask, because tracebacks and the repr
+    of a dict of headers show the repr. All that its methods make of it is masked, too: slices,
+    pieces, copies, sums, bytes. A pickle holds only the mask. `str(value)` is the text in clear; so
+    is what `str.join`, `json.dumps`, and an f-string with other text make of the value.
+    """
+
+    __slots__ = ()
+
+
+class MaskedBytes(Masked, bytes):
+    """The bytes that `MaskedStr.encode` returns."""
+
+    __slots__ = ()
+    __str__ = Masked.__repr__
+
+
+def _mask(made: Any) -> Any:
+    """Mask what a method of a masked value returned: text, bytes, or a list or iterator of them."""
+    if isinstance(made, str):
+        return MaskedStr(made)
+    if isinstance(made, bytes):
+        return MaskedBytes(made)
+    if isinstance(made, (list, tuple)):
+        return type(made)(map(_mask, made))
+    return map(_mask, made) if isinstance(made, Iterator) else made
+
+
+def _mask_methods(masked: Any, plain: Any) -> None:
+    def masking(method: Any) -> Any:
+        return lambda self, *args, **kwargs: _mask(method(self, *args, **kwargs))
+
+    # rich and structlog cut a long text before they take its repr.
+    operators = {"__getitem__", "__iter__", "__add__", "__mul__", "__rmul__", "__mod__", "__rmod__"}
+    named = {name for name in vars(plain) if name[0] != "_"} - {"maketrans", "fromhex"}
+    for name in operators | named | {"__format__"}:
+        setattr(masked, name, masking(getattr(plain, name)))
+    masked.__radd__ = masking(lambda self, other: plain.__add__(other, self))
+
+
+_mask_methods(MaskedStr, str)
+_mask_methods(MaskedBytes, bytes)
 
 
 class BodySource(Protocol):
@@ -89,9 +132,15 @@ class BodySource(Protocol):
         ...
 
 
+def mask_values(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of *headers* with a mask in place of each secret value."""
+    secret = {k for k, v in headers.items() if isinstance(v, MaskedStr) or is_secret_header(k)}
+    return {k: MASK if k in secret else v for k, v in headers.items()}
+
+
 def repr_headers(headers: Mapping[str, str]) -> str:
     """Return the repr of headers, with a mask in place of each secret value."""
-    return repr({k: MASK if is_secret_header(k) else v for k, v in headers.items()})
+    return repr(mask_values(headers))
 
 
 def _repr_body(body: "bytes | BodySource") -> str:
@@ -169,6 +218,11 @@ class Request:
     headers: Mapping[str, str] = field(repr=repr_headers)
     body: "bytes | BodySource" = field(default=b"", repr=_repr_body)
     limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def masked_headers(self) -> dict[str, str]:
+        """The headers with a mask in place of each secret value: log these, not `headers`."""
+        return mask_values(self.headers)
 
     def within(self, seconds: float) -> "Request":
         """Copy the request with `limits.total` set to *seconds*."""
@@ -401,6 +455,7 @@ class AsyncTransport(Protocol):
         ...
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """The translation between the API and another platform, for requests and for streams.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from places import PEM
+from certificates import PEM
 
 from claude_lite.errors import UsageError
 from claude_lite.testing.conformance.checking import InThreads
@@ -65,7 +65,7 @@ LACKS = {
 
 def urllib_sockets(transport):
     """Give the sockets of the idle connections of a `UrllibTransport`."""
-    return [sock for stack in transport._idle._stacks.values() for sock, _ in stack]
+    return [sock for stack in transport._idle._stacks.values() for sock, *_ in stack]
 
 
 def aiohttp_sockets(transport):

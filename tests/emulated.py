@@ -6,8 +6,8 @@ import orjson
 from jsonschema import Draft202012Validator, ValidationError, validators
 from places import API
 
+from claude_lite.api.uploads import FormBody, Part
 from claude_lite.core.targets import query_string
-from claude_lite.core.uploads import FormBody, Part
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.answers.events import LEFT_OUT
 from claude_lite.wire import Request

@@ -213,7 +213,7 @@ def values(held, folder):
     upload = UploadFile(file=b"abc")
     held += [
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
-        *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
+        *(MaskedStr(CANARY), MaskedStr(CANARY).encode(), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),

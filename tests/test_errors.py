@@ -389,7 +389,6 @@ def test_details_without_a_code(details):
         b'{"type":"error"}',
         b"x" * 100_000,
         b"[" * 100_000,
-        b'{"error":{"type":"api_error","message":"\\ud800"}}',
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 413, 500, 502, 529])
@@ -407,7 +406,6 @@ def test_a_body_that_is_no_envelope(status, body):
         b"<html>\xff oops</html>": "\ufffd oops",
         b"x" * 100_000: "x" * 1000,
         b"[" * 100_000: "[" * 1000,
-        b'{"error":{"type":"api_error","message":"\\ud800"}}': text,
     }
     assert error.message == said.get(body, f"HTTP status {status}")
 

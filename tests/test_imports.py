@@ -340,7 +340,7 @@ def test_a_call_that_succeeds_loads_no_more():
     unused = {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata", "email.utils"}
     assert not unused & loaded
     ours = {"client.namespaces", "client.batching", "client.arrival", "api.messages.events"}
-    ours |= {"api.messages.decoder", "api.batches", "api.files", "core.pages", "core.uploads"}
+    ours |= {"api.messages.decoder", "api.batches", "api.files", "core.pages", "api.uploads"}
     assert not {f"claude_lite.{name}" for name in ours} & loaded
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import structlog
+from certificates import TLS
 from driving import HELLO, do
-from places import ROOT, TESTS, TLS
+from places import ROOT, TESTS
 
 from claude_lite import (
     AsyncClient,

@@ -23,7 +23,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks are not part of what is installed", allow_module_level=True)
 sys.path.append(str(ROOT))
 
-from benchmarks import soak_cases, soak_report  # found there only from here on
+from benchmarks import soak_cases, soak_report, soak_unasked  # found there only from here on
 
 
 def soak(folder, *args):
@@ -69,6 +69,12 @@ def test_an_interrupted_run_reports_what_it_has_seen(tmp_path):
     assert (made["wrong"], made["left"]) == ([], [])
     assert 0 < made["done"] < made["requests"]
     assert ET.fromstring((tmp_path / "soak.svg").read_text()).findall(".//{*}polyline")  # noqa: S314  # our own
+
+
+@pytest.mark.parametrize("transport", soak_unasked.TRANSPORTS)
+def test_what_nobody_asked_for_reaches_nobody(transport):
+    """Every call gets its own answer, whatever the server sends after the answer before."""
+    assert soak_unasked.run(transport, 200, seed=1) == {"right": 200}
 
 
 def flat(samples=100):

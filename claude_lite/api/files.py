@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from claude_lite.core.bodies import BytesDecoder
-from claude_lite.core.model import model
+from claude_lite.api.bodies import BytesDecoder
+from claude_lite.api.uploads import FORBIDDEN, MAX_NAME, FormBody, UploadOperation, file_part
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import (
     MEGABYTE,
     Route,
@@ -20,8 +21,6 @@ from claude_lite.core.operation import (
     operation,
 )
 from claude_lite.core.pages import CursorPaged, IdPaged, ListOperation, Page
-from claude_lite.core.structure import Result
-from claude_lite.core.uploads import FORBIDDEN, MAX_NAME, FormBody, UploadOperation, file_part
 from claude_lite.errors import UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from claude_lite.core.json_text import Null
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, Route, operation
 from claude_lite.core.pages import IdPaged
-from claude_lite.core.structure import Result
 
 __all__ = [
     "APIKey",

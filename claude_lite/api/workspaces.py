@@ -8,10 +8,9 @@ from typing import Any
 
 from claude_lite.api.organization import ORGANIZATIONS, Deleted
 from claude_lite.core.json_text import Null
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, operation
 from claude_lite.core.pages import IdPaged
-from claude_lite.core.structure import Result
 
 __all__ = [
     "AddWorkspaceMember",
@@ -41,6 +40,7 @@ class Workspace(Result):
     data_residency: dict[str, Any] | None = None
     compartment_id: str | None = None
     external_key_id: str | None = None
+    inference_data_privacy: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
     user_profile_id: str | None = None
     type: str = "workspace"

@@ -13,9 +13,15 @@ EXIT_FAILED: Final = 1
 EXIT_MISUSED: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
-# Control characters are removed: they can move the cursor or reconfigure the terminal, and
-# answers and errors are text that others wrote.
-CONTROLS: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {*map(ord, "\n\t")})
+# Answers and errors are text that others wrote. Control characters can move the cursor or
+# reconfigure the terminal; those for the direction of text show it in another order. Both are
+# shown as escapes, so that nothing in an answer is hidden.
+_DIRECTION: Final = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+CONTROLS: Final = {
+    code: repr(chr(code))[1:-1]
+    for code in (*range(0x20), *range(0x7F, 0xA0), *_DIRECTION)
+    if chr(code) not in "\n\t"
+}
 
 
 def explained(error: "ClaudeError") -> str:

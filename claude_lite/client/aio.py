@@ -15,14 +15,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
-from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep
@@ -132,8 +132,8 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 await self._body.finish()
         finally:
@@ -276,7 +276,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
-        return await self.send(RawRequest(method=method, path=path, **fields))
+        return await self.send(make(RawRequest, fields, method=method, path=path))
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
@@ -308,8 +308,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
-            OSError: Writing failed, for example because the disk is full.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written,
+                for example because the disk is full. No part of the file is left.
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """

@@ -10,8 +10,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 
 from claude_lite.client.link import Link
 from claude_lite.core.bodies import Decoder
-from claude_lite.core.config import Config, Options
-from claude_lite.core.credentials import hide_credentials
+from claude_lite.core.config import Config, Options, hide_credentials
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
@@ -180,13 +179,6 @@ class BaseStream(Generic[E, R]):
 
 
 add_hints(BaseStream, STREAMS)
-
-
-def text_of(raw: dict[str, Any]) -> str | None:
-    """Return the text of a raw event; None if the event has no text."""
-    if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
-        return cast("str", raw["delta"]["text"]) or None
-    return None
 
 
 def discard(_: object) -> None:

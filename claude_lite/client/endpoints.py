@@ -23,6 +23,7 @@ from typing import (
 
 from claude_lite.client.aio import AsyncioClient, AsyncMessageStream, AsyncStream
 from claude_lite.client.sync import MessageStream, Stream, SyncClient
+from claude_lite.core.operation import make
 from claude_lite.given.spellings import GROUPS, add_hints
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _OperationMethod(Generic[P]):
         # For help() and notebooks. `updated=()`: the `__dict__` of the class is not copied.
         @functools.wraps(operation, updated=())
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return client_method(operation(*args, **kwargs))
+            return client_method(make(operation, kwargs, *args))
 
         if inspect.iscoroutinefunction(client_method):
             _mark(call)

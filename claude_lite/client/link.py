@@ -1,8 +1,9 @@
 """A client's link to a transport: a name or an instance. A name is resolved at the first call.
 
-Packages register transports as entry points of the group `claude_lite.transports`. This package
-registers its own transports in the same way. If a sync and an async transport have the same name,
-the async transport is registered as `NAME-async`.
+Packages register transports as entry points of the group `claude_lite.transports`. If a sync and
+an async transport have the same name, the async transport is registered as `NAME-async`. The
+transports of this package are found without entry points: a program that is frozen, zipped or
+vendored has the modules of its packages, but not their metadata.
 """
 
 import functools
@@ -25,6 +26,7 @@ T = TypeVar("T")
 K = TypeVar("K", Tokens, AsyncTokens)
 
 GROUP = "claude_lite.transports"
+OURS: Final = frozenset({"aiohttp", "asyncio", "emulator", "urllib"})
 MAX_PROVIDERS: Final = 256
 
 LAZY_MODULES: Final = (
@@ -103,12 +105,17 @@ class Link(Generic[T]):
         return getattr(self.get(), "monotonic", time.monotonic)
 
     def _load(self, name: str) -> T:
+        if name in OURS:
+            module = import_module(f"claude_lite_transports.{name}")
+            kind = f"{name.title()}Transport"
+            made = getattr(module, f"Async{kind}" if self._is_async else kind, None)
+            return cast("T", (made or getattr(module, kind))())
         from importlib.metadata import entry_points  # slow to import
 
         found = {entry.name: entry for entry in entry_points(group=GROUP)}
         entry = (self._is_async and found.get(f"{name}-async")) or found.get(name)
         if entry is None:
-            names = ", ".join(found) or "none (install claude-lite with pip)"
+            names = ", ".join(sorted(OURS.union(found)))
             raise UsageError(f"no transport is named {name!r}; installed: {names}")
         return cast("T", entry.load()())
 

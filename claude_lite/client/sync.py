@@ -17,14 +17,14 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
-from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Response, Sleep, Transport
@@ -105,8 +105,8 @@ class Stream(BaseStream[E, R]):
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
         try:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
         finally:
@@ -239,7 +239,7 @@ class SyncClient(BaseClient[Transport]):
             **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
-        return self.send(RawRequest(method=method, path=path, **fields))
+        return self.send(make(RawRequest, fields, method=method, path=path))
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
@@ -271,8 +271,8 @@ class SyncClient(BaseClient[Transport]):
             overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
-            OSError: Writing failed, for example because the disk is full.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written,
+                for example because the disk is full. No part of the file is left.
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """

@@ -8,25 +8,26 @@ credential comes from the environment, or from the function that was given as `a
 import math
 import os
 import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Generic, TypedDict, TypeVar, cast
+from types import NoneType
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, cast
 
 from attrs import evolve, field, fields, frozen
 
 from claude_lite.core.credentials import (
+    FRAMING_HEADERS,
     Credential,
     Secret,
     bearer,
     checked_credential,
     from_environment,
     header_value,
-    hide_credentials,
     mask_headers,
-    to_secret,
     words_to_mask,
+    wrong_type,
 )
-from claude_lite.core.logs import Observer
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import (
     API_VERSION,
@@ -44,24 +45,22 @@ __all__ = ["Config", "Options"]
 
 T = TypeVar("T")
 
+Observer = Callable[[str, Mapping[str, Any]], None]
+"""A function that gets an event's name and fields, on the thread or event loop of the call.
+
+The call waits for the function, so the function has to be fast.
+"""
+
 
 def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    headers = mask_headers(given or {})
-    return {name: header_value(name, v) for name, v in headers.items() if v is not None}
-
-
-class _BaseURL(str):
-    """A base URL that was read before: `attrs.evolve` must not cut another `/v1` from it."""
-
-    __slots__ = ()
+    if wrong := FRAMING_HEADERS.intersection(given or ()):
+        raise UsageError(f"headers cannot have {min(wrong)!r}: the transport sets this header")
+    return {name: header_value(name, v) for name, v in (given or {}).items() if v is not None}
 
 
 def _to_base_url(given: str | None) -> str:
-    if isinstance(given, _BaseURL):
-        return given
     name = "base_url" if given else "ANTHROPIC_BASE_URL"
-    url = checked_url(name, given or os.environ.get(name) or DEFAULT_BASE_URL)
-    return _BaseURL(re.sub("/v1(/messages)?$", "", url))  # operations bring this part
+    return checked_url(name, MaskedStr(given or os.environ.get(name) or DEFAULT_BASE_URL))
 
 
 def _custom_headers() -> Mapping[str, str]:
@@ -69,25 +68,22 @@ def _custom_headers() -> Mapping[str, str]:
     with suppress(UsageError):
         headers = header_lines(os.environ.get(name, ""))
         if headers is not None:
-            return _to_headers(headers)
+            return _to_headers(mask_headers(headers))
     headers = None  # a traceback may show local variables
     raise UsageError(f"{name} has a line that is not `Name: value`, or not a valid header")
 
 
 def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    flags = (given,) if isinstance(given, str) else tuple(given)
+    if wrong := [flag for flag in flags if not isinstance(flag, str)]:
+        raise wrong_type("each flag in betas", "a str", wrong[0])
+    return tuple(map(str, flags))
 
 
 def _check_positive(_: object, attribute: Any, value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
         name = attribute.name
         raise UsageError(f"{name} is {value}: it has to be positive, or None for no limit")
-
-
-def _check_policy(_: object, __: object, value: object) -> None:
-    if not isinstance(value, RetryPolicy):
-        kind = type(value).__name__
-        raise UsageError(f"retry is of type {kind}: give standard(), never() or defer()")
 
 
 class _CachedProperty(Generic[T]):
@@ -116,7 +112,7 @@ class Options(TypedDict, total=False):
     dialect: Dialect | None
     api_version: str
     betas: str | Sequence[str]
-    headers: Mapping[str, Any]
+    headers: Mapping[str, Any] | None
     retry: RetryPolicy
     timeout: float | None
     connect_timeout: float | None
@@ -129,6 +125,44 @@ class Options(TypedDict, total=False):
     max_depth: int | None
     max_values: int | None
     observe: Observer | None
+
+
+_TYPES: Final[dict[str, tuple[Any, ...]]] = {
+    name: tuple(typing.get_origin(kind) or kind for kind in typing.get_args(hint) or (hint,))
+    for name, hint in Options.__annotations__.items()
+}
+_WANTED: Final = {"retry": "standard(), never() or defer()", "headers": "a dict"}
+
+
+def hide_credentials(options: dict[str, Any]) -> None:
+    """Mask the texts in *options* where they are: no traceback shows a credential from now on.
+
+    Raises:
+        UsageError: An option is unknown, or has a wrong type.
+
+    """
+    if unknown := options.keys() - _TYPES.keys():
+        options.clear()
+        advice = "; ".join(OPTIONS[name] for name in sorted(unknown & OPTIONS.keys()))
+        names = ", ".join(sorted(unknown))
+        raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
+    options.update({name: _hidden(name, value) for name, value in options.items()})
+    for value in options.values():
+        if isinstance(value, UsageError):
+            raise value
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """Mask the text in an option. In place of a value of a wrong type, return the error."""
+    kinds = (*_TYPES[name], int) if float in _TYPES[name] else _TYPES[name]
+    if isinstance(value, (bytes, bool)) or not isinstance(value, kinds):
+        names = " | ".join("None" if kind is NoneType else kind.__name__ for kind in _TYPES[name])
+        return wrong_type(name, _WANTED.get(name, names), value)
+    if isinstance(value, Mapping):
+        return mask_headers(value)
+    if isinstance(value, str):
+        return Secret(value) if Secret in kinds else MaskedStr(value)
+    return value
 
 
 @frozen(kw_only=True, slots=False, repr=False)
@@ -174,19 +208,20 @@ class Config:
             event: two bytes of JSON can take 100 bytes of memory. All events of a collected stream
             together may have three times this number.
         observe: A function that gets the name and the fields of each log event of a call
-            (`claude_lite.core.logs`).
+            (`claude_lite.core.logs`). The call waits for the function. If the function raises an
+            exception, the exception is reported as a warning, and the call goes on.
         dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Only
             the platform's own credentials are then read from the environment.
 
     """
 
-    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
-    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
+    api_key: "Secret | Callable[[], Any] | None" = None
+    auth_token: "Secret | Callable[[], Any] | None" = None
     base_url: str = field(default=None, converter=_to_base_url)
-    api_version: str = API_VERSION
+    api_version: str = field(default=API_VERSION, converter=str)
     betas: tuple[str, ...] = field(default=(), converter=_to_betas)
     headers: Mapping[str, str] = field(factory=dict, converter=_to_headers)
-    retry: RetryPolicy = field(factory=standard, validator=_check_policy)
+    retry: RetryPolicy = field(factory=standard)
     timeout: float | None = field(default=600.0, validator=_check_positive)
     connect_timeout: float | None = field(default=10.0, validator=_check_positive)
     content_timeout: float | None = field(default=600.0, validator=_check_positive)
@@ -200,9 +235,14 @@ class Config:
     observe: Observer | None = None
     dialect: Dialect | None = None
 
+    def __init__(self, **options: Unpack[Options]) -> None:
+        hide_credentials(cast("dict[str, Any]", options))
+        set_up = self.__attrs_init__  # type: ignore[attr-defined]  # of attrs
+        set_up(**options)
+
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            url = _BaseURL(checked_url("the base_url of the dialect", self.dialect.base_url))
+            url = checked_url("the base_url of the dialect", self.dialect.base_url)
             object.__setattr__(self, "base_url", url)
         in_headers = self.headers.pop("anthropic-beta", "")  # type: ignore[attr-defined]  # a dict of our own
         object.__setattr__(self, "betas", union_of_betas(*self.betas, in_headers))
@@ -225,27 +265,24 @@ class Config:
         hide_credentials(changes)
         betas = self.betas
         if "headers" in changes:
-            if changes["headers"].get("anthropic-beta", "") is None:
+            headers = changes["headers"] or {}
+            if headers.get("anthropic-beta", "") is None:
                 betas = ()
-            changes["headers"] = {**self.headers, **changes["headers"]}
+            changes["headers"] = {**self.headers, **headers}
         changes["betas"] = (*betas, *_to_betas(changes.get("betas", ())))
         for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(new) is not None:
                 changes.setdefault(old, None)
         if "dialect" in changes and changes["dialect"] is None:  # go back to the API's own URL
             changes.setdefault("base_url", None)
-        _check_names(changes, changes.get("dialect", self.dialect))
+        _check_dialect(changes, changes.get("dialect", self.dialect))
         return evolve(self, **changes)
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "Config":
-        """Make a configuration from *options* by name.
-
-        The credentials in *options* are replaced by `Secret` objects, so that tracebacks with local
-        variables do not show them.
-        """
+        """Make a configuration from *options* by name, and mask the credentials in *options*."""
         hide_credentials(options)
-        _check_names(options, options.get("dialect"))
+        _check_dialect(options, options.get("dialect"))
         return cls(**options)
 
     @_CachedProperty
@@ -268,6 +305,11 @@ class Config:
             max_event=self.max_event,
         )
 
+    @_CachedProperty
+    def telemetry_failures(self) -> set[str]:
+        """The failures of loggers and of `observe` that this client has reported."""
+        return set()
+
     @property
     def token_provider(self) -> "Callable[[], Any] | None":
         """The function given as `auth_token`; None if there is none."""
@@ -287,7 +329,10 @@ class Config:
             **self.headers,
         }
         headers |= {} if self.token_provider else self._credential(headers)
-        return Target(self.base_url, headers, self.betas, self.limits)
+        url = self.base_url
+        if self.dialect is None:
+            url = re.sub("/v1(/messages)?$", "", url)  # operations bring this part
+        return Target(url, headers, self.betas, self.limits)
 
     def _credential(self, headers: Mapping[str, str]) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
@@ -343,12 +388,7 @@ class Config:
         return self
 
 
-def _check_names(options: Mapping[str, Any], dialect: object) -> None:
-    unknown = options.keys() - {a.name for a in fields(Config)}
-    if unknown:
-        advice = "; ".join(OPTIONS[name] for name in sorted(unknown & OPTIONS.keys()))
-        names = ", ".join(sorted(unknown))
-        raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
+def _check_dialect(options: Mapping[str, Any], dialect: object) -> None:
     if dialect is not None and options.get("base_url") is not None:
         raise UsageError(
             "the dialect sets base_url: give base_url to the dialect, not to the client"

@@ -31,6 +31,7 @@ from claude_lite.core.responses import (
     error_from_response,
     should_retry,
     unexpected,
+    with_body,
     with_head_fields,
 )
 from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
@@ -99,7 +100,7 @@ class Exchange(Generic[R]):
         self._resent = 0  # the number of retries after a broken connection
         self._redirects = 0
         self._signed: Request | None = None
-        self._log = call_log(operation.route.name, config.observe, clock)
+        self._log = call_log(operation.route.name, config, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
         """Decide the next step of the call.
@@ -147,7 +148,8 @@ class Exchange(Generic[R]):
             limits = self.config.limits
             limit = limits.max_response
             if limit is not None and len(response.body) > limit:  # some transports have no limits
-                raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
+                error = with_body(ResponseTooLarge.over_max_response(limit), response.body)
+                raise with_head_fields(error, response)
             result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)

@@ -44,7 +44,7 @@ import functools
 import re
 from typing import Any, Final
 
-from claude_lite.core.json_text import TooDeep, loads
+from claude_lite.core.json_text import TooDeep, loads, loads_reply
 from claude_lite.errors import ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits
 
@@ -67,12 +67,13 @@ BYTES_PER_LETTER: Final = 6  # measured, as the text at the top says
 TEXT_IN_JSON: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
-def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
+def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = False) -> Any:
     """Parse JSON that a server sent.
 
     Args:
         data: The JSON text.
         limits: The limits; only `max_values` and `max_depth` are used.
+        strict: Whether to refuse mistakes that `loads_reply` mends.
 
     Raises:
         ResponseTooLarge: The text has more values or levels than *limits* allow.
@@ -85,7 +86,8 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         message = f"the JSON has more than {max_values} values"
         raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
-        return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
+        read = loads if strict else loads_reply
+        return read(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
     except TooDeep as error:  # also if `max_depth` is None: orjson refuses over 1,024 levels
         limit = max_depth or UNLIMITED_DEPTH
         message = f"the JSON is too deep: {error}"

@@ -34,7 +34,7 @@ from typing import (
 from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
-from claude_lite.core.credentials import header_value
+from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers
 from claude_lite.core.json_text import NULL, dumps, loads
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
@@ -67,10 +67,12 @@ __all__ = [
 C = TypeVar("C", bound=type)
 R = TypeVar("R")
 E = TypeVar("E")
+T = TypeVar("T")
 
 JSON = Mapping[str, Any]
 """A JSON object, as a dict or as a model."""
 
+ROUTING_HEADERS: Final = FRAMING_HEADERS | {"connection", "host", "http2-settings", "via"}
 EXTRA_FIELDS: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
 
@@ -197,15 +199,25 @@ def path_names(path: str) -> tuple[str, ...]:
     return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
-def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    for name in filter(is_secret_header, headers or ()):
-        raise UsageError(
-            f"the header {name!r} in extra_headers is a credential, and operations are stored and"
-            " logged: give the credential to the client, by with_options(api_key=...) or"
-            " with_options(headers=...)"
-        )
-    # Copied, so that no credential can be added later.
-    return None if headers is None else dict(headers)
+def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    if given is None:
+        return None
+    given = mask_headers(given)  # a copy, so that no credential can be added later
+    for name, value in given.items():
+        if is_secret_header(name):
+            raise UsageError(
+                f"the header {name!r} in extra_headers is a credential, and operations are stored"
+                " and logged: give the credential to the client, by with_options(api_key=...) or"
+                " with_options(headers=...)"
+            )
+        if (plain := name.replace("_", "-")) in ROUTING_HEADERS or plain.startswith("proxy-"):
+            raise UsageError(
+                f"the header {name!r} in extra_headers would change where the request goes, or"
+                " where it ends: leave it out; a client takes `host` and `connection` in headers="
+            )
+        if value is not None:
+            header_value(name, value)
+    return given
 
 
 def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
@@ -246,7 +258,7 @@ class Operation(Generic[R]):
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
-    extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
+    extra_headers: Mapping[str, str] | None = field(default=None, converter=_checked_headers)
     betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
 
     def __init__(self, /, *positional: object, **given: Any) -> None:
@@ -258,11 +270,15 @@ class Operation(Generic[R]):
                 f"{type(self).__name__} takes its fields by name: write {needed or 'name=value'}"
             )
         names = tuple(given)
-        ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
-        if ordered != names:
-            given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
-        for name, convert in converters:
-            given[name] = convert(given[name])
+        try:
+            ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
+            if ordered != names:
+                given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
+            for name, convert in converters:
+                given[name] = convert(given[name])
+        except BaseException:
+            given.clear()  # a traceback may show variables, and these may hold a credential
+            raise
         set_fields(self, given)
 
     @classmethod
@@ -369,7 +385,7 @@ class Operation(Generic[R]):
         for attribute, name in self._header_names.items():
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
-        own |= {name.lower(): value for name, value in (self.extra_headers or {}).items()}
+        own |= self.extra_headers or {}
         asked = own.get("anthropic-beta", "")
         if asked is not None:  # None keeps the flags of the client, and no others
             betas = union_of_betas(*target.betas, *(self.betas or ()), asked, *route.betas)
@@ -396,7 +412,8 @@ class Operation(Generic[R]):
             **changes: The fields to change, by name.
 
         """
-        return type(self)(**{**self.__dict__, **changes})
+        changes = {**self.__dict__, **changes}
+        return make(type(self), changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the operation as a JSON object, for a queue; `from_dict` reads the object."""
@@ -414,6 +431,7 @@ class Operation(Generic[R]):
 
         """
         values = dict(data)
+        del data
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
@@ -425,7 +443,7 @@ class Operation(Generic[R]):
             body = cls._body_fields
             values = {k: NULL if v is None and k in body else v for k, v in values.items()}
         try:
-            return cls(**values)
+            return make(cls, values)
         except TypeError as error:
             raise UsageError(f"{name}: {error}") from None
 
@@ -445,6 +463,18 @@ class Operation(Generic[R]):
     def __repr__(self) -> str:
         given = (f"{k}={v!r}" for k, v in self._non_default_fields().items())
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+def make(cls: Callable[..., T], given: dict[str, Any], /, *args: Any, **more: Any) -> T:
+    """Return `cls(*args, **more, **given)`. If that fails, empty *given*.
+
+    A caller that has *given* as a variable shows no credential in a traceback.
+    """
+    try:
+        return cls(*args, **more, **given)
+    except BaseException:
+        given.clear()
+        raise
 
 
 # The class's descriptor for `__dict__` sets the `__dict__` of a frozen instance in one step.

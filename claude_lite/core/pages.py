@@ -10,10 +10,10 @@ two kinds of paging: by the id of an item (`IdPaged`), and by a cursor (`CursorP
 
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, operation
 from claude_lite.core.responses import head_of, json_body, unexpected
-from claude_lite.core.structure import Result, StructureError, reader_for
+from claude_lite.core.structure import StructureError, item_reader, reader_for
 from claude_lite.given.spellings import PAGES, add_hints
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -35,6 +35,7 @@ class Page(Result, Generic[T]):
 
     """
 
+    ESSENTIAL = ("data",)
     data: list[T]
     has_more: bool | None = None
     first_id: str | None = None
@@ -68,7 +69,7 @@ class ListOperation(Operation[Page[T]], Generic[T]):
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
         """Read one page; see `Operation.parse`."""
         data = json_body(response, limits)
-        item = reader_for(self.item_type)
+        item = item_reader(self.item_type)
         try:
             page = reader_for(Page)(data)
             items = [item(each) for each in page.data]
@@ -102,7 +103,8 @@ class IdPaged(ListOperation[T], Generic[T]):
             return None
         if self.before_id is not None:
             return self.replace(before_id=page.first_id) if page.first_id else None
-        return self.replace(after_id=page.last_id) if page.last_id else None
+        last = page.last_id or getattr(page.data[-1], "id", None)
+        return self.replace(after_id=last) if last else None
 
 
 @operation

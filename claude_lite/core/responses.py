@@ -32,6 +32,7 @@ LIMIT_OF_ZERO: Final = (
     "A rate limit of your organization is 0, so no wait helps: choose another model, or have the"
     " limit raised"
 )
+KEPT_BODY: Final = 64 * 1024  # characters of a body in an error: most answers are shorter
 LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds (49 days): a longer wait can overflow a clock
 
 # Digits, as in RFC 9110, also with a fraction or an exponent. `float` takes more, such as "1_0".
@@ -87,12 +88,13 @@ def decompress_body(response: Response, limit: int | None) -> bytes:
     encoding = response.headers.get("content-encoding")
     if encoding is None:
         return response.body
+    body = b""
     try:
         decoder = ContentDecoder(encoding, limit)
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
-        raise with_head_fields(error, response) from None
+        raise with_head_fields(with_body(error, body), response) from None
     return body
 
 
@@ -104,14 +106,16 @@ def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
         ResponseTooLarge: The body is larger than *limits* allow.
 
     """
+    body = b""
     try:
-        return parse_json(decompress_body(response, limits.max_response), limits)
+        body = decompress_body(response, limits.max_response)
+        return parse_json(body, limits)
     except ResponseTooLarge as error:
-        raise with_head_fields(error, response) from None
+        raise with_head_fields(with_body(error, body), response) from None
     except ValueError:
         content_type = response.headers.get("content-type", "no content-type")
         reason = f"the body is not JSON ({len(response.body)} bytes, {content_type})"
-        raise unexpected(response, reason) from None
+        raise unexpected(response, reason, body) from None
 
 
 def head_of(response: Response) -> Response:
@@ -170,9 +174,28 @@ def with_head_fields(error: E, head: Response) -> E:
     return error.update(**_error_fields(head))
 
 
-def unexpected(head: Response, reason: str) -> UnexpectedResponse:
-    """Make the error for a response in a form that the API never uses. *reason* says why."""
-    return with_head_fields(UnexpectedResponse(f"unexpected response: {reason}"), head)
+def unexpected(head: Response, reason: str, body: bytes = b"") -> UnexpectedResponse:
+    """Make the error for a response in a form that the API never uses.
+
+    Args:
+        head: The response, or its head.
+        reason: Why the form is wrong.
+        body: The part of the body that is wrong. The default is the body of *head*.
+
+    """
+    error = UnexpectedResponse(f"unexpected response: {reason}")
+    return with_head_fields(with_body(error, body or head.body), head)
+
+
+def with_body(error: E, body: bytes) -> E:
+    """Add the text of *body* to the details of *error*: the answer in it may be paid for.
+
+    A long text ends with a whole word: half of a credential would not be masked.
+    """
+    text = body[:KEPT_BODY].decode("utf-8", "replace")
+    if len(body) > KEPT_BODY:
+        text = text.rpartition(" ")[0]
+    return error.update(details={**error.details, **({"body": text} if text else {})})
 
 
 def _error_fields(head: Response) -> dict[str, Any]:

@@ -178,7 +178,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         """Report the error of the last request, or of the stream."""
         if self._decoder is not None:
             self._decoder.fail(error)
-        if self._done is None:
+            self._update_state(self._decoder)  # the body may have been whole
+        if self._done is None and self._error is None:
             self._error = error
 
     def raise_stream_error(self) -> None:

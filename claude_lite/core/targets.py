@@ -54,12 +54,7 @@ def union_of_betas(*given: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, flags)))
 
 
-def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
-    headers = {name: header_value(name, value) for name, value in mask_headers(given).items()}
-    return {**STANDARD_HEADERS, **headers}
-
-
-@frozen(slots=False, repr=False)
+@frozen(slots=False, repr=False, init=False)
 class Target:
     """The base URL, headers, beta flags and limits that all requests of a client share.
 
@@ -77,23 +72,30 @@ class Target:
 
     """
 
-    base_url: str = DEFAULT_BASE_URL
-    headers: Mapping[str, str] = field(factory=dict, converter=_with_standard)
-    betas: tuple[str, ...] = ()
-    limits: Limits = DEFAULT_LIMITS
-    json_headers: Mapping[str, str] = field(init=False, eq=False)
+    base_url: str
+    headers: Mapping[str, str]
+    betas: tuple[str, ...]
+    limits: Limits
+    json_headers: Mapping[str, str] = field(eq=False)
 
-    def __attrs_post_init__(self) -> None:
-        betas = union_of_betas(*self.betas, self.headers.get("anthropic-beta", ""))
+    def __init__(
+        self,
+        base_url: str = DEFAULT_BASE_URL,
+        headers: Mapping[str, str] | None = None,
+        betas: tuple[str, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        headers = mask_headers(headers or {})  # first, because a traceback may show variables
+        headers = STANDARD_HEADERS | {k: header_value(k, value) for k, value in headers.items()}
+        betas = union_of_betas(*betas, headers.get("anthropic-beta", ""))
         if betas:
-            flags = header_value("anthropic-beta", ",".join(betas))
-            self.__dict__.update(betas=betas, headers={**self.headers, "anthropic-beta": flags})
-        self.__dict__["json_headers"] = {**self.headers, "content-type": JSON_TYPE}
+            headers["anthropic-beta"] = header_value("anthropic-beta", ",".join(betas))
+        self.__dict__.update(base_url=base_url, headers=headers, betas=betas, limits=limits)
+        self.__dict__["json_headers"] = {**headers, "content-type": JSON_TYPE}
 
     def __repr__(self) -> str:
-        # If the converter of `headers` fails, a traceback may show a target without `headers`.
-        headers = self.__dict__.get("headers", {})
-        return f"Target({self.base_url!r}, {repr_headers(headers)})"
+        known = self.__dict__  # empty if `__init__` failed, and a traceback shows this object
+        return f"Target({known.get('base_url')!r}, {repr_headers(known.get('headers', {}))})"
 
 
 def path_segment(name: str, value: object) -> str:

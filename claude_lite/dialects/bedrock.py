@@ -31,7 +31,7 @@ from claude_lite.dialects.rewriting import (
     without_slash,
 )
 from claude_lite.dialects.sigv4 import AWSKeys, signed
-from claude_lite.wire import Request, Response
+from claude_lite.wire import MaskedStr, Request, Response
 
 PROFILE_HEADER = "anthropic-user-profile-id"
 
@@ -66,7 +66,7 @@ class _OnAWS:
             return request
         own = self.keys is not None or self.profile is not None
         if not own and os.environ.get(self._TOKEN_VARIABLE):
-            return with_headers(request, as_bearer(os.environ[self._TOKEN_VARIABLE]))
+            return with_headers(request, as_bearer(MaskedStr(os.environ[self._TOKEN_VARIABLE])))
         return signed(request, self._SERVICE, self.region, self.keys, self.profile)
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol

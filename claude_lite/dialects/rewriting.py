@@ -40,6 +40,7 @@ def required(what: str, *names: str) -> str:
 def without_slash(dialect: Any) -> None:
     """Clean the base URL of *dialect*, which is being made, as `Config` cleans its own."""
     name = f"base_url of {type(dialect).__name__}"
+    object.__setattr__(dialect, "base_url", MaskedStr(dialect.base_url))  # a traceback may show it
     object.__setattr__(dialect, "base_url", checked_url(name, dialect.base_url))
 
 
@@ -148,9 +149,13 @@ def key_as_bearer(request: Request) -> Request:
     """Send the API key of *request*, if it has one, as a bearer token."""
     headers = dict(request.headers)
     key = headers.pop("x-api-key", None)
-    return request if key is None else evolve(request, headers={**headers, **as_bearer(key)})
+    return (
+        request
+        if key is None
+        else evolve(request, headers={**headers, **as_bearer(MaskedStr(key))})
+    )
 
 
-def as_bearer(token: str) -> dict[str, str]:
-    """Make the header that carries *token*."""
-    return bearer(MaskedStr(token))
+def as_bearer(token: MaskedStr) -> dict[str, str]:
+    """Make the header that carries *token*, which is masked where it is read."""
+    return bearer(token)

@@ -21,9 +21,9 @@ from claude_lite.api.files import ListFiles
 from claude_lite.api.reports import CostReport
 from claude_lite.api.skills import ListSkills
 from claude_lite.core.config import Config
+from claude_lite.core.model import Result
 from claude_lite.core.operation import EXTRA_FIELDS, Operation
 from claude_lite.core.pages import ListOperation, Page
-from claude_lite.core.structure import Result
 from claude_lite.emulator import Emulator
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 

@@ -552,12 +552,13 @@ def test_a_refusal_says_so(cli):
 
 
 def test_an_answer_cannot_play_with_the_terminal():
-    """Control characters in an answer do not reach a terminal; elsewhere the text is whole."""
-    prompt = "bell \x07 and escape \x1b[2J"
+    """Control characters and bidi overrides are escapes on a terminal; elsewhere all is whole."""
+    prompt = "bell \x07, escape \x1b[2J, \x9b31m, \u202eleft, \u2066right, \u2028line, 日本"
     with terminal() as (tty, shown):
         done = ran("message", prompt, "--emulator", stdout=tty)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "bell  and escape [2J" in shown()
+        escaped = r"bell \x07, escape \x1b[2J, \x9b31m, \u202eleft, \u2066right, \u2028line, 日本"
+        assert escaped in shown()
     assert prompt in ran("message", prompt, "--emulator").stdout
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from certificates import PEM
 from driving import HELLO, own_host
-from places import PEM
 
 from claude_lite import (
     AsyncClient,

@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from places import PEM
+from certificates import PEM
 from programs import EchoServer, python
 
 PATCH = "from gevent import monkey; monkey.patch_all(); import gevent\n"

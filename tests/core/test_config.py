@@ -17,8 +17,11 @@ from claude_lite.core.config import Config, Options
 from claude_lite.core.credentials import words_to_mask
 from claude_lite.core.targets import DEFAULT_BASE_URL
 from claude_lite.dialects import Foundry
+from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.wire import MASK
 
+SECONDS = ("timeout", "connect_timeout", "content_timeout", "deadline")
+COUNTS = ("max_response", "max_event", "max_head", "max_headers", "max_depth", "max_values")
 ENVIRONMENT = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
@@ -164,11 +167,12 @@ def test_a_prefix_of_the_path_is_kept(base_url, url):
 
 
 def test_v1_is_cut_once():
-    """A client that is derived from another one keeps the base URL as it was read."""
-    made = Client(api_key=KEY, base_url="https://gateway.test/v1/v1").with_options(timeout=5)
-    again = pickle.loads(pickle.dumps(made)).with_options(timeout=6)  # noqa: S301  # our own
-    assert made.config.base_url == again.config.base_url == "https://gateway.test/v1"
-    assert Client(base_url=again.config.base_url).config.base_url == "https://gateway.test/v1"
+    """A client that is derived from another one, or made like it, asks the same URL."""
+    made = Client(api_key=KEY, base_url="https://gateway.test/v1/v1")
+    again = pickle.loads(pickle.dumps(made)).with_options(timeout=6, api_key=KEY)  # noqa: S301  # our own
+    alike = Client(api_key=KEY, base_url=again.config.base_url)
+    for each in (made, made.with_options(timeout=5), again, alike):
+        assert each.config.target.base_url == "https://gateway.test/v1"
 
 
 @pytest.mark.parametrize(
@@ -297,6 +301,52 @@ def test_retry_is_a_policy(value):
     """`retry` is a policy: not a number, nor the function that makes one."""
     with pytest.raises(UsageError, match="standard"):
         Client(retry=value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("api_key", b"s3cret", "api_key has to be str | Secret | Callable | None, not bytes"),
+        ("auth_token", ["s3cret"], "auth_token has to be str | Secret | Callable | None, not list"),
+        ("base_url", b"https://u:s3cret@h", "base_url has to be str | None, not bytes"),
+        ("dialect", "bedrock", "dialect has to be Dialect | None, not str"),
+        ("api_version", None, "api_version has to be str, not NoneType"),
+        ("betas", None, "betas has to be str | Sequence, not NoneType"),
+        ("betas", b"s3cret", "betas has to be str | Sequence, not bytes"),
+        ("betas", [1], "each flag in betas has to be a str, not int"),
+        ("headers", [("x-api-key", "s3cret")], "headers has to be a dict, not list"),
+        ("headers", "x-api-key: s3cret", "headers has to be a dict, not str"),
+        ("headers", {"x-api-key": b"s3cret"}, "the header 'x-api-key' has to be a str, not bytes"),
+        ("headers", {"x-team": ["s3cret"]}, "the header 'x-team' has to be a str, not list"),
+        ("headers", {b"x-api-key": "s3cret"}, "the name of a header has to be a str, not bytes"),
+        ("observe", "s3cret", "observe has to be Callable | None, not str"),
+        ("retry", 3, "retry has to be standard(), never() or defer(), not int"),
+        *((name, "5", f"{name} has to be float | None, not str") for name in SECONDS),
+        *((name, True, f"{name} has to be float | None, not bool") for name in SECONDS),
+        *((name, "5", f"{name} has to be int | None, not str") for name in COUNTS),
+    ],
+)
+def test_options_of_a_wrong_type(option, value, said):
+    """The error, as the client is made or derived, names the option and both types, no value."""
+    for make in (Client, AsyncClient, Client().with_options, Config, Config().with_options):
+        with pytest.raises(UsageError) as caught:
+            make(**{option: value})
+        assert str(caught.value) == said
+        inner = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+        assert "s3cret" not in "".join(exposed(inner))  # this frame shows it
+
+
+def test_every_option_has_a_type():
+    """No option is left out of the check."""
+    assert set(Options.__annotations__) == {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "te", "upgrade", "expect"])
+def test_framing_headers_of_a_client(name):
+    """What says where a request ends is the transport's to say; `host` may be set."""
+    with pytest.raises(UsageError, match=f"headers cannot have '{name.lower()}'"):
+        Client(headers={name: "0"})
+    assert Client(headers={"Host": "other.test"}).config.headers == {"host": "other.test"}
 
 
 def test_limits_of_an_attempt():

@@ -728,7 +728,13 @@ class Messages(RuleBasedStateMachine):
         assert decoder.complete is self.complete
         assert (decoder.error is not None) is self.broken
         usage = {**FIRST["usage"], **self.usage}
-        whole = {**FIRST, "content": self.blocks, "stop_reason": self.stop, "usage": usage}
+        content = [
+            {**block, "input": {"INVALID_JSON": self.inputs.get(index, "")}}
+            if index in self.open and "input" in block
+            else block
+            for index, block in enumerate(self.blocks)
+        ]
+        whole = {**FIRST, "content": content, "stop_reason": self.stop, "usage": usage}
         assert decoder.result().to_dict() == whole
         if self.broken:
             assert decoder.error.partial == whole
@@ -751,8 +757,8 @@ FIRST = {
 
 
 def parsed(text):
-    """Read the input of a tool; what is no object reads as empty."""
-    return json.loads(text) if text_is_object(text) else {}
+    """Read the input of a tool; a text that is not an object is kept under one key."""
+    return json.loads(text) if text_is_object(text) else {"INVALID_JSON": text}
 
 
 def text_is_object(text):

@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from expectations import ANSWER, BRIEF, TLS, TRIES, Serve, Served, case, error, group, serving
+from certificates import TLS
+from expectations import ANSWER, BRIEF, TRIES, Serve, Served, case, error, group, serving
 from wires import BLOCK, JSON, ONE, SSE, SSE_TYPE, START, choosing, good, http, says
 
 from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, Script

@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from expectations import ANSWER, TLS, UNEXPECTED, Served, case, group
+from certificates import TLS
+from expectations import ANSWER, UNEXPECTED, Served, case, group
 from wires import envelope, first, good, http, says
 
 from claude_lite.testing.conformance.loopback import LoopbackServer, Peer

@@ -4,6 +4,7 @@ import json
 
 from expectations import (
     ANSWER,
+    BRIEF,
     LARGE,
     REQUEST_ID,
     TEXT,
@@ -234,7 +235,42 @@ case(
     None,
     Expect("Overloaded", {"type": "overloaded_error"}, TEXT[:9]),
 )
-case("the last event without its empty line", streams(SSE[:-1]), None, "StreamTruncated")
+for what, cut in {
+    "its blank line": SSE[:-1],
+    "its line end": SSE[:-2],
+    "its last byte": SSE[:-3],
+}.items():
+    outcome = "StreamTruncated" if cut[-1:] != b"}" and cut[-1:] != b"\n" else ANSWER
+    case(f"the last event without {what}", streams(cut), None, outcome)
+    broken = "StreamInterrupted" if outcome != ANSWER else ANSWER
+    case(
+        f"the last event without {what}, then reset",
+        says(*open_ended(SSE_TYPE, cut), then="reset"),
+        None,
+        broken,
+    )
+case(
+    "the last event without its blank line, then silence",
+    says(*open_ended(SSE_TYPE, SSE[:-1]), then="wait"),
+    None,
+    ANSWER,
+    timeout=BRIEF,
+)
+case("an error event without its blank line", streams(START, oops[:-2]), None, "Overloaded")
+case(
+    "an error event without its blank line, then reset",
+    says(*open_ended(SSE_TYPE, START, oops[:-2]), then="reset"),
+    None,
+    "Overloaded",
+)
+for what, block in {
+    "the first words in the block's start": {"type": "text", "text": TEXT[:9]},
+    "no text in the block's start": {"type": "text"},
+    "null in the block's start": {"type": "text", "text": None},
+}.items():
+    parts = (TWO,) if block.get("text") else (ONE, TWO)
+    begin = event("content_block_start", index=0, content_block=block)
+    case(f"a stream with {what}", streams(START, begin, *parts, END, LAST, STOP), None, ANSWER)
 case("nothing but [DONE]", streams(b"data: [DONE]\n\n"), None, "StreamTruncated")
 case(
     "another API's chunks",

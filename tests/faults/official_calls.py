@@ -17,7 +17,8 @@ import warnings
 import anthropic
 from attrs import asdict
 from cases import CASES
-from expectations import KEY, TLS
+from certificates import TLS
+from expectations import KEY
 from judging import Outcome
 from running import body, sockets
 

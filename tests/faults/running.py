@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from attrs import frozen
-from expectations import ANSWER, BRIEF, KEY, TLS
+from certificates import TLS
+from expectations import ANSWER, BRIEF, KEY
 from timing import Stopwatch
 
 from claude_lite import AsyncClient, Client, never

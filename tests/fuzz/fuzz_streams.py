@@ -15,10 +15,10 @@ from fuzz_input import changed, cut, plain
 from sse_reference import reference
 
 from claude_lite.api.batches import BatchEntry, ErroredResult
+from claude_lite.api.bodies import LinesDecoder
 from claude_lite.api.completions import ChatDecoder, CompletionDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.api.messages.message import Message
-from claude_lite.core.bodies import LinesDecoder
 from claude_lite.core.json_text import loads
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import structure, unstructure

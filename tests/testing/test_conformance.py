@@ -332,7 +332,7 @@ class Trusting(Idle):
     def take(self, route):  # noqa: ARG002  # there is only one
         """Take the last one, dead or alive."""
         stack = next(iter(self._stacks.values()), None)
-        return stack.pop()[0] if stack else None
+        return (stack.pop().sock, 0) if stack else None
 
 
 def test_a_stale_connection_is_noticed():

@@ -17,8 +17,8 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import stalling, told
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
@@ -809,17 +809,16 @@ async def held_back(chunks):
         await asyncio.sleep(0.01)
 
 
-def test_what_a_reader_was_slow_to_read_is_read_after_a_close(run):
-    """Of a stream that was held back and then closed, what had come is read, then the error."""
+def test_a_stream_that_was_held_back_goes_on_after_a_close(run):
+    """A stream that was held back as the transport was closed is read to its end."""
 
     async def main():
         with LoopbackServer(flood) as server:
             async with opened() as transport, transport.stream(post(server)) as (_, chunks):
                 await held_back(chunks)
                 await transport.close()
-                assert len(await anext(aiter(chunks))) > 256 * 1024
-                with pytest.raises(StreamInterrupted):
-                    await anext(aiter(chunks))
+                size = sum([len(chunk) async for chunk in chunks])
+                assert size > 256 * 1024
 
     run(main())
 

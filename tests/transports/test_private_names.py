@@ -45,7 +45,8 @@ EXTENDS = {
 DOCUMENTED = {
     *(f"aiohttp.streams:StreamReader.{name}" for name in ("exception", "is_eof", "read_nowait")),
     *(f"aiohttp.connector:Connection.{name}" for name in ("close", "release", "transport")),
-    "aiohttp.connector:BaseConnector.close",
+    "aiohttp.connector:Connection.add_callback",
+    *(f"aiohttp.connector:BaseConnector.{name}" for name in ("close", "closed")),
     "aiohttp.connector:TCPConnector.close",
     *(
         f"aiohttp.connector:TCPConnector.__init__({name})"

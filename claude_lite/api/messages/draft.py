@@ -8,12 +8,7 @@ waits.
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from claude_lite.api.messages.content import (
-    ContentBlock,
-    MCPToolUseBlock,
-    ServerToolUseBlock,
-    ToolUseBlock,
-)
+from claude_lite.api.messages.content import INVALID_JSON, TOOL_USES, ContentBlock
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import in_memory, parse_json, values_in
 from claude_lite.core.responses import unexpected
@@ -38,7 +33,12 @@ FOLDED: Final = OPENING_EVENTS | {
 }
 REPLACED: Final = frozenset({"stop_reason", "stop_sequence", "stop_details"})
 NOT_MERGED: Final = frozenset({"type", "delta", "usage", "content"})
-TOOL_USES: Final = (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)
+GROWING: Final[dict[str, tuple[str, type[str] | type[dict[str, Any]]]]] = {
+    "text": ("text", str),
+    "thinking": ("thinking", str),
+    **{tag: ("input", dict) for cls in TOOL_USES for tag in cls.TAGS},
+}
+"""The field of a block that its deltas fill, and the class of the field, by the block's type."""
 MISSHAPEN: Final = (
     KeyError,
     IndexError,
@@ -65,7 +65,6 @@ class Draft:
         self._parts: list[
             dict[str, list[Any]] | None
         ] = []  # by block: pieces to append; None once closed
-        self._cut: dict[int, str] = {}  # by block: input that is not a JSON object
         self._read_message, self._read_block = reader_for(Message), reader_for(ContentBlock)
 
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
@@ -90,10 +89,6 @@ class Draft:
             message = self._read_message(_copied({**(self.message or {}), "content": blocks}))
         except MISSHAPEN as error:
             raise unexpected(self._head, f"the message has an unexpected shape ({error})") from None
-        for index, block in enumerate(message.content):
-            text = self._cut.get(index) or self._json_text(index)
-            if text and isinstance(block, TOOL_USES):
-                block.__dict__["_partial_json"] = text
         message.__dict__["_response"] = self._head
         return cast("Message", message)
 
@@ -105,7 +100,7 @@ class Draft:
             partial = self.result().to_dict()
         except ClaudeError:
             partial = None
-        return {"partial": partial, "usage": _copied(self.message["usage"])}
+        return {"partial": partial, "usage": _copied(self.message.get("usage"))}
 
     def weigh(self) -> int:
         """The bytes of memory that the message takes. This is slow: it joins all texts."""
@@ -132,7 +127,7 @@ class Draft:
                 self._head, f"block {event['index']} starts where block {len(self._blocks)} is next"
             )
         block = event["content_block"]
-        if block["type"] == "fallback":  # another model writes from here on
+        if block.get("type") == "fallback":  # another model writes from here on
             model = block["to"].get("model", self.message["model"])
             self._replace({**self.message, "model": model})
         self._blocks.append(block)
@@ -148,7 +143,7 @@ class Draft:
         elif kind == "citations_delta":
             parts.setdefault("citations", []).append(delta["citation"])
         elif kind in {"signature_delta", "compaction_delta"}:
-            block = {**self._blocks[index], **delta, "type": self._blocks[index]["type"]}
+            block = {**self._blocks[index], **delta, "type": self._blocks[index].get("type")}
             self._read_block(block)
             self._blocks[index] = block
 
@@ -162,13 +157,10 @@ class Draft:
     def _content_block_stop(self, event: dict[str, Any]) -> None:
         """Complete the block. Only here the input of a tool is parsed."""
         index = event["index"]
-        text = b"".join(map(str.encode, self._open(index).get("partial_json", ())))
-        block = self._block(index)
+        text = "".join(self._open(index).get("partial_json", ()))
+        block = self._joined(index)
         if text:
-            value = self._tool_input(text)
-            if value is None:
-                self._cut[index] = text.decode()
-            block["input"] = value or {}
+            block["input"] = self._tool_input(text)
         self._read_block(block)
         self._blocks[index] = block
         self._parts[index] = None
@@ -176,7 +168,7 @@ class Draft:
     def _message_delta(self, event: dict[str, Any]) -> None:
         if self.message is None:
             raise unexpected(self._head, "message_delta came before message_start")
-        message = {**self.message, "usage": {**self.message["usage"]}}
+        message = {**self.message, "usage": {**(self.message.get("usage") or {})}}
         for key, value in {**event["delta"], **event}.items():
             if key not in NOT_MERGED and (
                 value is not None or key in REPLACED or key not in message
@@ -199,14 +191,18 @@ class Draft:
             if parts is not None:
                 self._content_block_stop({"index": index})
 
-    def _tool_input(self, text: bytes) -> dict[str, Any] | None:
-        """Parse the input of a tool; None if *text* is not a JSON object, because it was cut."""
+    def _tool_input(self, text: str) -> dict[str, Any]:
+        """Parse the input of a tool. The text is kept if it is not a JSON object: it may be cut."""
+        data = text.encode("utf-8", "surrogatepass")
         try:
-            value = parse_json(text, self._limits)
+            value = parse_json(data, self._limits, strict=True)
         except ValueError:
-            return None
-        self._add(text)
-        return value if isinstance(value, dict) else None
+            value = None
+        if isinstance(value, dict):
+            self._add(data)
+            return value
+        self._size += in_memory(text)
+        return {INVALID_JSON: text}
 
     def _add(self, data: bytes) -> None:
         """Count JSON that becomes part of the message; raises `ResponseTooLarge`."""
@@ -218,11 +214,14 @@ class Draft:
                 "max_values", most, f"the message has over {most} values"
             )
 
-    def _json_text(self, index: int) -> str:
-        """The JSON text so far of the input of the tool call in block *index*, if open."""
-        return "".join((self._parts[index] or {}).get("partial_json", ()))
-
     def _block(self, index: int) -> dict[str, Any]:
+        """Block *index* so far. The input of a tool cannot be read before the block is complete."""
+        block, parts = self._joined(index), self._parts[index]
+        if parts is not None and ("partial_json" in parts or block.get("input") == {}):
+            block["input"] = {INVALID_JSON: "".join(parts.get("partial_json", ()))}
+        return block
+
+    def _joined(self, index: int) -> dict[str, Any]:
         """Block *index* with everything from its deltas except the input of a tool."""
         block = {**self._blocks[index]}
         for key, parts in (self._parts[index] or {}).items():
@@ -231,6 +230,17 @@ class Draft:
             elif key != "partial_json":
                 block[key] = (block.get(key) or "") + "".join(parts)
         return block
+
+
+def fill(block: dict[str, Any]) -> None:
+    """Add the empty field that the deltas of *block* fill, if the start of the block lacks it."""
+    type_ = block.get("type")
+    key, kind = GROWING.get(type_ if isinstance(type_, str) else "", ("", str))
+    value = block.get(key)
+    if key and (value is None or value == ""):
+        block[key] = kind()
+    elif kind is dict and isinstance(value, str):
+        block[key] = {INVALID_JSON: value}
 
 
 def _copied(value: Any) -> Any:

@@ -128,3 +128,22 @@ class BetaCountTokens(CountTokens):
         "/v1/messages/count_tokens",
         betas=("token-counting-2024-11-01",),
     )
+
+
+def text_of(event: JSON) -> str | None:
+    """Return the text in the JSON of an event; None if the event has no text.
+
+    The API sends text only in deltas. Some gateways put the first words into the start of a block
+    or of the message.
+    """
+    kind = event["type"]
+    if kind == "content_block_delta":
+        delta = event["delta"]
+        return delta["text"] or None if delta["type"] == "text_delta" else None
+    if kind == "content_block_start":
+        return _text_in([event["content_block"]])
+    return _text_in(event["message"]["content"]) if kind == "message_start" else None
+
+
+def _text_in(blocks: Sequence[JSON]) -> str | None:
+    return "".join([block["text"] for block in blocks if block.get("type") == "text"]) or None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and full hang-ups anyway
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
+HEAD_END: Final = b"\r\n\r\n"
 
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
@@ -44,6 +45,12 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         self._read_buffer = buffer
         self._unparsed = b""
         self._status = 0
+        self._params: dict[str, Any] = {}
+
+    def set_response_params(self, **params: Any) -> None:
+        """Make the parser of the next reply."""
+        self._params = params
+        super().set_response_params(**params)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the loop the buffer that all connections share."""
@@ -130,6 +137,19 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
             super().data_received(data)
+            if self._exception is not None and not self._buffer:
+                self._parse_head_by_head(data)
+
+    def _parse_head_by_head(self, data: bytes) -> None:
+        """Parse bytes that aiohttp refused: it drops a whole reply if no HTTP follows it."""
+        self._exception = None
+        super().set_response_params(**self._params)
+        start = 0
+        while start < len(data) and self._exception is None:
+            end = data.find(HEAD_END, start) + len(HEAD_END)
+            end = len(data) if end < len(HEAD_END) else end
+            super().data_received(data[start:end])
+            start = end
 
 
 def let_go(connection: "Connection", *, whole: bool = False) -> None:

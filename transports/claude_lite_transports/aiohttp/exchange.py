@@ -95,7 +95,7 @@ async def ask(
                 break
         if upload is not None:
             upload.stop()  # the server may have answered before it had the whole body
-        return OpenReply(connection, protocol, message, content, limits, watch, end)
+        return OpenReply(connection, protocol, message, content, limits, pool, end)
     except BaseException as error:
         if upload is not None:
             upload.stop()
@@ -122,7 +122,7 @@ def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in request.headers:
         lines.append(f"host: {to.headers['host']}")
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines += map(": ".join, request.headers.items())
     if size or request.method not in _BODILESS:
         lines.append(f"content-length: {size}")
     if to.credential is not None and not to.is_ssl():

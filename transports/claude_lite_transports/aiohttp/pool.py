@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from errno import ECONNRESET
 from functools import lru_cache, partial
 from math import inf
+from operator import itemgetter
 from os import getpid
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -34,20 +36,24 @@ from claude_lite.errors import (
 )
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.shared.hints import KEEP_ALIVE, NOT_AGAIN, idle_time
 from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.per_loop import close_without_loop
+from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.read_buffer import ReadBuffer
+from claude_lite_transports.shared.share import Share, on_loop
 from claude_lite_transports.shared.tcp import tcp_socket
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import AddrInfoType, Connection
+    from aiohttp.http import RawResponseMessage
     from aiohttp.tracing import Trace
 
-_MAX_STALE: Final = (
-    100  # connections of a session's connector that may be closed before one is used
-)
+# How many new connections of a session's connector may be useless before the call gives up. Idle
+# ones are not counted: the connector gives those first, and there are only so many.
+_MAX_USELESS: Final = 3
 _TURNS: Final = 3  # turns in which an event loop reads what has come
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 
@@ -62,10 +68,15 @@ class AiohttpPool:
         self,
         connector: aiohttp.BaseConnector | None,
         options: TransportOptions,
+        share: Share,
     ) -> None:
-        self._connector = connector or _Connector(options.keepalive_timeout)
+        self._own = None if connector else _Connector(options.keepalive_timeout, share)
+        self._connector: aiohttp.BaseConnector = connector or cast("_Connector", self._own)
         self._options = options
+        self._share = share
+        self._epoch = 0
         self._origins: dict[str, Origin] = {}
+        self._hinted: WeakKeyDictionary[ResponseHandler, _Hinted] = WeakKeyDictionary()
         self.watch = Watch()
 
     def way_to(self, url: str) -> "tuple[Origin, str]":
@@ -89,57 +100,138 @@ class AiohttpPool:
     async def connect(
         self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        """Take a connection from the pool or open one; a failure is returned.
+        """Wait for a place, then take a connection or open one; a failure is returned.
 
-        It may take *seconds*, but not longer than until *end*, when the attempt has to be over.
-        The connector of a caller's session may give a connection on which something lies that no
-        request asked for. Such a connection is closed, and another one is taken.
+        It may take *seconds*, from when the place has come, but not longer than until *end*, when
+        the attempt has to be over. The place is given back with the connection.
         """
-        for _ in range(_MAX_STALE):
+        share, epoch = self._share, self._epoch
+        if end <= self.watch.now():
+            return ConnectTimedOut("total")
+        if not share.take():
+            try:
+                await share.wait(end)
+            except ConnectTimedOut as error:
+                return error.with_traceback(None)
+        try:
+            connection = await self._useful(to, seconds, end)
+        except BaseException:
+            share.give()
+            raise
+        if isinstance(connection, ClaudeError):
+            share.give()
+            return connection
+        connection.add_callback(share.give)
+        if epoch != self._epoch and connection.protocol is not None:
+            connection.protocol.force_close()
+        return connection
+
+    async def _useful(
+        self, to: "Origin", seconds: float | None, end: float
+    ) -> "Connection | ClaudeError":
+        """Take connections until there is one that can be used.
+
+        The connector of a caller's session may give a connection on which something lies that no
+        request asked for, and it knows of no hints. Such a connection is closed.
+        """
+        if self._own is not None and not self._hinted:
+            return await self._take(to, seconds, end)
+        useless = 0
+        while useless < _MAX_USELESS:
+            was_idle = to.connection_key in self._connector._conns  # noqa: SLF001  # listed in private_names.py
             connection = await self._take(to, seconds, end)
-            if isinstance(connection, ClaudeError) or isinstance(self._connector, _Connector):
+            if isinstance(connection, ClaudeError):
                 return connection
-            if await _is_silent(connection.protocol):
+            hinted = self._hinted.get(connection.protocol) if connection.protocol else None
+            in_time = hinted is None or not was_idle or self.watch.now() < hinted.until
+            if in_time and (self._own or await _is_silent(connection.protocol)):
                 return connection
             let_go(connection)
-        return ConnectionFailed("each connection was closed, or spoken on, before its use")
+            useless += not was_idle
+        return ConnectionFailed(
+            f"{useless} new connections to {to.host}:{to.port} were closed, or spoken on, before "
+            "their use"
+        )
 
     async def _take(
         self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        left = end - self.watch.now()
-        if left <= 0:
-            return ConnectTimedOut("total")
-        is_last = left < (inf if seconds is None else seconds)
+        connector, is_last = self._connector, True
         try:
+            if self._own is None and connector._available_connections(to.connection_key) < 1:  # noqa: SLF001  # listed in private_names.py
+                await self._wait_for_session(to.connection_key, end)
+            left = end - self.watch.now()
+            is_last = left < (inf if seconds is None else seconds)
             within = _limited_to(left) if is_last else _timeout(seconds)
-            return await self._connector.connect(to, [], within)
+            return await connector.connect(to, [], within)
         except BaseException as error:
             # If a session limits its connections, and this call ends just as its turn comes,
             # aiohttp loses the turn: the calls that wait behind it would wait for ever.
-            self._connector._release_waiter()  # noqa: SLF001  # listed in private_names.py
+            connector._release_waiter()  # noqa: SLF001  # listed in private_names.py
+            if isinstance(error, asyncio.CancelledError) and connector.closed:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():  # aiohttp cancels who waits for a place
+                    return ConnectionFailed("the session was closed while the call waited")
             if not isinstance(error, Exception):
                 raise
             if is_last and isinstance(error, TimeoutError):
                 return ConnectTimedOut("total")
             return _unconnected(error, f"{to.host}:{to.port}")
 
+    async def _wait_for_session(self, key: "ConnectionKey", end: float) -> None:
+        """Wait while the caller's session has no place: no part of the time to connect."""
+        connector = self._connector
+        if key not in connector._conns:  # noqa: SLF001  # listed in private_names.py
+            async with asyncio.timeout_at(None if end == inf else end):
+                await connector._wait_for_available_connection(key, [])  # noqa: SLF001  # listed in private_names.py
+
+    def may_keep(self, protocol: ResponseHandler, message: "RawResponseMessage") -> bool:
+        """Whether a connection can be kept after a reply; its hints are remembered."""
+        if KEEP_ALIVE not in message.headers and message.code not in NOT_AGAIN:
+            return True
+        hinted = self._hinted.setdefault(protocol, _Hinted())
+        hinted.replies += 1
+        headers = {KEEP_ALIVE: ", ".join(message.headers.getall(KEEP_ALIVE, ()))}
+        seconds = idle_time(message.code, headers, hinted.replies, inf)
+        hinted.until = self.watch.now() + seconds
+        return seconds > 0
+
+    async def retire(self) -> bool:
+        """Close the idle connections now, and the busy ones when their calls are over.
+
+        A caller's session keeps its connections. Returns whether no call is under way.
+        """
+        self._epoch += 1
+        if self._own is not None:
+            self._own.retire()
+            await asyncio.sleep(0)  # for the last callbacks of transports
+        return not self._share.in_use
+
     async def close(self) -> None:
         """Close all connections, busy ones too, and wait until they are closed."""
-        if isinstance(self._connector, _Connector):
-            await self._connector.close()
+        self._share.end()
+        if self._own is not None:
+            await self._own.close()
             await asyncio.sleep(0)  # for the last callbacks of transports
 
     def bury(self) -> None:
         """Close the sockets of a loop that is closed already."""
-        if isinstance(self._connector, _Connector):
-            self._connector.bury()
+        self._share.end()
+        if self._own is not None:
+            self._own.bury()
 
     def _add(self, origin: str) -> "Origin":
         url = URL(f"{origin}/", encoded=True)
         proxy = self._options.proxy_for(url.scheme, f"{url.host_subcomponent}:{url.port}")
         self._origins[origin] = to = Origin(url, self._options.ssl_context, proxy)
         return to
+
+
+class _Hinted:
+    """What a server has said about a connection."""
+
+    until = inf
+    replies = 0
 
 
 async def _is_silent(protocol: ResponseHandler | None) -> bool:
@@ -188,8 +280,9 @@ class Origin(aiohttp.ClientRequest):
 
 
 class _Connector(aiohttp.TCPConnector):
-    def __init__(self, keepalive_timeout: float) -> None:
+    def __init__(self, keepalive_timeout: float, share: Share) -> None:
         self._pid = getpid()
+        self._places = share.places
         kept: Any = {"keepalive_timeout": keepalive_timeout}
         if not keepalive_timeout:  # aiohttp would keep such a connection until its next use
             kept = {"force_close": True}
@@ -203,6 +296,36 @@ class _Connector(aiohttp.TCPConnector):
         )
         made: Any = partial(Handler, self._loop, ReadBuffer())
         self._factory = made
+        self._places.add(self)
+
+    def idle(self) -> int:
+        """Count the idle connections."""
+        return sum(map(len, list(self._conns.values())))
+
+    def close_oldest(self, number: int) -> None:
+        """Close some idle connections, from any thread."""
+        on_loop(self._loop, self._close_oldest, number)
+
+    def _close_oldest(self, number: int) -> None:
+        idle = [(since, protocol) for kept in self._conns.values() for protocol, since in kept]
+        for _, protocol in sorted(idle, key=itemgetter(0))[:number]:
+            self._close_idle(protocol)
+
+    def retire(self) -> None:
+        """Close the idle connections now, and the busy ones when they are released."""
+        self._close_oldest(self.idle())
+        for protocol in self._acquired:
+            if isinstance(protocol, ResponseHandler):  # or it stands for one that is being opened
+                protocol.force_close()
+
+    def _close_idle(self, protocol: ResponseHandler) -> None:
+        for key, kept in list(self._conns.items()):
+            left = [entry for entry in kept if entry[0] is not protocol]
+            kept.clear()
+            kept.extend(left)
+            if not left:
+                del self._conns[key]
+        protocol.abort()
 
     async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
         while (connection := await super()._get(key, traces)) is not None:
@@ -218,6 +341,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: "list[Trace]",
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's name
     ) -> ResponseHandler:
+        self._places.make_room(self)
         protocol = await super()._create_connection(req, traces, timeout)
         if not is_usable(protocol):
             protocol.abort()
@@ -308,13 +432,16 @@ def because(error: Exception, kind: type[ClaudeError], what: str) -> ClaudeError
 
     The error of aiohttp and all frames are left out: they hold headers and connections.
     """
-    cause, name = None, type(error).__name__
+    cause: OSError | None = None
+    advice: str | None = None
+    name = type(error).__name__
     for found in (getattr(error, "os_error", None), error.__cause__, error):
         if isinstance(found, OSError) and not isinstance(found, aiohttp.ClientError):
             found.__cause__ = found.__context__ = found.__traceback__ = None
             reason = getattr(found, "verify_message", None) or found.strerror
             cause, name = found, type(found).__name__ + (f": {reason}" if reason else "")
+            advice = advice_for(found)
             break
-    failure = kind(message=f"{what} ({name})")
+    failure = kind(message=f"{what} ({name})", advice=advice)
     failure.__cause__ = cause
     return failure

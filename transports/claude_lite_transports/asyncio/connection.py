@@ -30,8 +30,8 @@ class Keeper(Protocol):
         """The buffer that all connections read into."""
         ...
 
-    def keep(self, connection: "Connection", /) -> None:
-        """Take back a connection that can carry another request."""
+    def keep(self, connection: "Connection", incoming: Incoming, /) -> None:
+        """Take back a connection that can carry another request after this reply."""
         ...
 
     def forget(self, connection: "Connection", /) -> None:
@@ -43,7 +43,7 @@ class Connection(asyncio.BufferedProtocol):
     """A connection that belongs to a *keeper*.
 
     While it is `busy`, the limits of its request are `deadline`, in the loop's time, and
-    `silence`, in seconds since `quiet_since`.
+    `silence`, in seconds since `quiet_since`. `replies` counts the replies that it has carried.
     """
 
     __slots__ = (
@@ -59,8 +59,11 @@ class Connection(asyncio.BufferedProtocol):
         "_unsent",
         "busy",
         "deadline",
+        "epoch",
         "idle_since",
+        "idle_until",
         "quiet_since",
+        "replies",
         "silence",
         "way",
     )
@@ -72,7 +75,8 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, keeper: Keeper, way: Way) -> None:
         self.way = way
         self.busy = False
-        self.idle_since = 0.0
+        self.epoch = self.replies = 0
+        self.idle_since = self.idle_until = 0.0
         self.deadline = self.silence = inf
         self.quiet_since = 0.0
         self._keeper = keeper
@@ -219,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
         unsent = not self._sent or self._transport.get_write_buffer_size()
         if incoming.complete and incoming.reusable and not unsent:
             self.busy = False
-            self._keeper.keep(self)
+            self._keeper.keep(self, incoming)
             incoming.wake()
         else:
             self.close()

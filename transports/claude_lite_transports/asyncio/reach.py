@@ -33,6 +33,7 @@ from claude_lite_transports.shared.dial import (
     is_timeout,
 )
 from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.tcp import tcp_socket
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -73,7 +74,8 @@ def _failure(error: OSError | UnicodeError, where: str, phase: str) -> Connectio
     elif is_timeout(error):
         return ConnectTimedOut(phase)
     else:
-        failure = ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+        said = f"no connection to {where}: {error.strerror or error}"
+        failure = ConnectionFailed(said, advice=advice_for(error))
     failure.__cause__ = bare(error)
     return failure
 

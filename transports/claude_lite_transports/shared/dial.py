@@ -29,6 +29,7 @@ from claude_lite.errors import (
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.shared.http1 import ReplyParser, opening
 from claude_lite_transports.shared.options import TransportOptions
+from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.tcp import tcp_socket
 
@@ -48,22 +49,34 @@ _MAX_PORT: Final = 65535
 class Clocks:
     """The limits of one attempt; they run from its start.
 
-    While `connecting` is true, the connect limit applies; after that, the limit on silence.
+    While `connecting` is true, the connect limit applies, from `start_connecting` on; after that,
+    the limit on silence.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._began = monotonic()
+        self._began = self._connects_from = monotonic()
         self._phase = "connect"
         self.connecting = True
 
+    def total_left(self) -> float | None:
+        """The seconds that are left of the attempt."""
+        total = self._limits.total
+        return None if total is None else total - (monotonic() - self._began)
+
+    def start_connecting(self) -> None:
+        """Let the connect limit run from now: the attempt had to wait for its turn."""
+        self._connects_from = monotonic()
+
     def left(self) -> float | None:
         """The seconds that the next wait may take; raises `TimedOut` if there are none left."""
-        gone = monotonic() - self._began
-        limits = self._limits
+        now = monotonic()
+        gone, limits = now - self._began, self._limits
         if self.connecting:
             self._phase = "connect"
-            left = None if limits.connect is None else limits.connect - gone
+            left = None
+            if limits.connect is not None:
+                left = limits.connect - (now - self._connects_from)
         else:
             self._phase, left = "read", limits.read
         if limits.total is not None and (left is None or limits.total - gone < left):
@@ -249,4 +262,5 @@ def _failure(error: OSError, where: str, clocks: Clocks) -> TransportError:
         return clocks.over()
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateRefused(f"certificate of {where} refused: {error.verify_message}")
-    return ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+    said = f"no connection to {where}: {error.strerror or error}"
+    return ConnectionFailed(said, advice=advice_for(error))

@@ -61,17 +61,17 @@ def opening(
             advice="Leave out line ends, and content-length and transfer-encoding.",
         )
     size = len(body) if isinstance(body, bytes) else body.size
-    lines = [f"{request.method} {target} HTTP/1.1\r\n"]
+    lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in headers:
-        lines.append(f"host: {host}\r\n")
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        lines.append(f"host: {host}")
+    lines += map(": ".join, headers.items())
     if credential is not None:
-        lines.append(f"proxy-authorization: {credential}\r\n")
+        lines.append(f"proxy-authorization: {credential}")
     if size or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(f"content-length: {size}\r\n")
+        lines.append(f"content-length: {size}")
     lines.append("\r\n")
     small = body if isinstance(body, bytes) and size <= SMALL else b""
-    return memoryview("".join(lines).encode() + small)
+    return memoryview("\r\n".join(lines).encode() + small)
 
 
 def head_too_long(limit: float) -> ResponseTooLarge:

@@ -17,6 +17,10 @@ _Key = tuple[int, asyncio.AbstractEventLoop]
 class ClosesWithLoop(Protocol):
     """The connections of one loop, or anything else that has to be closed with its loop."""
 
+    async def retire(self) -> bool:
+        """Close idle connections now, busy ones when their calls are over; tell if none is busy."""
+        ...
+
     async def close(self) -> None:
         """Close all, busy ones too, and wait until they are closed."""
         ...
@@ -57,9 +61,10 @@ class PerLoop(Generic[P]):
         return pool
 
     async def close(self) -> None:
-        """Close the pool of the running loop; the next request opens another."""
-        entry = self.held.pop((getpid(), asyncio.get_running_loop()), None)
-        if entry is not None:
+        """Retire the pool of the running loop; without calls under way it is closed for good."""
+        key = getpid(), asyncio.get_running_loop()
+        entry = self.held.get(key)
+        if entry is not None and await entry[0].retire() and self.held.pop(key, None) is entry:
             await entry[1].aclose()
 
 

@@ -28,6 +28,8 @@ AIOHTTP: Final = {
     "aiohttp.client_proto:ResponseHandler._waiter": "tells whether a task waits for a head, which "
     "then parses what has come itself, and wakes it",
     "aiohttp.client_proto:ResponseHandler._buffer": "tells whether a head has been parsed",
+    "aiohttp.client_proto:ResponseHandler._exception": "tells that bytes were refused, which are "
+    "then parsed head by head",
     "aiohttp.client_proto:ResponseHandler._eof": "tells whether no head will come",
     "aiohttp.client_proto:ResponseHandler._payload": "the body under way, which is told of a reset",
     "aiohttp.client_proto:ResponseHandler._reading_paused": "saves the cost of a resume that "
@@ -92,6 +94,9 @@ AIOHTTP: Final = {
     "aiohttp.connector:BaseConnector._loop": "is that of the protocols which we make",
     "aiohttp.connector:BaseConnector._factory": "makes our protocol for each connection",
     "aiohttp.connector:BaseConnector._get": "passes over connections that the server has closed",
+    "aiohttp.connector:BaseConnector._available_connections": "tells whether a caller's session "
+    "has a place, so that the wait for one is no part of the time to connect",
+    "aiohttp.connector:BaseConnector._wait_for_available_connection": "waits for such a place",
     "aiohttp.connector:BaseConnector._release_waiter": "gives on the turn of who gave up waiting "
     "for a connection, which aiohttp loses",
     "aiohttp.connector:BaseConnector._conns": "has the idle connections, to be closed at once",

@@ -23,6 +23,7 @@ from claude_lite.errors import (
 from claude_lite.wire import HeadAndChunks, Limits, Request, Response
 from claude_lite_transports.shared.dial import RECEIVE, Clocks, Way, bare, is_timeout, ready
 from claude_lite_transports.shared.http1 import SMALL, ReplyParser
+from claude_lite_transports.shared.places import Places
 from claude_lite_transports.urllib.idle import Idle
 
 # Bytes per write. Over TLS a write returns when all of its bytes are out, and until then no reply
@@ -41,6 +42,8 @@ class Attempt:
 
     _clocks: Clocks
     _sock: socket
+    _replies = 0
+    _has_place = _open = False
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Attempt:
         start: memoryview,
         way: Way,
         idle: Idle,
+        places: Places,
         context: ssl.SSLContext | None,
         max_size: int | None,
     ) -> None:
@@ -55,21 +59,27 @@ class Attempt:
         self._start = start
         self._way = way
         self._idle = idle
+        self._places = places
+        self._epoch = idle.epoch
         self._context = context
         self._max_size = max_size
         self._reply = ReplyParser(request.method, request.limits)
         self._size = 0
         self._sent = 0
         self._whole = False
-        self._open = False
 
     def __enter__(self) -> HeadAndChunks:
         reply, way = self._reply, self._way
         self._clocks = Clocks(self._request.limits)
-        self._sock = self._idle.take(way) or way.connect(self._clocks, self._context)
-        self._open = True
-        self._clocks.connecting = False
+        if not self._places.take():
+            if not self._places.wait(self._clocks.total_left()):
+                raise self._places.too_late()
+            self._clocks.start_connecting()
+        self._has_place = True
         try:
+            self._sock, self._replies = self._idle.take(way) or (self._connect(), 0)
+            self._open = True
+            self._clocks.connecting = False
             self._whole = self._push(self._start) and all(map(self._push, self._pieces()))
             while not reply.has_head():
                 self._receive()
@@ -77,6 +87,9 @@ class Attempt:
             self._abandon()
             raise
         return Response(reply.status, reply.headers), self
+
+    def __del__(self) -> None:
+        self._abandon()  # of a stream that was never closed
 
     def __exit__(
         self,
@@ -125,6 +138,10 @@ class Attempt:
         if not reply.complete:
             raise StreamInterrupted("the stream was closed before its end")
         return b""
+
+    def _connect(self) -> socket:
+        self._places.make_room(self._idle)
+        return self._way.connect(self._clocks, self._context)
 
     def _pieces(self) -> Iterator[memoryview]:
         """Yield the body, unless `opening` has included it; its size has to be what it says."""
@@ -202,12 +219,21 @@ class Attempt:
     def _finish(self) -> None:
         """Keep the connection for another request if it can carry one; close it otherwise."""
         self._open = False
-        if self._whole and self._reply.keep:
-            self._idle.keep(self._way, self._sock)
+        reply = self._reply
+        if self._whole and reply.keep:
+            replies = self._replies + 1
+            self._idle.keep(self._way, self._sock, reply, replies, self._epoch)
         else:
             self._sock.close()
+        self._leave()
 
     def _abandon(self) -> None:
         if self._open:
             self._open = False
             self._sock.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._has_place:
+            self._has_place = False
+            self._places.give()

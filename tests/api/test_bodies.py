@@ -6,7 +6,7 @@ import pytest
 
 from claude_lite import Response
 from claude_lite.api.batches import BatchEntry
-from claude_lite.core.bodies import BytesDecoder, LinesDecoder
+from claude_lite.api.bodies import BytesDecoder, LinesDecoder
 from claude_lite.errors import ResponseTooLarge, StreamInterrupted, UnexpectedResponse
 from claude_lite.wire import Limits
 
