@@ -20,8 +20,11 @@ from claude_lite.cli.terminal import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_MISUSED,
+    discard_output,
+    escape_unwritable,
     explained,
     is_open,
+    log_line,
     say,
     show,
 )
@@ -32,6 +35,7 @@ DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS: Final = 4096
 
 LAST_PORT: Final = 65535
+LIMITS: Final = ("requests", "input_tokens", "output_tokens")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; None takes those of the process.
 
     """
+    escape_unwritable()
     args = parser().parse_args(argv)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # to the end
+    if sys.stdout is None:
+        if args.command is not _run or str(args.output) == "-":
+            say("standard output is closed: nothing was sent")
+            return EXIT_FAILED
+        sys.stdout = sys.stderr  # only the summary goes there
     try:
         return int(args.command(args))
     except UsageError as error:
@@ -50,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
+        return EXIT_FAILED
+    except OSError as error:  # such as a full disk
+        say(f"standard output cannot be written: {error.strerror or error}")
+        discard_output()
         return EXIT_FAILED
 
 
@@ -97,7 +113,11 @@ message:
 
 RESULTS gets a line per request, in the order in which the requests end:
 custom_id, result (type "succeeded" with the message, or "errored" with the
-error), request_id, attempts, usage, elapsed_ms, and the line of the request.
+error), request_id, attempts, usage, elapsed_ms, the line of the request, and
+request_hash, a name of the request. With --resume a request that is not the
+one that was answered under its custom_id is reported, and not sent.
+
+"-" is standard input (read to its end first) and standard output.
 Bad lines are reported and do not stop the other requests. After a rate limit
 the command waits, and it retries other failures that pass.
 
@@ -105,9 +125,14 @@ Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
         epilog="exit code: 0 all answered, 1 some failed, 2 wrong usage, 130 interrupted",
     )
     add.set_defaults(command=_run)
-    add.add_argument("requests", metavar="REQUESTS", type=Path, help="file of requests")
+    add.add_argument("requests", metavar="REQUESTS", type=Path, help='file of requests, or "-"')
     add.add_argument(
-        "-o", "--output", metavar="RESULTS", type=Path, required=True, help="file of results"
+        "-o",
+        "--output",
+        metavar="RESULTS",
+        type=Path,
+        required=True,
+        help='file of results, or "-"',
     )
     add.add_argument(
         "--concurrency",
@@ -169,8 +194,18 @@ def _add_serve(commands: Any) -> None:
     add = commands.add_parser(
         "serve",
         help="serve the emulator of the API on a port",
-        description="Serve the emulator of the API on a port, until Ctrl-C.",
-        epilog="Any client of the API can use it, with any key.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Serve the emulator of the API on a port, until Ctrl-C. Each request is a line
+on standard error: method, path, status, milliseconds, request id.""",
+        epilog="""\
+Any client of the API can use it; without --api-key, with any key. On
+127.0.0.1 it answers requests to names of this machine only: a request whose
+Host is another name needs --host 0.0.0.0, for example.
+
+a limit that is soon reached, and answers at the pace of a model:
+  claude-lite serve --limits requests=50,input_tokens=30000 --bucket 1 \\
+    --tokens-per-second 80""",
     )
     add.set_defaults(command=_serve)
     add.add_argument("--port", type=_port, default=8080, help="0 picks a free port (default: 8080)")
@@ -182,6 +217,28 @@ def _add_serve(commands: Any) -> None:
     add.add_argument(
         "--latency", type=_seconds, default=0.0, metavar="S", help="seconds before each answer"
     )
+    add.add_argument(
+        "--limits",
+        type=_limits,
+        metavar="L",
+        help="rate limits per minute and model: requests=N,input_tokens=N,output_tokens=N",
+    )
+    add.add_argument(
+        "--bucket",
+        type=_seconds,
+        metavar="S",
+        help="seconds of a limit that can be used at once (default: 60)",
+    )
+    add.add_argument(
+        "--tokens-per-second", type=_seconds, metavar="N", help="pace of answers (default: at once)"
+    )
+    add.add_argument(
+        "--api-key",
+        action="append",
+        metavar="KEY",
+        help="accept this key and no other; may be repeated (default: any key is accepted)",
+    )
+    add.add_argument("--quiet", action="store_true", help="do not log requests")
 
 
 def _add_bench(commands: Any) -> None:
@@ -247,8 +304,18 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"has to be a number of seconds above 0, not {text!r}")
+        raise argparse.ArgumentTypeError(f"has to be a number above 0, not {text!r}")
     return value
+
+
+def _limits(text: str) -> dict[str, int]:
+    found = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if name.strip() not in LIMITS:
+            raise argparse.ArgumentTypeError(f"has to be of {', '.join(LIMITS)}, not {name!r}")
+        found[name.strip()] = _count(number)
+    return found
 
 
 def _port(text: str) -> int:
@@ -274,7 +341,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _message(args: argparse.Namespace) -> int:
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = _standard_input() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UsageError("the prompt is empty: write what to ask")
     asked = sync_client(args)
@@ -310,16 +377,35 @@ def _message(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed: give the prompt as an argument")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not {error.encoding}: {error.reason}") from None
+
+
 def _serve(args: argparse.Namespace) -> int:
     from claude_lite.emulator.serving import server  # it imports asyncio
 
     def announce(url: str) -> None:
         show("The emulator is running; stop it with Ctrl-C. To use it:\n")
-        show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any\n")
+        key = "..." if args.api_key else "any"
+        show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}\n")
 
-    made = make_emulator(args.seed, args.faults, latency=args.latency)
+    limits = {**(args.limits or {}), **({"bucket": args.bucket} if args.bucket else {})}
+    made = make_emulator(
+        args.seed,
+        args.faults,
+        latency=args.latency,
+        limits=limits,
+        tokens_per_second=args.tokens_per_second,
+        api_keys=args.api_key,
+    )
+    log = None if args.quiet else log_line
     try:
-        server.run_server(made, args.host, args.port, announce=announce)
+        server.run_server(made, args.host, args.port, announce=announce, log=log)
     except OSError as error:
         say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
         return EXIT_FAILED

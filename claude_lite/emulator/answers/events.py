@@ -39,7 +39,9 @@ def as_of(message: Mapping[str, Any], version: str) -> dict[str, Any]:
 
 def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in data.items() if v is not None or k not in LEFT_OUT}
-    return {k: _without_nulls(v) if k == "container" else v for k, v in kept.items()}
+    return {
+        k: _without_nulls(v) if k == "container" and v is not None else v for k, v in kept.items()
+    }
 
 
 def stream(
