@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from claude_lite.api.raw_request import *
     from claude_lite.api.reports import *
     from claude_lite.api.skills import *
+    from claude_lite.api.unknown import *
     from claude_lite.api.uploads import *
     from claude_lite.api.webhooks import *
     from claude_lite.api.workspaces import *
@@ -74,6 +75,7 @@ _WHERE = (
     "api.skills",
     "api.completions",
     "api.uploads",
+    "api.unknown",
     "api.organization",
     "api.workspaces",
     "api.reports",

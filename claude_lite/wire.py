@@ -32,6 +32,12 @@ __all__ = [
 
 R = TypeVar("R")
 
+DECISIVE: Final = 300
+"""From this status on the status is enough to know what happened, however the body ends."""
+
+ERROR_BODY_SECONDS: Final = 1.0
+"""The longest time for the body of such a response; `claude_lite.core.limits` says why."""
+
 MASK: Final = "**********"
 
 # An idempotency key is not a secret.
@@ -387,6 +393,10 @@ class Transport(Protocol):
 
         Many threads call this method at once. A forked child may call it, too, and must not use a
         connection of its parent.
+
+        From status 300 on (`DECISIVE`) the body must not fail the call: if the body is cut,
+        malformed or too large, or takes longer than `ERROR_BODY_SECONDS`, return the response with
+        the part of the body that came, and close the connection.
 
         Args:
             request: The request, with the limits of this attempt.

@@ -216,7 +216,7 @@ def values(held, folder):
         *(MaskedStr(CANARY), MaskedStr(CANARY).encode(), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
-        *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),
+        *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaa")),
         BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]
     held.append(held[-1].report)

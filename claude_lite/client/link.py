@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, cast
 from claude_lite.client.tokens import AsyncTokens, Tokens
 from claude_lite.core.config import Config
 from claude_lite.errors import UsageError
-from claude_lite.wire import Clock
+from claude_lite.wire import Clock, MaskedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,9 @@ class Link(Generic[T]):
 
     def __init__(self, given: "str | T", *, is_async: bool) -> None:
         _watch_forks()
-        self.given = given  # a name or an instance
+        # A name or an instance. A key that is given by mistake is masked from here on.
+        is_key = isinstance(given, str) and given.startswith("sk-")
+        self.given = MaskedStr(given) if is_key else given
         self._is_async = is_async
         self._tokens: dict[Any, Any] = {}
         if not isinstance(given, str):
@@ -116,7 +118,8 @@ class Link(Generic[T]):
         entry = (self._is_async and found.get(f"{name}-async")) or found.get(name)
         if entry is None:
             names = ", ".join(sorted(OURS.union(found)))
-            raise UsageError(f"no transport is named {name!r}; installed: {names}")
+            advice = "The first argument is the transport: give a key as api_key=..."
+            raise UsageError(f"no transport is named {name!r}; installed: {names}", advice=advice)
         return cast("T", entry.load()())
 
     def _check(self, transport: T) -> T:

@@ -305,11 +305,6 @@ class Config:
             max_event=self.max_event,
         )
 
-    @_CachedProperty
-    def telemetry_failures(self) -> set[str]:
-        """The failures of loggers and of `observe` that this client has reported."""
-        return set()
-
     @property
     def token_provider(self) -> "Callable[[], Any] | None":
         """The function given as `auth_token`; None if there is none."""

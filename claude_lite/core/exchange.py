@@ -45,12 +45,11 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
+from claude_lite.wire import DECISIVE, MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 
 ERROR: Final = 400
-REDIRECT: Final = 300
 NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
@@ -142,7 +141,7 @@ class Exchange(Generic[R]):
         try:
             if "content-encoding" in response.headers:
                 response = self._decode(response)
-            if response.status >= REDIRECT:
+            if response.status >= DECISIVE:
                 self._handle_error_status(response)
                 return
             limits = self.config.limits
@@ -217,7 +216,7 @@ class Exchange(Generic[R]):
         try:
             body = decompress_body(response, self.config.max_response)
         except UnexpectedResponse as error:
-            if response.status < REDIRECT:
+            if response.status < DECISIVE:
                 raise with_head_fields(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}

@@ -30,7 +30,10 @@ These limits are constants:
   together. A typical text event has five values. Commas in its text are counted, too, about one per
   event. So an event counts as six values, and 360,000 values are about 60,000 events.
 - `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
-  what failed.
+  what failed. For the same reason the body of a response with a status of 300 or more gets one
+  second (`wire.ERROR_BODY_SECONDS`), which is enough for a megabyte at 10 Mbit/s. A server in
+  trouble may send a head and then nothing, and callers should not wait for `timeout` to learn that
+  they were refused. The transport enforces this limit.
 - `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
   tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_SLICE` bytes, because one
   byte of gzip can become a thousand bytes.

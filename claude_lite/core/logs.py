@@ -169,8 +169,9 @@ def _safely(config: "Config", function: Callable[..., Any], *args: object) -> An
             at = at.tb_next
         where = at and f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
         text = f"a log event was lost: {type(error).__name__} in {where}"  # the class is no secret
-    if text not in config.telemetry_failures:
-        config.telemetry_failures.add(text)
+    warned: set[str] = config.__dict__.setdefault("_warned", set())  # by this client
+    if text not in warned:
+        warned.add(text)
         with suppress(Exception):  # the application may have made warnings exceptions
             warnings.warn(text, RuntimeWarning, stacklevel=3)
     return None

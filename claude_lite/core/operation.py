@@ -435,6 +435,7 @@ class Operation(Generic[R]):
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
+            values.clear()
             raise UsageError(
                 f"no operation is named {name!r}: import the module that declares the operation, or"
                 ' correct the key "operation"'

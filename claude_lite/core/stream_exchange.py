@@ -16,7 +16,7 @@ from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config
 from claude_lite.core.credentials import mask_error
 from claude_lite.core.encoding import ContentDecoder
-from claude_lite.core.exchange import REDIRECT, Exchange
+from claude_lite.core.exchange import Exchange
 from claude_lite.core.limits import (
     COMPRESSED_SLICE,
     ERROR_BODY,
@@ -28,7 +28,7 @@ from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.responses import unexpected, with_head_fields
 from claude_lite.core.retry import FailedAttempt, budget_for
 from claude_lite.errors import ClaudeError, TimedOut
-from claude_lite.wire import Clock, Done, Request, Response
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Done, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -96,7 +96,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self.head = head
         self._reading = True
         self._content_at = self._clock()
-        if head.status >= REDIRECT:  # `receive_data` collects the body of the error
+        if head.status >= DECISIVE:  # `receive_data` collects the body of the error
             return
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -119,7 +119,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         decoder = self._decoder
         if decoder is None:
             self._error_body += data
-            if len(self._error_body) > ERROR_BODY:
+            late = self._clock() - self._content_at > ERROR_BODY_SECONDS
+            if late or len(self._error_body) > ERROR_BODY:
                 self.receive_end()
             return
         is_plain = self._encoding is None and self._translate is None
@@ -179,7 +180,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if self._decoder is not None:
             self._decoder.fail(error)
             self._update_state(self._decoder)  # the body may have been whole
-        if self._done is None and self._error is None:
+        elif self.wants_data:  # the body of an error or of a redirect broke off: the status decides
+            self.receive_end()
+        elif self._error is None:
             self._error = error
 
     def raise_stream_error(self) -> None:

@@ -52,9 +52,10 @@ class AWSKeys:
         session_token = _secret("session_token", session_token)
         keys = {"access_key": access_key, "secret_key": secret_key, "session_token": session_token}
         for name, key in keys.items():
+            object.__setattr__(self, name, key)
+        for key in keys.values():
             if isinstance(key, UsageError):
                 raise key
-            object.__setattr__(self, name, key)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _forgotten, ()

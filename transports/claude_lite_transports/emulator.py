@@ -48,9 +48,9 @@ class EmulatorTransport:
     def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         with self.stream(request) as (head, chunks):
-            body = Body(request.limits, head)
-            for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @contextmanager
@@ -64,6 +64,7 @@ class EmulatorTransport:
                     self._wait(patience, step.seconds)
                 else:
                     self._fail(patience, step, begun=False)
+            patience.see(reply.head)
             yield reply.head, self._chunks(reply, patience)
         finally:
             reply.close()
@@ -124,9 +125,9 @@ class AsyncEmulatorTransport:
     async def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         async with self.stream(request) as (head, chunks):
-            body = Body(request.limits, head)
-            async for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                async for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @asynccontextmanager
@@ -144,6 +145,7 @@ class AsyncEmulatorTransport:
                     await self._wait(patience, line, step.seconds, begun=False)
                 else:
                     await self._fail(patience, line, step, begun=False)
+            patience.see(reply.head)
             yield reply.head, self._chunks(reply, patience, line)
         finally:
             if line is not None:

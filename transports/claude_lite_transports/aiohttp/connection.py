@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from claude_lite_transports.shared.http1 import REFUSED
+from claude_lite.wire import DECISIVE
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and fu
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 HEAD_END: Final = b"\r\n\r\n"
 
+_FIRST_DIGIT: Final = slice(9, 10)  # of the status, in a status line
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
 
@@ -123,7 +124,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         """Parse the bytes that have come, then end the reply that is being read."""
         self._parse()
         body = self._payload
-        if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:
+        if exc is not None and body is not None and not body.is_eof() and self._status < DECISIVE:
             # By itself, aiohttp takes a reset for the end of the body.
             body.set_exception(aiohttp.ClientPayloadError())
         super().connection_lost(exc)
@@ -136,6 +137,10 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def _parse(self) -> None:
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
+            if data[_FIRST_DIGIT] > b"2":
+                # aiohttp drops a head if the bytes after it are malformed and come in one piece.
+                head, blank_line, data = data.partition(b"\r\n\r\n")
+                super().data_received(head + blank_line)
             super().data_received(data)
             if self._exception is not None and not self._buffer:
                 self._parse_head_by_head(data)

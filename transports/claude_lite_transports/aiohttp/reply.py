@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamInterrupted, TimedOut
-from claude_lite.wire import Limits, Response
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Limits, Response
 from claude_lite_transports.aiohttp.connection import let_go
 from claude_lite_transports.aiohttp.pool import AiohttpPool, because
 from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
@@ -36,7 +36,7 @@ class OpenReply:
 
     __slots__ = (
         *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_loop", "_message"),
-        *("_pool", "_protocol", "_watch"),
+        *("_pool", "_protocol", "_status_decides", "_watch"),
     )
 
     def __init__(
@@ -53,6 +53,9 @@ class OpenReply:
         self._pool = pool
         self._watch = watch = pool.watch
         self._loop = watch.loop
+        self._status_decides = message.code >= DECISIVE
+        if self._status_decides:
+            end = min(end, watch.now() + ERROR_BODY_SECONDS)
         self._end = end
         self._connection: Connection | None = connection
         self._message = message
@@ -88,6 +91,8 @@ class OpenReply:
             if came and (limit is None or content.total_bytes <= limit):
                 return _all_of(content)
             length = int(self._message.headers.get("content-length", 0))
+            if self._status_decides:
+                length = 0
             while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
                 if isinstance(piece, ClaudeError) or not piece:
@@ -95,7 +100,8 @@ class OpenReply:
                 body += piece  # joined at once: there may be millions of pieces, of two bytes each
         finally:
             self.end()
-        return self._of(ResponseTooLarge.over_max_response(limit))
+        too_large = self._of(ResponseTooLarge.over_max_response(limit))
+        return bytes(body) if self._status_decides else too_large
 
     async def chunk(self) -> bytes | ClaudeError:
         """Wait for a part of the body, b"" at its end; a failure is returned."""
@@ -109,7 +115,8 @@ class OpenReply:
                 left := self._content._read_nowait(-1)  # noqa: SLF001  # listed in private_names.py
             ):
                 return left
-            return self._failure(error)
+            failure = self._failure(error)
+            return b"" if self._status_decides else failure
 
     async def _more(self) -> None:
         """Wait until something comes, for as long as silence is allowed."""

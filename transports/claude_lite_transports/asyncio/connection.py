@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Final, Protocol, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageError
-from claude_lite.wire import BodySource
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, BodySource
 from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.shared.dial import Way, bare, ready
 from claude_lite_transports.shared.per_loop import close_without_loop
@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_brief",
         "_closed",
         "_full",
         "_heard",
@@ -86,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unsent = 0
         self._heard = False
         self._ours = False
+        self._brief = False
 
     # What the pool and the readers of replies call
 
@@ -98,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._incoming = incoming
         self._sent = whole
-        self._heard = self._ours = False
+        self._heard = self._ours = self._brief = False
         self.busy = True
         return True
 
@@ -181,6 +183,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def check(self, now: float) -> None:
         """End the request that is under way if one of its limits has passed."""
+        if self._incoming.status >= DECISIVE and not self._brief:
+            self._brief = True
+            self.deadline = min(self.deadline, now + ERROR_BODY_SECONDS)
         if now >= self.deadline:
             self._fail(TimedOut("total"))
         elif self._heard or self._ours or self._drains():

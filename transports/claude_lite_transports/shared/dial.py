@@ -14,7 +14,7 @@ from functools import cache
 from time import monotonic
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -84,6 +84,12 @@ class Clocks:
         if left is not None and left <= 0:
             raise self.over()
         return left
+
+    def shorten(self, seconds: float) -> None:
+        """End the attempt in *seconds*, or earlier."""
+        total = monotonic() - self._began + seconds
+        if self._limits.total is None or total < self._limits.total:
+            self._limits = evolve(self._limits, total=total)
 
     def over(self) -> TimedOut:
         """Make the error that says which limit has passed."""

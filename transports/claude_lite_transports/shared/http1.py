@@ -35,8 +35,6 @@ _CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
-REFUSED: Final = 400
-"""From this status on, the status decides, however the body ends."""
 
 
 def opening(
@@ -112,11 +110,6 @@ class ReplyParser:
         self._left = 0
         self._trailing = False
         self._broken = self._too_long = False
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the status is an error and the body ends with the connection, however it ends."""
-        return self.status >= REFUSED and self.length is None and not self._chunked
 
     def receive(self, data: bytes) -> None:
         """Add bytes that arrived; b"" is the end of the connection. Raises nothing."""

@@ -79,11 +79,12 @@ def check_options(
     encrypts_to_proxy: bool = False,
 ) -> TransportOptions:
     """Check the options of a transport; raises `UsageError`, which names a wrong one."""
+    proxy = mask_proxy(proxy)
     # No check for ssl.SSLContext: gevent and truststore put classes of their own in its place.
     if ssl_context is not None and not hasattr(ssl_context, "wrap_bio"):
         raise _wrong("ssl_context", "an ssl.SSLContext or None", ssl_context)
-    if proxy is not None and not isinstance(proxy, str):
-        raise _wrong("proxy", "a URL or None", proxy)
+    if isinstance(proxy, UsageError):
+        raise proxy
     if not isinstance(trust_env, bool):
         raise _wrong("trust_env", "True or False", trust_env)
     if isinstance(keepalive_timeout, bool) or not isinstance(keepalive_timeout, int | float):
@@ -98,7 +99,7 @@ def check_options(
         raise UsageError(f"`max_connections` has to be 1 or more: {max_connections}")
     options = TransportOptions(
         ssl_context,
-        mask_proxy(proxy),
+        proxy,
         trust_env,
         keepalive_timeout,
         max_connections,
@@ -110,8 +111,13 @@ def check_options(
 
 
 def mask_proxy(proxy: Any) -> Any:
-    """Mask the URL of a proxy: from here on, no traceback that shows variables shows it."""
-    return MaskedStr(proxy) if isinstance(proxy, str) else proxy
+    """Mask the URL of a proxy: from here on, no traceback that shows variables shows it.
+
+    In place of a value of a wrong type this returns the error, which `check_options` raises.
+    """
+    if proxy is None or isinstance(proxy, UsageError):
+        return proxy
+    return MaskedStr(proxy) if isinstance(proxy, str) else _wrong("proxy", "a URL or None", proxy)
 
 
 def _wrong(name: str, wanted: str, value: object) -> UsageError:

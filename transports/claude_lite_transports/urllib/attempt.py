@@ -20,7 +20,14 @@ from claude_lite.errors import (
     StreamInterrupted,
     UsageError,
 )
-from claude_lite.wire import HeadAndChunks, Limits, Request, Response
+from claude_lite.wire import (
+    DECISIVE,
+    ERROR_BODY_SECONDS,
+    HeadAndChunks,
+    Limits,
+    Request,
+    Response,
+)
 from claude_lite_transports.shared.dial import RECEIVE, Clocks, Way, bare, is_timeout, ready
 from claude_lite_transports.shared.http1 import SMALL, ReplyParser
 from claude_lite_transports.shared.places import Places
@@ -83,6 +90,8 @@ class Attempt:
             self._whole = self._push(self._start) and all(map(self._push, self._pieces()))
             while not reply.has_head():
                 self._receive()
+            if reply.status >= DECISIVE:
+                self._clocks.shorten(ERROR_BODY_SECONDS)
         except BaseException:
             self._abandon()
             raise
@@ -107,6 +116,9 @@ class Attempt:
             chunk = self._take()
         except ClaudeError as error:
             reply = self._reply
+            if reply.status >= DECISIVE:
+                self._abandon()
+                raise StopIteration from None
             error.update(status=reply.status, request_id=reply.headers.get("request-id"))
             raise
         if not chunk:
@@ -127,7 +139,8 @@ class Attempt:
         while self._open:
             chunk = reply.take()
             self._size += len(chunk)
-            if limit is not None and max(self._size, reply.length or 0) > limit:
+            announced = 0 if reply.status >= DECISIVE else reply.length or 0
+            if limit is not None and max(self._size, announced) > limit:
                 raise ResponseTooLarge.over_max_response(limit)
             if reply.complete:
                 self._finish()
@@ -210,11 +223,9 @@ class Attempt:
                 raise self._clocks.over() from bare(error)
             if not self._reply.status:
                 raise ConnectionLost("the connection broke before the reply") from bare(error)
-            if not self._reply.is_refusal:
-                raise StreamInterrupted(
-                    "the connection broke before the end of the reply"
-                ) from bare(error)
-            self._reply.receive(b"")
+            raise StreamInterrupted("the connection broke before the end of the reply") from bare(
+                error
+            )
 
     def _finish(self) -> None:
         """Keep the connection for another request if it can carry one; close it otherwise."""
