@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from claude_lite.core.bodies import *
     from claude_lite.core.config import *
     from claude_lite.core.credentials import *
-    from claude_lite.core.json_text import *
     from claude_lite.core.model import *
     from claude_lite.core.operation import *
     from claude_lite.core.pages import *
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from claude_lite.core.structure import *
     from claude_lite.core.targets import *
     from claude_lite.errors import *
+    from claude_lite.given.null import *
     from claude_lite.wire import *
 
 _WHERE = (
@@ -59,7 +59,7 @@ _WHERE = (
     "core.operation",
     "core.pages",
     "core.bodies",
-    "core.json_text",
+    "given.null",
     "core.model",
     "core.structure",
     "api.messages.operations",

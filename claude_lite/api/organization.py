@@ -7,10 +7,10 @@ The organization, its invites, users and API keys. Workspaces are in `workspaces
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.core.json_text import Null
 from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, Route, operation
 from claude_lite.core.pages import IdPaged
+from claude_lite.given.null import Null
 
 __all__ = [
     "APIKey",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from claude_lite.api.organization import ORGANIZATIONS, Deleted
-from claude_lite.core.json_text import Null
 from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, operation
 from claude_lite.core.pages import IdPaged
+from claude_lite.given.null import Null
 
 __all__ = [
     "AddWorkspaceMember",

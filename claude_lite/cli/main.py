@@ -6,7 +6,6 @@ usage, 130 interrupted. Keys come from the environment only, and no credential i
 """
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_lite.cli import cassettes
+from claude_lite.cli.arguments import count, limits, port, seconds
 from claude_lite.cli.clients import make_emulator, sync_client
 from claude_lite.cli.terminal import (
     EXIT_DONE,
@@ -33,9 +33,6 @@ from claude_lite.errors import ClaudeError, UsageError
 
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS: Final = 4096
-
-LAST_PORT: Final = 65535
-LIMITS: Final = ("requests", "input_tokens", "output_tokens")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,20 +133,20 @@ Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
     )
     add.add_argument(
         "--concurrency",
-        type=_count,
+        type=count,
         default=32,
         metavar="N",
         help="requests at a time (default: 32)",
     )
     add.add_argument(
         "--attempts",
-        type=_count,
+        type=count,
         metavar="N",
         help="attempts per request, the first included (default: 3, and 50 after rate limits)",
     )
     add.add_argument(
         "--deadline",
-        type=_seconds,
+        type=seconds,
         metavar="S",
         help="seconds per request, including retries and waits (default: 3600)",
     )
@@ -178,7 +175,7 @@ def _add_message(commands: Any) -> None:
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
         "--max-tokens",
-        type=_count,
+        type=count,
         default=DEFAULT_MAX_TOKENS,
         metavar="N",
         help=f"the longest answer, in tokens (default: {DEFAULT_MAX_TOKENS})",
@@ -208,29 +205,29 @@ a limit that is soon reached, and answers at the pace of a model:
     --tokens-per-second 80""",
     )
     add.set_defaults(command=_serve)
-    add.add_argument("--port", type=_port, default=8080, help="0 picks a free port (default: 8080)")
+    add.add_argument("--port", type=port, default=8080, help="0 picks a free port (default: 8080)")
     add.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     add.add_argument("--faults", type=Path, metavar="F", help="JSON file of faults to inject")
     add.add_argument(
         "--seed", type=int, default=0, help="seed of ids, filler text and faults (default: 0)"
     )
     add.add_argument(
-        "--latency", type=_seconds, default=0.0, metavar="S", help="seconds before each answer"
+        "--latency", type=seconds, default=0.0, metavar="S", help="seconds before each answer"
     )
     add.add_argument(
         "--limits",
-        type=_limits,
+        type=limits,
         metavar="L",
         help="rate limits per minute and model: requests=N,input_tokens=N,output_tokens=N",
     )
     add.add_argument(
         "--bucket",
-        type=_seconds,
+        type=seconds,
         metavar="S",
         help="seconds of a limit that can be used at once (default: 60)",
     )
     add.add_argument(
-        "--tokens-per-second", type=_seconds, metavar="N", help="pace of answers (default: at once)"
+        "--tokens-per-second", type=seconds, metavar="N", help="pace of answers (default: at once)"
     )
     add.add_argument(
         "--api-key",
@@ -252,19 +249,19 @@ def _add_bench(commands: Any) -> None:
     )
     add.set_defaults(command=_bench)
     add.add_argument(
-        "--concurrency", type=_count, default=32, metavar="N", help="calls at a time (default: 32)"
+        "--concurrency", type=count, default=32, metavar="N", help="calls at a time (default: 32)"
     )
     length = add.add_mutually_exclusive_group()
     length.add_argument(
-        "--requests", type=_count, default=200, metavar="N", help="number of calls (default: 200)"
+        "--requests", type=count, default=200, metavar="N", help="number of calls (default: 200)"
     )
     length.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="make calls for S seconds instead"
+        "--seconds", type=seconds, metavar="S", help="make calls for S seconds instead"
     )
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
         "--max-tokens",
-        type=_count,
+        type=count,
         default=256,
         metavar="N",
         help="the longest answer, in tokens (default: 256)",
@@ -286,46 +283,6 @@ def _add_emulator(add: argparse.ArgumentParser) -> None:
         "--emulator", action="store_true", help="use the built-in emulator: no key, no network"
     )
     add.add_argument("--seed", type=int, metavar="N", help="seed of the emulator (default: 0)")
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"has to be a whole number, 1 or more, not {text!r}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"has to be a number above 0, not {text!r}")
-    return value
-
-
-def _limits(text: str) -> dict[str, int]:
-    found = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        if name.strip() not in LIMITS:
-            raise argparse.ArgumentTypeError(f"has to be of {', '.join(LIMITS)}, not {name!r}")
-        found[name.strip()] = _count(number)
-    return found
-
-
-def _port(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= LAST_PORT:
-        raise argparse.ArgumentTypeError(f"has to be a port from 0 to 65535, not {text!r}")
-    return value
 
 
 def _run(args: argparse.Namespace) -> int:

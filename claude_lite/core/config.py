@@ -29,15 +29,9 @@ from claude_lite.core.credentials import (
     wrong_type,
 )
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.targets import (
-    API_VERSION,
-    DEFAULT_BASE_URL,
-    Target,
-    checked_url,
-    union_of_betas,
-)
+from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, checked_url
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.given.addresses import header_lines
+from claude_lite.given.addresses import header_lines, union_of_betas
 from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
 

@@ -19,8 +19,6 @@ import orjson
 from claude_lite.core.model import Model
 from claude_lite.errors import UsageError
 
-__all__ = ["NULL", "Null"]
-
 MAX_DEPTH: Final = 250  # the default of `wire.Limits.max_depth`; `limits.py` says why
 SHORT: Final = 2048  # bytes: in a text up to this length, a search for digits is fast
 INT64: Final = 2.0**63  # orjson rounds only integers of at least this absolute value
@@ -33,22 +31,6 @@ DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 THREE_DIGITS: Final = b"000"
 # Without these flags orjson writes dataclasses and datetimes; with them it calls `_plain_data`.
 PASS_OTHERS_TO_DEFAULT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-
-
-class Null(Enum):
-    """The type of `NULL`, which is JSON's null in a request.
-
-    A field of an operation that is None is left out; a field that is `NULL` is sent as null:
-    `client.organization.workspaces.update(workspace_id=..., tags=NULL)`.
-    """
-
-    NULL = None
-
-    def __repr__(self) -> str:
-        return "NULL"
-
-
-NULL: Final = Null.NULL
 
 
 class TooDeep(ValueError):

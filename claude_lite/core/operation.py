@@ -35,18 +35,14 @@ from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
 from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers
-from claude_lite.core.json_text import NULL, dumps, loads
+from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
-from claude_lite.core.targets import (
-    JSON_TYPE,
-    Target,
-    path_segment,
-    union_of_betas,
-    with_query,
-)
+from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.given.addresses import union_of_betas
+from claude_lite.given.null import NULL
 from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
 

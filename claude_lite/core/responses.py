@@ -21,17 +21,18 @@ from claude_lite.errors import (
     UnexpectedResponse,
     error_class,
 )
-from claude_lite.given.refusals import event_data, message_in, text_of
+from claude_lite.given.refusals import (
+    LIMIT_OF_ZERO,
+    event_data,
+    limit_is_zero,
+    message_in,
+    text_of,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 E = TypeVar("E", bound=ClaudeError)
 
 RAW_TEXT: Final = 1000
-RATE_LIMITED: Final = 429
-LIMIT_OF_ZERO: Final = (
-    "A rate limit of your organization is 0, so no wait helps: choose another model, or have the"
-    " limit raised"
-)
 KEPT_BODY: Final = 64 * 1024  # characters of a body in an error: most answers are shorter
 LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds (49 days): a longer wait can overflow a clock
 
@@ -205,7 +206,7 @@ def _error_fields(head: Response) -> dict[str, Any]:
         "request_id": head.request_id,
         "organization_id": head.organization_id,
         "retry_after": retry_after(head.headers),
-        "advice": LIMIT_OF_ZERO if _limit_is_zero(head) else None,
+        "advice": LIMIT_OF_ZERO if limit_is_zero(head.status, head.headers) else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -222,15 +223,8 @@ def should_retry(head: Response) -> bool | None:
 
     A 429 without this header is False if a limit is 0, because no wait helps.
     """
-    unsaid = False if _limit_is_zero(head) else None
+    unsaid = False if limit_is_zero(head.status, head.headers) else None
     return {"true": True, "false": False}.get(head.headers.get("x-should-retry", ""), unsaid)
-
-
-def _limit_is_zero(head: Response) -> bool:
-    return head.status == RATE_LIMITED and any(
-        value == "0" and name.startswith(RATE_LIMITS[0]) and name.endswith("-limit")
-        for name, value in head.headers.items()
-    )
 
 
 def _text_or_none(value: object) -> str | None:

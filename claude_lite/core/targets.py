@@ -10,9 +10,9 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from claude_lite.core.credentials import header_value, mask_headers
-from claude_lite.core.json_text import NULL
 from claude_lite.errors import UsageError
-from claude_lite.given.addresses import clean_url
+from claude_lite.given.addresses import clean_url, union_of_betas
+from claude_lite.given.null import NULL
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
 __all__ = ["Target", "__version__"]
@@ -46,12 +46,6 @@ def checked_url(name: str, given: str) -> str:
             " or password: give a credential by api_key or headers"
         )
     return url
-
-
-def union_of_betas(*given: str) -> tuple[str, ...]:
-    """Return each beta flag of *given* once, in order. A text may have several, as in "a,b"."""
-    flags = (flag.strip() for text in given for flag in text.split(","))
-    return tuple(dict.fromkeys(filter(None, flags)))
 
 
 @frozen(slots=False, repr=False, init=False)

@@ -11,8 +11,9 @@ from attrs import Factory, evolve
 from claude_lite.core.credentials import bearer
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import MEGABYTE, too_large
-from claude_lite.core.targets import checked_url, union_of_betas
+from claude_lite.core.targets import checked_url
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import union_of_betas
 from claude_lite.wire import MaskedStr, Request
 
 NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")

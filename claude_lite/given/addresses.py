@@ -1,4 +1,4 @@
-"""Base URLs and header lines, as people paste them."""
+"""Base URLs, header lines and beta flags, as people write them."""
 
 import re
 from typing import Final
@@ -40,3 +40,14 @@ def header_lines(text: str) -> dict[str, str] | None:
     if not all(colon for _, colon, _ in lines):
         return None
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def union_of_betas(*given: str) -> tuple[str, ...]:
+    """Return each beta flag of *given* once, in order.
+
+    Args:
+        *given: Texts with a flag, or with several flags, as in "a,b".
+
+    """
+    flags = (flag.strip() for text in given for flag in text.split(","))
+    return tuple(dict.fromkeys(filter(None, flags)))

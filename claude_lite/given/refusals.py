@@ -1,14 +1,20 @@
-"""The bodies of errors that did not come from the API: of gateways, web frameworks and platforms.
+"""Errors that did not come from the API: of gateways, web frameworks and platforms.
 
 The forms: FastAPI (`detail`), problem details (RFC 9457: `title`, `detail`), AWS (`Message`),
 `{"error": "text"}`, `{"errors": [...]}`, a server-sent event, HTML, plain text.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 MESSAGE_KEYS: Final = ("message", "Message", "detail", "error", "errors", "title", "msg")
 LEVELS: Final = 5
+RATE_LIMITED: Final = 429
+LIMIT_OF_ZERO: Final = (
+    "A rate limit of your organization is 0, so no wait helps: choose another model, or have the"
+    " limit raised"
+)
 
 # Not compiled here: the import would pay for it.
 _MARKUP: Final = r"(?is)<(style|script)\b.*?</\1>|<[^<>]*>"
@@ -44,3 +50,11 @@ def event_data(body: bytes) -> bytes:
 def text_of(page: str) -> str:
     """Return the text of HTML, or of plain text, as one line."""
     return " ".join(re.sub(_MARKUP, " ", page).split())
+
+
+def limit_is_zero(status: int, headers: Mapping[str, str]) -> bool:
+    """Return whether a refusal is one of a rate limit that is 0, so that no wait helps."""
+    return status == RATE_LIMITED and any(
+        value == "0" and name.startswith("anthropic-ratelimit-") and name.endswith("-limit")
+        for name, value in headers.items()
+    )

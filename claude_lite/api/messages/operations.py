@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from claude_lite.api.messages.message import Message, TokenCount
-from claude_lite.core.json_text import Null
 from claude_lite.core.model import Model
 from claude_lite.core.operation import (
     JSON,
@@ -15,6 +14,7 @@ from claude_lite.core.operation import (
     local,
     operation,
 )
+from claude_lite.given.null import Null
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
