@@ -44,7 +44,7 @@ from claude_lite.errors import RequestTooLarge, UsageError
 from claude_lite.given.addresses import union_of_betas
 from claude_lite.given.null import NULL
 from claude_lite.given.spellings import OPTIONS
-from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
+from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
     from claude_lite.core.bodies import Decoder
@@ -200,7 +200,7 @@ def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | Non
         return None
     given = mask_headers(given)  # a copy, so that no credential can be added later
     for name, value in given.items():
-        if is_secret_header(name):
+        if is_secret_header(name) or isinstance(value, MaskedStr):
             raise UsageError(
                 f"the header {name!r} in extra_headers is a credential, and operations are stored"
                 " and logged: give the credential to the client, by with_options(api_key=...) or"

@@ -50,8 +50,9 @@ DOCUMENTED = {
     "aiohttp.connector:TCPConnector.close",
     *(
         f"aiohttp.connector:TCPConnector.__init__({name})"
-        for name in ("limit", "keepalive_timeout", "force_close", "resolver", "ttl_dns_cache")
+        for name in ("limit", "keepalive_timeout", "force_close", "resolver", "use_dns_cache")
     ),
+    "aiohttp.abc:AbstractResolver",
     *(f"aiohttp.http:RawResponseMessage.{name}" for name in ("code", "headers", "raw_headers")),
 }
 OURS = {"is_idle", "tcp", "credential", "bury"}

@@ -120,7 +120,6 @@ class AsyncEmulatorTransport:
         """
         self.emulator = emulator or Emulator(**options)
         self._sleep = sleep or _asyncio_sleep
-        self._lines: set[_Line] = set()
 
     async def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
@@ -135,22 +134,16 @@ class AsyncEmulatorTransport:
         """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
-        line = _Line() if self._sleep is _asyncio_sleep else None
-        if line is not None:
-            self._lines.add(line)
         try:
             await self._sleep(0)  # lets other tasks run, as a network would
             for step in reply.before:
                 if isinstance(step, Sleep):
-                    await self._wait(patience, line, step.seconds, begun=False)
+                    await self._wait(patience, step.seconds)
                 else:
-                    await self._fail(patience, line, step, begun=False)
+                    await self._fail(patience, step, begun=False)
             patience.see(reply.head)
-            yield reply.head, self._chunks(reply, patience, line)
+            yield reply.head, self._chunks(reply, patience)
         finally:
-            if line is not None:
-                line.cut()
-                self._lines.discard(line)
             reply.close()
 
     async def sleep(self, seconds: float, /) -> None:
@@ -162,64 +155,26 @@ class AsyncEmulatorTransport:
         return self.emulator.clock()
 
     async def close(self) -> None:
-        """End the requests that this loop waits for, if it waits by asyncio."""
-        for line in tuple(self._lines):
-            if line.is_here():
-                line.cut()
+        """Do nothing: there is no connection, and calls under way are spared."""
 
-    async def _chunks(
-        self, reply: Reply, patience: Patience, line: "_Line | None"
-    ) -> AsyncIterator[bytes]:
+    async def _chunks(self, reply: Reply, patience: Patience) -> AsyncIterator[bytes]:
         for step in reply.steps:
             if isinstance(step, bytes):
                 patience.hear()
                 yield step
             elif isinstance(step, Sleep):
-                await self._wait(patience, line, step.seconds, begun=True)
+                await self._wait(patience, step.seconds)
             elif step.how != "truncate":
-                await self._fail(patience, line, step, begun=True)
+                await self._fail(patience, step, begun=True)
 
-    async def _wait(
-        self, patience: Patience, line: "_Line | None", seconds: float, *, begun: bool
-    ) -> None:
-        granted = patience.grant(seconds)
-        if line is None:
-            await self._sleep(granted)
-        elif not await line.holds(granted):
-            raise End("close").error(begun=begun)
+    async def _wait(self, patience: Patience, seconds: float) -> None:
+        await self._sleep(patience.grant(seconds))
         patience.check()
 
-    async def _fail(
-        self, patience: Patience, line: "_Line | None", end: End, *, begun: bool
-    ) -> None:
+    async def _fail(self, patience: Patience, end: End, *, begun: bool) -> None:
         if end.how == "stall":
-            await self._wait(patience, line, LONGEST, begun=begun)
+            await self._wait(patience, LONGEST)
         raise end.error(begun=begun)
-
-
-class _Line:
-    """A stand-in for a connection, in asyncio: a wait on it ends early when it is cut."""
-
-    def __init__(self) -> None:
-        import asyncio  # late: trio and anyio do without it
-
-        self._asyncio = asyncio
-        self._end = asyncio.get_running_loop().create_future()
-
-    async def holds(self, seconds: float) -> bool:
-        """Wait; False if the line was cut."""
-        if not self._end.done():
-            await self._asyncio.wait([self._end], timeout=seconds)
-        return not self._end.done()
-
-    def is_here(self) -> bool:
-        """Whether the line belongs to the running loop."""
-        return self._end.get_loop() is self._asyncio.get_running_loop()
-
-    def cut(self) -> None:
-        """Cut the line, and wake the task that waits on it."""
-        if not self._end.done():
-            self._end.set_result(None)
 
 
 async def _asyncio_sleep(seconds: float) -> None:

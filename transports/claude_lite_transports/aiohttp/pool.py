@@ -14,6 +14,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import Future
 from errno import ECONNRESET
 from functools import lru_cache, partial
 from math import inf
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
@@ -37,6 +39,7 @@ from claude_lite.errors import (
 from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
 from claude_lite_transports.aiohttp.watch import Watch
 from claude_lite_transports.shared.hints import KEEP_ALIVE, NOT_AGAIN, idle_time
+from claude_lite_transports.shared.lookup import in_order, look_up, remember
 from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.places import advice_for
@@ -46,6 +49,7 @@ from claude_lite_transports.shared.share import Share, on_loop
 from claude_lite_transports.shared.tcp import tcp_socket
 
 if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import AddrInfoType, Connection
     from aiohttp.http import RawResponseMessage
@@ -290,8 +294,8 @@ class _Connector(aiohttp.TCPConnector):
             limit=0,
             **kept,
             timeout_ceil_threshold=inf,
-            resolver=aiohttp.ThreadedResolver(),  # the system's answers, not those of aiodns
-            ttl_dns_cache=10,
+            resolver=_Resolver(),
+            use_dns_cache=False,  # it would turn the order of addresses round
             socket_factory=_socket,
         )
         made: Any = partial(Handler, self._loop, ReadBuffer())
@@ -351,18 +355,22 @@ class _Connector(aiohttp.TCPConnector):
     async def _wrap_create_connection(
         self, *args: Any, **options: Any
     ) -> tuple[asyncio.Transport, ResponseHandler]:
+        req, first = options["req"], options["addr_infos"][0][4]
         context = options.pop("ssl", None)
+        if context is not None:
+            options.pop("server_hostname", None)
+            args = (asyncio.Protocol,)
+        tcp, made = await super()._wrap_create_connection(*args, **options)
+        remember(req.host, req.port, tcp.get_extra_info("peername") or first, first)
         if context is None:
-            return await super()._wrap_create_connection(*args, **options)
-        options.pop("server_hostname", None)
-        tcp, _ = await super()._wrap_create_connection(asyncio.Protocol, **options)
+            return tcp, made
         if tcp.is_closing():  # uvloop's TLS would fail without an error that reaches us
             closed = ConnectionResetError(ECONNRESET, "closed before TLS")
-            raise options["client_error"](options["req"].connection_key, closed)
-        made: Any = await self._start_tls_connection(
-            tcp, options["req"], options["timeout"], options["client_error"]
+            raise options["client_error"](req.connection_key, closed)
+        secure: Any = await self._start_tls_connection(
+            tcp, req, options["timeout"], options["client_error"]
         )
-        return cast("tuple[asyncio.Transport, ResponseHandler]", made)
+        return cast("tuple[asyncio.Transport, ResponseHandler]", secure)
 
     async def _start_tls_connection(
         self, underlying_transport: asyncio.Transport, *args: Any, **options: Any
@@ -390,6 +398,34 @@ class _Connector(aiohttp.TCPConnector):
     def __del__(self, *args: Any) -> None:
         if self._pid == getpid():  # pragma: no branch  # not in a forked child
             super().__del__(*args)
+
+
+class _Resolver(AbstractResolver):
+    """The system's answers, not those of aiodns, in threads that nobody has to wait for."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list["ResolveResult"]:
+        found = look_up(host, port)
+        if isinstance(found, Future):
+            found = await asyncio.wrap_future(found)
+        if isinstance(found, Exception):
+            raise socket.gaierror(*found.args[:2]) from None
+        return [
+            {
+                "hostname": host,
+                "host": f"{at[0]}%{at[3]}" if any(at[3:]) else at[0],
+                "port": at[1],
+                "family": kind,
+                "proto": protocol,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for kind, _, protocol, _, at in in_order(host, port, found)
+            if family in (socket.AF_UNSPEC, kind)
+        ]
+
+    async def close(self) -> None:
+        """Do nothing."""
 
 
 def _socket(address: "AddrInfoType") -> socket.socket:
@@ -421,6 +457,8 @@ def _unconnected(error: Exception, place: str) -> ClaudeError:
             return ConnectTimedOut(message=f"no connection to {place} in time")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
             return because(error, CertificateRefused, f"certificate of {place} refused")
+        case RuntimeError():  # outside of a task, on a closed loop, after the end of all
+            return UsageError(f"the event loop cannot be used: {error}")
         case aiohttp.ClientHttpProxyError():
             return ConnectionFailed(f"no tunnel through the proxy: {error.status}")
         case _:

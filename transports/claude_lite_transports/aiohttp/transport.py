@@ -29,7 +29,7 @@ from claude_lite_transports.aiohttp.reply import OpenReply
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.places import PlacesByProcess
-from claude_lite_transports.shared.share import Share
+from claude_lite_transports.shared.share import Share, running_loop
 
 __all__ = ["AiohttpTransport"]
 
@@ -134,7 +134,7 @@ class AiohttpTransport:
 
     async def begin(self, request: Request, *, whole: bool = False) -> OpenReply | Exception:
         """Send a request and wait for the head of the reply; a failure is returned."""
-        now, total = asyncio.get_running_loop().time(), request.limits.total
+        now, total = running_loop().time(), request.limits.total
         end = inf if total is None else now + total
         await asyncio.sleep(
             0
@@ -177,7 +177,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
             reply.forget()
 
     async def __aenter__(self) -> AsyncHeadAndChunks:
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         reply = await self._transport.begin(self._request)
         if isinstance(reply, Exception):
             raise reply

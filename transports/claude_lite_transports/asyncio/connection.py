@@ -17,6 +17,7 @@ from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.shared.dial import Way, bare, ready
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.read_buffer import ReadBuffer
+from claude_lite_transports.shared.share import in_thread
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that were not read; reading then pauses
 _PIECE: Final = 64 * 1024  # what asyncio buffers before it calls `pause_writing`
@@ -137,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
                 done.exception()  # or asyncio logs an exception that was not retrieved
             incoming.wake()
 
-        result = asyncio.get_running_loop().run_in_executor(None, read, *args)
+        result = in_thread(read, *args)
         result.add_done_callback(finished)
         self._ours = True
         try:

@@ -22,12 +22,18 @@ from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_optio
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.shared.private_names import require_asyncio
-from claude_lite_transports.shared.share import Share, on_loop
+from claude_lite_transports.shared.share import Share, on_loop, running_loop
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
     from claude_lite_transports.asyncio.pool import AsyncioPool
+else:
+    require_asyncio()  # before the modules that use private names of asyncio
+    try:
+        from claude_lite_transports.asyncio.pool import AsyncioPool
+    except ModuleNotFoundError:  # httptools, of the extra `fast`, is not installed
+        AsyncioPool = None
 
 __all__ = ["AsyncioTransport"]
 
@@ -55,7 +61,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
         request, self._request = self._request, None
         if request is None:
             raise UsageError("a stream can be entered once only: call `stream` again")
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         connection, incoming = await self._begin(request, whole=False)
         self._connection, self._incoming = connection, incoming
         del request
@@ -157,14 +163,11 @@ class AsyncioTransport:
         )
         self._places = PlacesByProcess(max_connections)
         self._pools: PerLoop[AsyncioPool] = PerLoop()
-        try:
-            import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
-        except ImportError:
+        if AsyncioPool is None:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
-            ) from None
-        require_asyncio()
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()
@@ -207,7 +210,7 @@ class AsyncioTransport:
         await self._pools.close()
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
-        start = asyncio.get_running_loop().time()
+        start = running_loop().time()
         await asyncio.sleep(
             0
         )  # sends requests that were made together in a row: far less CPU for each
@@ -215,7 +218,5 @@ class AsyncioTransport:
         return await pool.begin(request, start, whole=whole)
 
     def _make(self) -> "AsyncioPool":
-        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
-
         share = Share(self._places.here())
         return AsyncioPool(asyncio.get_running_loop(), self._options, share)

@@ -6,13 +6,18 @@ was not sent.
 """
 
 import math
+import os
 import re
 import select
 import socket
 import ssl
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
 from functools import cache
+from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -28,13 +33,18 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.lookup import (
+    HEAD_START,
+    Address,
+    in_order,
+    look_up,
+    no_address,
+    remember,
+)
 from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.tcp import tcp_socket
-
-Address = tuple[Any, ...]
-"""An address as `socket.getaddrinfo` has it."""
 
 RECEIVE: Final = 64 * 1024
 
@@ -155,8 +165,7 @@ class Way:
     def connect(self, clocks: Clocks, context: ssl.SSLContext | None) -> socket.socket:
         """Open a connection that is ready for a request.
 
-        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`. No clock can
-        interrupt the resolver: if DNS hangs, the limit is noticed when the resolver returns.
+        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`.
         """
         at = self.proxy or self
         sock = _connect(at.host.strip("[]"), at.port, clocks)
@@ -217,32 +226,104 @@ def find_way(scheme: str, authority: str, options: TransportOptions) -> Way:
 
 
 def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
-    """Try the addresses of a host one after the other, each for its share of the time left."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectionFailed(f"no address for {host}: {error.strerror}") from bare(error)
-    except UnicodeError:  # raised by the codec for host names, for empty and too long labels
-        addresses = []
-    failure = OSError(f"no address for {host}")
-    for waiting, address in enumerate(addresses):
-        left = clocks.left()
+    """Race the addresses of a host: each gets a head start over the next (RFC 8305)."""
+    found = look_up(host, port)
+    if isinstance(found, Future):
         try:
-            return _try(address, left and left / (len(addresses) - waiting))
-        except OSError as error:
-            failure = bare(error)
-    raise _failure(failure, f"{host}:{port}", clocks) from failure
-
-
-def _try(address: Address, timeout: float | None) -> socket.socket:
-    sock = tcp_socket(*address[:3])
+            found = found.result(timeout=clocks.left())
+        except TimeoutError:
+            found = clocks.over()
+        if isinstance(found, TimedOut):
+            raise found
+    if isinstance(found, Exception) or not found:
+        cause = bare(found) if isinstance(found, OSError) else None
+        raise ConnectionFailed(no_address(host, found)) from cause
+    addresses = in_order(host, port, found)
+    race = _Race(addresses)
     try:
-        sock.settimeout(timeout)
-        sock.connect(address[4])
-    except BaseException:
-        sock.close()
-        raise
+        sock = race.run(clocks)
+    except OSError as error:
+        raise _failure(error, f"{host}:{port}", clocks) from bare(error)
+    finally:
+        race.close()
+    remember(host, port, race.winner, addresses[0][4])
     return sock
+
+
+class _Race:
+    """Attempts to connect to several addresses, of which the first that succeeds wins."""
+
+    winner: Address = ()
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self._left = deque(addresses)
+        self._running: dict[socket.socket, Address] = {}
+        self._failure = OSError("no address")
+        self._next = 0.0
+
+    def run(self, clocks: Clocks) -> socket.socket:
+        """Return the socket that has connected first; raises `OSError`, or `ConnectTimedOut`."""
+        while self._left or self._running:
+            now, wait = monotonic(), clocks.left()
+            if self._left and (not self._running or now >= self._next):
+                self._next = now + HEAD_START
+                self._start(self._left.popleft())
+            if self._left:
+                wait = min(inf if wait is None else wait, max(0.0, self._next - now))
+            for sock in _settled(self._running, wait):
+                where = self._running.pop(sock)
+                if not (code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    self.winner = where[4]
+                    return sock
+                sock.close()
+                self._failed(OSError(code, os.strerror(code)))
+        raise self._failure
+
+    def close(self) -> None:
+        """Close the sockets that have lost."""
+        for sock in self._running:
+            sock.close()
+        self._running.clear()
+
+    def _start(self, address: Address) -> None:
+        try:
+            sock = tcp_socket(*address[:3])
+        except OSError as error:
+            self._failed(error)
+            return
+        try:
+            sock.settimeout(0)
+            sock.connect(address[4])
+        except BlockingIOError:
+            pass  # it is under way
+        except OSError as error:
+            sock.close()
+            self._failed(error)
+            return
+        except BaseException:
+            sock.close()
+            raise
+        self._running[sock] = address
+
+    def _failed(self, error: OSError) -> None:
+        self._failure = bare(error)
+        self._next = 0.0  # the next address need not wait
+
+
+def _settled(socks: Iterable[socket.socket], timeout: float | None) -> list[socket.socket]:
+    """Wait for sockets that have connected, or failed to."""
+    if hasattr(select, "poll"):
+        by_number = {sock.fileno(): sock for sock in socks}
+        poll = select.poll()
+        for number in by_number:
+            poll.register(number, select.POLLOUT)
+        events = poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        return [by_number[number] for number, _ in events]
+    every = list(socks)
+    if not every:
+        return []
+    _, connected, failed = select.select([], every, every, timeout)
+    return [*connected, *(sock for sock in failed if sock not in connected)]
 
 
 def _ask_for_tunnel(
@@ -268,5 +349,5 @@ def _failure(error: OSError, where: str, clocks: Clocks) -> TransportError:
         return clocks.over()
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateRefused(f"certificate of {where} refused: {error.verify_message}")
-    said = f"no connection to {where}: {error.strerror or error}"
+    said = f"no connection to {where}: {error.strerror or str(error) or type(error).__name__}"
     return ConnectionFailed(said, advice=advice_for(error))

@@ -75,7 +75,18 @@ async def _keep(pool: P, held: _Held[P], key: _Key) -> AsyncGenerator[None, None
     finally:
         if key in held and held[key][0] is pool:
             del held[key]
-        await pool.close()
+        if is_running(key[1]):
+            await pool.close()
+        else:  # a loop that does not close its generators, as patched ones do in notebooks
+            pool.bury()
+
+
+def is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether *loop* is the one that runs in this thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def prune(held: _Held[P]) -> None:

@@ -111,6 +111,8 @@ AIOHTTP: Final = {
     "aiohttp.connector:TCPConnector.__init__(timeout_ceil_threshold)": "keeps timeouts exact",
     "aiohttp.connector:Connection.protocol": "is what a request is made on",
     "aiohttp.connector:AddrInfoType": "the type of an address",
+    "aiohttp.abc:AbstractResolver": "looks addresses up in our own threads",
+    "aiohttp.abc:ResolveResult": "the type of what it finds",
     "aiohttp.tracing:Trace": "the type of an argument that we hand on",
 }
 

@@ -8,8 +8,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from typing import Any, TypeVar
 
+from claude_lite.errors import UsageError
+from claude_lite_transports.shared.per_loop import is_running
 from claude_lite_transports.shared.places import Places
+
+R = TypeVar("R")
 
 
 class Share:
@@ -71,15 +76,37 @@ class Share:
 
 def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
     """Call a function on *loop*, at once if that is the running one; not at all if it is closed."""
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
+    if is_running(loop):
         call(*args)
     else:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(call, *args)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop; raises `UsageError` if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    raise UsageError(
+        "there is no running asyncio event loop: the transport cannot be used without one",
+        advice="Call an AsyncClient within asyncio.run(...), or use a Client.",
+    )
+
+
+def in_thread(call: Callable[..., R], *args: Any) -> "asyncio.Future[R]":
+    """Call a function in a thread, or here: as the interpreter ends, no thread can be started."""
+    loop = asyncio.get_running_loop()
+    try:
+        return loop.run_in_executor(None, call, *args)
+    except RuntimeError:  # "cannot schedule new futures after interpreter shutdown"
+        done: asyncio.Future[R] = loop.create_future()
+    try:
+        done.set_result(call(*args))
+    except Exception as error:  # noqa: BLE001  # raised by whoever awaits it
+        done.set_exception(error)
+    return done
 
 
 def _finish(came: "asyncio.Future[None]") -> None:
