@@ -14,6 +14,7 @@ from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, operation
 from claude_lite.core.responses import head_of, json_body, unexpected
 from claude_lite.core.structure import StructureError, item_reader, reader_for
+from claude_lite.given.spellings import PAGES, add_hints
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = ["CursorPaged", "IdPaged", "ListOperation", "Page"]
@@ -46,6 +47,9 @@ class Page(Result, Generic[T]):
         """The operation that gets the next page; None if this is the last page."""
         operation: ListOperation[T] | None = self.__dict__.get("_operation")
         return operation.next_operation(self) if operation is not None else None
+
+
+add_hints(Page, PAGES)
 
 
 @operation
