@@ -158,16 +158,16 @@ class AsyncioTransport:
         self._places = PlacesByProcess(max_connections)
         try:
             import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
-
-            from claude_lite_transports.asyncio.pool import AsyncioPool
         except ImportError:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
             ) from None
+        require_asyncio()
+        from claude_lite_transports.asyncio.pool import AsyncioPool  # it needs all of this
+
         self._pool = AsyncioPool
         self._pools: PerLoop[AsyncioPool] = PerLoop()
-        require_asyncio()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()
