@@ -42,7 +42,7 @@ MASK: Final = "**********"
 
 # An idempotency key is not a secret.
 _SECRET_NAME: Final = re.compile(
-    r"(?<!idempotency-)(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
+    r"(?<!idempotency[-_])(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
     r"|jwt|assertion|bearer|authorization|auth|cookie)[^a-z]*$"
 )
 
@@ -421,6 +421,11 @@ class Transport(Protocol):
         of chunks may have a method `finish()`. The client calls `finish()` after the last event of
         the message, maybe before the end of the body. `finish()` waits up to 0.1 s for the end of
         the body. If the end comes, the connection can be used again.
+
+        The context manager may have a method `stop()`. The client calls `stop()` if a thread closes
+        the stream, perhaps while another thread enters the context or waits for a chunk. Then
+        this other thread wakes up at once, with an error. A transport without `stop()` lets it wait
+        for the next byte, or for a time limit.
 
         Args:
             request: The request, with the limits of this attempt.

@@ -68,6 +68,7 @@ class WebhookUnreadable(WebhookRefused):
 class WebhookEventData(Model):
     """What happened, and to which object. Other fields depend on `type`."""
 
+    ESSENTIAL = ("id",)
     id: str
     """The id of the object."""
     type: str
@@ -80,6 +81,7 @@ class WebhookEventData(Model):
 class WebhookEvent(Model):
     """One event."""
 
+    ESSENTIAL = ("data",)
     id: str
     """The API may send an event more than once, each time with the same id."""
     created_at: str

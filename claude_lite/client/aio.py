@@ -91,7 +91,7 @@ class AsyncStream(BaseStream[E, R]):
         return self
 
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
@@ -325,8 +325,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
 
     async def close(self) -> None:
-        """Close the connections of the running event loop. A later call opens new connections."""
-        if (transport := self._link.transport) is not None:
+        """Close the connections of the running event loop. A later call opens new connections.
+
+        A client that `with_options` made closes nothing.
+        """
+        if not self._derived and (transport := self._link.transport) is not None:
             await transport.close()
 
     async def __aenter__(self) -> Self:

@@ -48,7 +48,7 @@ class Stream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        get_token: Callable[[str | None], str],
+        get_token: Callable[[str | None, float | None], str],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
@@ -68,15 +68,16 @@ class Stream(BaseStream[E, R]):
         return self
 
     def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(self._get_token(action.stale))
+                exchange.receive_token(self._get_token(action.stale, exchange.time_left))
             else:
                 with ExitStack() as stack:
                     try:
-                        head, chunks = stack.enter_context(self._transport.stream(action))
+                        self._attempt = self._transport.stream(action)
+                        head, chunks = stack.enter_context(self._attempt)
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
@@ -101,7 +102,11 @@ class Stream(BaseStream[E, R]):
         self._close(error)
 
     def close(self) -> None:
-        """Close the connection, also before the end of the stream. Later reads raise an error."""
+        """Close the connection, also before the end of the stream. Later reads raise an error.
+
+        Any thread may call this method. A thread that waits for the stream gets the error
+        `StreamInterrupted` at once, or after a wait between two attempts.
+        """
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
@@ -109,6 +114,8 @@ class Stream(BaseStream[E, R]):
             self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
+            elif hasattr(self._attempt, "stop"):
+                self._attempt.stop()
         finally:
             self._stack.close()
 
@@ -202,7 +209,7 @@ class SyncClient(BaseClient[Transport]):
                 elif isinstance(action, Sleep):
                     transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(self._get_token(action.stale))
+                    exchange.receive_token(self._get_token(action.stale, exchange.time_left))
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -283,12 +290,15 @@ class SyncClient(BaseClient[Transport]):
                 file.write(piece)
         return file.size
 
-    def _get_token(self, stale: str | None) -> str:
-        return self._link.tokens(Tokens, self.config).get(stale)
+    def _get_token(self, stale: str | None, within: float | None) -> str:
+        return self._link.tokens(Tokens, self.config).get(stale, within)
 
     def close(self) -> None:
-        """Close the connections. A later call opens new connections."""
-        if (transport := self._link.transport) is not None:
+        """Close the connections. A later call opens new connections.
+
+        A client that `with_options` made closes nothing.
+        """
+        if not self._derived and (transport := self._link.transport) is not None:
             transport.close()
 
     def __enter__(self) -> Self:

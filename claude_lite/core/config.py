@@ -31,7 +31,7 @@ from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
+from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 
 __all__ = ["Config", "Options"]
 
@@ -167,11 +167,12 @@ class Config:
     the body of an error only the first megabyte is used.
 
     Attributes:
-        api_key: An API key, or a function that returns a key. The function is called at the first
-            request of each client and of each derived client. The default is the key in
-            ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
-        auth_token: A bearer token in place of `api_key`, or a function that returns a token. The
-            function is called again after a 401.
+        api_key: An API key, or a function that returns a key. The default is the key in
+            ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN. A function is called
+            before the first request, and again after a 401: once per call, and once for all calls
+            that wait. Derived clients share the key. A plain function runs on a thread of its own;
+            an async function, which only an `AsyncClient` takes, runs on the event loop.
+        auth_token: A bearer token in place of `api_key`, or a function that returns a token.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
         api_version: The value of the header `anthropic-version`.
         betas: The beta flags for every request: a string, or a sequence of strings.
@@ -283,10 +284,20 @@ class Config:
             max_event=self.max_event,
         )
 
-    @property
-    def token_provider(self) -> "Callable[[], Any] | None":
-        """The function given as `auth_token`; None if there is none."""
-        return self.auth_token if callable(self.auth_token) else None
+    @_CachedProperty
+    def credential_function(self) -> "tuple[str, Callable[[], Any]] | None":
+        """The option that is a function, by name, and the function; None if there is none."""
+        if callable(self.auth_token):
+            return "auth_token", self.auth_token
+        if callable(self.api_key) and not {"x-api-key", "authorization"} & self.headers.keys():
+            return "api_key", self.api_key
+        return None
+
+    def headers_of(self, credential: MaskedStr) -> dict[str, str]:
+        """Return the headers for a *credential* that the credential function returned."""
+        if callable(self.auth_token):
+            return bearer(credential)
+        return {"x-api-key": checked_credential("api_key", credential)}
 
     @_CachedProperty
     def target(self) -> Target:
@@ -300,7 +311,7 @@ class Config:
             "anthropic-version": self.api_version,
             **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
             **self.headers,
-            **({} if self.token_provider else self._credential()),
+            **({} if self.credential_function else self._credential()),
         }
         return Target(self.base_url, headers, self.betas, self.limits)
 
@@ -311,10 +322,9 @@ class Config:
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
-        if isinstance(self.api_key, Secret):
-            return {"x-api-key": checked_credential("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            return {"x-api-key": checked_credential("api_key", self.api_key())}
+            key = self.api_key.reveal()  # type: ignore[union-attr]  # not callable here
+            return {"x-api-key": checked_credential("api_key", key)}
         if key := from_environment("ANTHROPIC_API_KEY"):
             return {"x-api-key": checked_credential("ANTHROPIC_API_KEY", key)}
         if token := from_environment("ANTHROPIC_AUTH_TOKEN"):
@@ -338,7 +348,8 @@ class Config:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
-        state["headers"] = {k: v for k, v in self.headers.items() if not is_secret_header(k)}
+        secret = {k for k, v in mask_headers(self.headers).items() if isinstance(v, MaskedStr)}
+        state["headers"] = {k: v for k, v in self.headers.items() if k not in secret}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ FRAMING_HEADERS: Final = frozenset(
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE: Final = re.compile(r"[^\t -~\x80-\xff]")
 _CREDENTIAL: Final = re.compile(r"[!-~]+")
+_LIVE: Final = re.compile(r"\s*(?:sk-|bearer |basic )", re.IGNORECASE)
 
 
 class Secret(Masked):
@@ -71,7 +72,8 @@ def wrong_type(name: str, wanted: str, value: object) -> UsageError:
 def mask_headers(headers: Any) -> dict[str, Any]:
     """Return a copy of *headers* with lower-case names. Each secret value is a `MaskedStr`.
 
-    In place of a value of a wrong type there is an error, which `header_value` raises.
+    A value is secret by its name, or if it begins as a credential does, such as "Bearer ". In place
+    of a value of a wrong type there is an error, which `header_value` raises.
     """
     if not isinstance(headers, Mapping):
         return {"": wrong_type("headers", "a dict", headers)}
@@ -83,7 +85,8 @@ def _masked_value(name: Any, value: Any) -> Any:
         return wrong_type("the name of a header", "a str", name)
     if not isinstance(value, str | int | float | UsageError | None):
         return wrong_type(f"the header {name!r}", "a str", value)
-    return MaskedStr(value) if isinstance(value, str) and is_secret_header(name) else value
+    is_secret = is_secret_header(name) or (isinstance(value, str) and _LIVE.match(value))
+    return MaskedStr(value) if isinstance(value, str) and is_secret else value
 
 
 def header_value(name: str, value: object) -> str:

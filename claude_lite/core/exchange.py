@@ -13,8 +13,7 @@
     return action.result
 
 The exchange decides the next step. A client (`claude_lite.client`) runs this loop: the client
-sends, waits and gets tokens. The exchange reads the time from its clock, and never waits. tenacity
-computes the waits, and is imported only after a failed attempt, because the import is slow.
+sends, waits and gets tokens. The exchange reads the time from its clock, and never waits.
 """
 
 import time
@@ -23,7 +22,7 @@ from typing import Final, Generic, TypeVar, cast
 from attrs import evolve, frozen
 
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import bearer, mask_error, words_to_mask
+from claude_lite.core.credentials import mask_error, words_to_mask
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
@@ -120,7 +119,7 @@ class Exchange(Generic[R]):
             wait = self._decide_wait(error)
             if wait > 0:
                 return Sleep(wait)
-        if self.config.token_provider is not None and self._token is None:
+        if self._token is None and self.config.credential_function is not None:
             return Authenticate(self._refused_token)
         return self._attempt()
 
@@ -194,7 +193,9 @@ class Exchange(Generic[R]):
     def _build_request(self) -> Request:
         request = self.operation.build(self.config.target)
         if self._token is not None:
-            request = evolve(request, headers={**request.headers, **bearer(self._token)})
+            request = evolve(
+                request, headers={**request.headers, **self.config.headers_of(self._token)}
+            )
         if self.config.dialect is not None:
             request = self.config.dialect.adapt(request)
         return request
@@ -261,7 +262,7 @@ class Exchange(Generic[R]):
     def _decide_wait(self, error: ClaudeError) -> float:
         """Return the seconds to wait before the next attempt; raise *error* to end the call."""
         mask_error(error, self._secrets())
-        # The API refused a token of the provider: get a new token, once per call.
+        # The API refused the credential of a function: get a new credential, once per call.
         if isinstance(error, AuthenticationFailed) and self._token and not self._refused_token:
             self._refused_token, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)

@@ -41,7 +41,7 @@ from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
+from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
     from claude_lite.core.bodies import Decoder
@@ -197,7 +197,7 @@ def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | Non
         return None
     given = mask_headers(given)  # a copy, so that no credential can be added later
     for name, value in given.items():
-        if is_secret_header(name):
+        if is_secret_header(name) or isinstance(value, MaskedStr):
             raise UsageError(
                 f"the header {name!r} in extra_headers is a credential, and operations are stored"
                 " and logged: give the credential to the client, by with_options(api_key=...) or"

@@ -99,7 +99,7 @@ class IdPaged(ListOperation[T], Generic[T]):
             return None
         if self.before_id is not None:
             return self.replace(before_id=page.first_id) if page.first_id else None
-        last = page.last_id or getattr(page.data[-1], "id", None)
+        last = page.last_id or (page.has_more and getattr(page.data[-1], "id", None))
         return self.replace(after_id=last) if last else None
 
 

@@ -304,10 +304,8 @@ def _mend(cls: Any, data: Any, *, refuse: bool = True) -> Any:
                 values[name] = values[name] if read is None else read(values[name])
                 wrong.remove(name)
     if refuse and _is_refused(cls, data, wrong):
-        what = ", ".join(sorted(wrong)) if is_object and wrong else "the JSON"
-        raise StructureError(
-            f"{cls.__name__}: {what} is missing, or has another type than the API's"
-        )
+        why = f"missing or of a wrong type: {', '.join(sorted(wrong))}" if wrong else "nothing fits"
+        raise StructureError(f"{cls.__name__}: {why if is_object else 'not a JSON object'}")
     result: Any = object.__new__(cls)
     wrong |= cls.INTERNAL_KEYS
     escaped = {k.encode() if k in wrong else k: value for k, value in values.items()}
@@ -320,8 +318,7 @@ def _is_refused(cls: Any, data: Any, wrong: set[str]) -> bool:
     fitting = set(data) - wrong if data.__class__ is dict else set()
     if cls.TAGS:
         return bool(wrong) or not isinstance(data, dict)
-    # The `type` of another class, such as "error", proves nothing.
-    if "type" in fitting and data["type"] != getattr(cls, "type", None):
-        fitting.remove("type")
+    if isinstance(data, dict) and data.get("type") == "error":
+        fitting.discard("type")
     needed = shape(cls) if cls.ESSENTIAL is None else cls.ESSENTIAL
     return bool(needed) and not any(data[name] is not None for name in fitting.intersection(needed))

@@ -39,6 +39,7 @@ from claude_lite import (
     Request,
     Response,
     ResponseTooLarge,
+    ServerError,
     StreamInterrupted,
     StreamTruncated,
     TimedOut,
@@ -448,6 +449,40 @@ def test_error_statuses_of_streams(status):
     streamed = drive(STREAMED["create"], given, retry=standard(attempts=1)).error
     assert type(streamed) is type(whole)
     assert streamed.args == whole.args
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [StreamInterrupted("reset")],
+        [b'{"type":"error","err', StreamInterrupted("reset")],
+        [b"{", TimedOut("read")],
+        [b"{", TimedOut("total")],
+        [ResponseTooLarge("large")],
+        [UnexpectedResponse("chunks")],
+        [*[b" ", 0.3] * 9],
+        [*[0.3, b"\xff"] * 9, ConnectionLost("odd")],
+    ],
+    ids=repr,
+)
+def test_the_status_of_a_stream_decides_whatever_the_body(rest):
+    """Of an error status nothing is lost, on any transport, though the body breaks off."""
+    for status, kind in ((429, RateLimited), (401, AuthenticationFailed), (503, ServerError)):
+        given = [Response(status, {"retry-after": "7", "request-id": "req_3"}), *rest]
+        run = drive(STREAMED["create"], given, retry=standard(), deadline=5.0)
+        assert type(run.error) is kind
+        assert (run.error.status, run.error.retry_after) == (status, 7.0)
+        assert (run.error.request_id, run.error.attempts, len(run.requests)) == ("req_3", 1, 1)
+        assert run.seconds <= 1.5
+
+
+def test_a_redirect_of_a_stream_is_followed_whatever_its_body():
+    """The body of a redirect says nothing, so it may break off."""
+    for rest in ([StreamInterrupted("reset")], [b"<html", TimedOut("read")]):
+        given = [Response(307, {"location": "/elsewhere"}), *rest]
+        run = drive(STREAMED["create"], given, stream())
+        assert [request.url[-10:] for request in run.requests] == ["1/messages", "/elsewhere"]
+        assert run.error is None
 
 
 def test_a_refusal_without_end_is_cut_off():

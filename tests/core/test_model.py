@@ -289,7 +289,7 @@ def test_a_repr_shows_the_fields():
     assert repr(usage).startswith("Usage(input_tokens=7, output_tokens=2, cache_creation_")
     assert repr(usage).endswith(", iterations=None, fallback_credit=None)")
     event = structure({"type": "hologram", "frames": 3}, ContentBlock)
-    assert repr([event]) == "[UnknownBlock(type='hologram')]"
+    assert repr([event]) == "[UnknownBlock(kind='hologram')]"
     assert attrs.fields(ContentBlock) == attrs.fields(ContentBlock.__mro__[1])
 
 

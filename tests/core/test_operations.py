@@ -365,6 +365,31 @@ def test_credentials_in_an_operation(name):
             CreateMessage(**HELLO, extra_headers=extra)
 
 
+@pytest.mark.parametrize("value", ["Bearer s3cret", "basic czNjcmV0", "sk-ant-s3cret", " BEARER x"])
+def test_credentials_of_any_name_in_an_operation(value):
+    """A value that begins as a credential does is refused, whatever its header is named."""
+    with pytest.raises(UsageError, match="'x-upstream' in extra_headers is a credential"):
+        CreateMessage(**HELLO, extra_headers={"X-Upstream": value})
+    config = Config(api_key=KEY, headers={"X-Upstream": value})
+    assert "s3cret" not in repr(config)
+    assert "x-upstream" not in pickle.loads(pickle.dumps(config)).headers  # noqa: S301  # our own
+    assert config.target.headers["x-upstream"] == value
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency_key", "x-idempotency-key"])
+def test_what_is_no_credential_in_an_operation(name):
+    """An idempotency key is no secret, though its name ends as those of secrets do."""
+    operation = CreateMessage(**HELLO, extra_headers={name: "once"})
+    assert operation.build(CONFIG.target).headers[name.lower()] == "once"
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "connect", "TRACE"])
+def test_methods_that_are_not_sent(method):
+    """No request opens a tunnel on a kept connection, or has its credential echoed."""
+    with pytest.raises(UsageError, match="method cannot be"):
+        RawRequest(method=method, path="/v1").build(CONFIG.target)
+
+
 def test_a_copy_of_the_headers_is_kept():
     """A header that is added later to what was given is not sent. Names become lower-case."""
     given = {"X-One": "1"}

@@ -193,6 +193,16 @@ def test_a_broken_reply_is_the_error_of_a_transport(driver, do, error):
     assert (one.emulator.in_flight, one.emulator.disconnects) == (0, 0)
 
 
+@pytest.mark.parametrize("how", ["reset", "close", "stall"])
+def test_a_broken_error_keeps_its_status(driver, how):
+    """An error whose body breaks off or stalls is returned with what came, within a second."""
+    one = driver(faults=faulty(fault=how, after_bytes=9))
+    response = one.send(ask(model="none"))
+    assert (response.status, response.body) == (404, b'{"type":"')
+    assert one.time.now == (how == "stall")
+    assert one.send(ask(model="none", limits=Limits(max_response=5))).body == b""
+
+
 def test_a_truncated_body_ends_in_good_order(driver):
     """Nothing is raised: it is for the reader to see that it is not whole."""
     one = driver(faults=faulty(fault="truncate", after_bytes=9))

@@ -16,7 +16,7 @@ from claude_lite.api.messages.draft import (
     MISSHAPEN,
     OPENING_EVENTS,
     Draft,
-    fill,
+    fit,
 )
 from claude_lite.api.messages.events import (
     ContentBlockDeltaEvent,
@@ -28,10 +28,16 @@ from claude_lite.api.messages.events import (
 )
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
-from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.responses import error_from_envelope, unexpected, with_body
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import reader_for, set_values
-from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated, TransportError
+from claude_lite.errors import (
+    ClaudeError,
+    ResponseTooLarge,
+    StreamTruncated,
+    TransportError,
+    UnexpectedResponse,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
@@ -97,6 +103,8 @@ class MessageDecoder:
                     events.append(event)
                     if self.complete:
                         break
+        except UnexpectedResponse as error:
+            self.fail(with_body(error, text))
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
@@ -127,7 +135,7 @@ class MessageDecoder:
         """The event of *raw*, a JSON object from `receive`, which has checked its shape."""
         if raw["type"] == DELTA:  # most events: the work of the hook, in one step
             said = raw["delta"]
-            cls = FREQUENT_DELTAS.get(said["type"])
+            cls = FREQUENT_DELTAS.get(said.get("type"))
             if cls is not None:
                 raw["delta"] = delta = new(cls)
                 set_values(delta, said)
@@ -154,16 +162,20 @@ class MessageDecoder:
     def _event(self, name: str, text: bytes) -> dict[str, Any] | None:
         if text.strip() == b"[DONE]":
             return None
-        bare = not text.strip() and name not in NEEDS_DATA  # only a name, such as a heartbeat
-        event: dict[str, Any] = {"type": name} if bare else parse_json(text, self._limits)
-        if event.get("type") is None:
+        event: dict[str, Any] = {"type": name}
+        if text.strip() or name in NEEDS_DATA:  # otherwise only a name, such as a heartbeat
+            try:
+                event = {**parse_json(text, self._limits)}
+            except (ValueError, TypeError):  # not an object
+                if name in NEEDS_DATA:
+                    raise
+                event["data"] = text.decode("utf-8", "replace")
+        if not isinstance(event.get("type"), str):
             event["type"] = name
         kind = event["type"]
         if kind == "error":
             raise error_from_envelope(event, self.head)
-        if kind == "content_block_start":
-            fill(event["content_block"])
-        self._read_event(event)
+        fit(event, self._draft.blocks)
         self._index = None
         if self._draft.fold(event, text):
             self.begun = self.begun or kind not in OPENING_EVENTS
@@ -175,18 +187,17 @@ class MessageDecoder:
         event: dict[str, Any]
         try:
             event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
-        except ValueError:
-            return None  # `_event` reads it with its mistakes
-        if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
+            if len(event) != 3 or event["type"] != DELTA:  # noqa: PLR2004  # type, index, delta
+                return None
+            delta, index = event["delta"], event["index"]
+            key = appended_key(delta["type"])
+            if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
+                return None
+            part = delta[key]
+        except (ValueError, LookupError, TypeError):
+            return None  # `_event` reads it in spite of its mistakes
+        if part.__class__ is not str or index.__class__ is not int:
             return None
-        delta = event["delta"]
-        key = appended_key(delta["type"])
-        if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
-            return None
-        part = delta[key]
-        if part.__class__ is not str:
-            raise unexpected(self.head, f"a {delta['type']} has no text")
-        index = event["index"]
         if index is not self._index or key is not self._key:
             self._append = self._draft.appender(index, key)
             self._index, self._key = index, key

@@ -8,7 +8,7 @@ waits.
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from claude_lite.api.messages.content import INVALID_JSON, TOOL_USES, ContentBlock
+from claude_lite.api.messages.content import INVALID_JSON, TOOL_USES
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import in_memory, parse_json, values_in
 from claude_lite.core.responses import unexpected
@@ -31,6 +31,15 @@ FOLDED: Final = OPENING_EVENTS | {
     "message_delta",
     "message_stop",
 }
+BLOCK_EVENTS: Final = frozenset(
+    {"content_block_start", "content_block_delta", "content_block_stop"}
+)
+TYPE_OF_KEY: Final = {
+    **{key: type_ for type_, key in APPENDED.items()},
+    "citation": "citations_delta",
+    "signature": "signature_delta",
+}
+NOT_REPLACED: Final = frozenset({"type", "input", *APPENDED.values()})
 REPLACED: Final = frozenset({"stop_reason", "stop_sequence", "stop_details"})
 NOT_MERGED: Final = frozenset({"type", "delta", "usage", "content"})
 GROWING: Final[dict[str, tuple[str, type[str] | type[dict[str, Any]]]]] = {
@@ -52,8 +61,8 @@ MISSHAPEN: Final = (
 class Draft:
     """The message of one stream.
 
-    An event that does not fit raises `UnexpectedResponse`. An event of an unexpected shape may
-    raise one of `MISSHAPEN` instead, because the shape is not checked before its fields are used.
+    An event out of order raises `UnexpectedResponse`. `fit` has to be called with the event before:
+    an event of an unexpected shape may raise one of `MISSHAPEN`.
     """
 
     def __init__(self, head: Response, limits: Limits) -> None:
@@ -65,14 +74,19 @@ class Draft:
         self._parts: list[
             dict[str, list[Any]] | None
         ] = []  # by block: pieces to append; None once closed
-        self._read_message, self._read_block = reader_for(Message), reader_for(ContentBlock)
+        self._read_message = reader_for(Message)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks that have begun."""
+        return len(self._blocks)
 
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
         """Fold in an event, whose JSON was *text*; return False if it is not part of a message."""
         kind = event["type"]
         if kind not in FOLDED:
             return False
-        if kind != "content_block_delta" or event["delta"]["type"] not in APPENDED:
+        if kind != "content_block_delta" or event["delta"].get("type") not in APPENDED:
             self._add(text)  # `weigh` counts the appended texts of the other deltas
         getattr(self, f"_{kind}")(_copied(event))
         return True
@@ -106,7 +120,8 @@ class Draft:
         """The bytes of memory that the message takes. This is slow: it joins all texts."""
         size = self._size
         for block in self._blocks:
-            size += sum(in_memory(block.get(key) or "") for key in ("text", "thinking"))
+            texts = (block.get("text"), block.get("thinking"))
+            size += sum(in_memory(text) for text in texts if isinstance(text, str))
         for parts in filter(None, self._parts):
             for key in parts.keys() - {"citations"}:
                 parts[key][:] = ["".join(parts[key])]  # pieces take several times as much memory
@@ -127,9 +142,9 @@ class Draft:
                 self._head, f"block {event['index']} starts where block {len(self._blocks)} is next"
             )
         block = event["content_block"]
-        if block.get("type") == "fallback":  # another model writes from here on
-            model = block["to"].get("model", self.message["model"])
-            self._replace({**self.message, "model": model})
+        to = block.get("to")
+        if block.get("type") == "fallback" and isinstance(to, dict) and "model" in to:
+            self.message = {**self.message, "model": to["model"]}  # it writes from here on
         self._blocks.append(block)
         self._parts.append({})
 
@@ -137,15 +152,14 @@ class Draft:
         """Fold in a delta that `MessageDecoder` did not append as text."""
         index, delta = event["index"], event["delta"]
         parts = self._open(index)
-        kind = delta["type"]
+        kind = delta.get("type")
         if kind in APPENDED:
             parts.setdefault(APPENDED[kind], []).append(delta[APPENDED[kind]])
         elif kind == "citations_delta":
-            parts.setdefault("citations", []).append(delta["citation"])
+            parts.setdefault("citations", []).append(delta.get("citation"))
         elif kind in {"signature_delta", "compaction_delta"}:
-            block = {**self._blocks[index], **delta, "type": self._blocks[index].get("type")}
-            self._read_block(block)
-            self._blocks[index] = block
+            changes = {key: value for key, value in delta.items() if key not in NOT_REPLACED}
+            self._blocks[index] = {**self._blocks[index], **changes}
 
     def _open(self, index: int) -> dict[str, list[Any]]:
         """The pieces to append to block *index*, which has to be open."""
@@ -161,14 +175,14 @@ class Draft:
         block = self._joined(index)
         if text:
             block["input"] = self._tool_input(text)
-        self._read_block(block)
         self._blocks[index] = block
         self._parts[index] = None
 
     def _message_delta(self, event: dict[str, Any]) -> None:
         if self.message is None:
             raise unexpected(self._head, "message_delta came before message_start")
-        message = {**self.message, "usage": {**(self.message.get("usage") or {})}}
+        usage = self.message.get("usage")
+        message = {**self.message, "usage": {**usage} if isinstance(usage, dict) else {}}
         for key, value in {**event["delta"], **event}.items():
             if key not in NOT_MERGED and (
                 value is not None or key in REPLACED or key not in message
@@ -177,11 +191,6 @@ class Draft:
         for key, value in (event.get("usage") or {}).items():
             if value is not None or key not in message["usage"]:
                 message["usage"][key] = value
-        self._replace(message)
-
-    def _replace(self, message: dict[str, Any]) -> None:
-        """Replace the message by a changed one, after a check of its shape."""
-        self._read_message({**message, "content": []})
         self.message = message
 
     def _message_stop(self, _: dict[str, Any]) -> None:
@@ -225,14 +234,54 @@ class Draft:
         """Block *index* with everything from its deltas except the input of a tool."""
         block = {**self._blocks[index]}
         for key, parts in (self._parts[index] or {}).items():
+            old = block.get(key)
             if key == "citations":
-                block[key] = [*(block.get(key) or []), *parts]
+                block[key] = [*(old if isinstance(old, list) else ()), *parts]
             elif key != "partial_json":
-                block[key] = (block.get(key) or "") + "".join(parts)
+                block[key] = "".join([old if isinstance(old, str) else "", *parts])
+                if not isinstance(block.get("type"), str):
+                    block["type"] = key  # a text delta makes a text block of it
         return block
 
 
-def fill(block: dict[str, Any]) -> None:
+def fit(event: dict[str, Any], blocks: int) -> None:
+    """Put into *event* what it needs to be folded, and lacks or has with a wrong type.
+
+    *blocks* is the number of blocks that have begun. A delta without a `type` gets the type that
+    goes with its other key.
+    """
+    kind = event["type"]
+    if kind == "message_start":
+        content = _object(event, "message").get("content")
+        content = content if isinstance(content, list) else []
+        event["message"]["content"] = [block for block in content if isinstance(block, dict)]
+    elif kind == "message_delta":
+        _object(event, "delta")
+        if event.get("usage") is not None:
+            _object(event, "usage")
+    elif kind in BLOCK_EVENTS:
+        if event.get("index").__class__ is not int:
+            event["index"] = blocks - (kind != "content_block_start")
+        if kind == "content_block_start":
+            _fill(_object(event, "content_block"))
+        elif kind == "content_block_delta":
+            delta = _object(event, "delta")
+            if not isinstance(delta.get("type"), str):
+                delta["type"] = next((t for key, t in TYPE_OF_KEY.items() if key in delta), "")
+            key = APPENDED.get(delta["type"])
+            if key is not None and not isinstance(delta.get(key), str):
+                delta[key] = ""
+
+
+def _object(event: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under *key*, after putting an empty one there if there is none."""
+    if not isinstance(event.get(key), dict):
+        event[key] = {}
+    found: dict[str, Any] = event[key]
+    return found
+
+
+def _fill(block: dict[str, Any]) -> None:
     """Add the empty field that the deltas of *block* fill, if the start of the block lacks it."""
     type_ = block.get("type")
     key, kind = GROWING.get(type_ if isinstance(type_, str) else "", ("", str))

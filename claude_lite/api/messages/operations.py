@@ -138,11 +138,12 @@ def text_of(event: JSON) -> str | None:
     kind = event["type"]
     if kind == "content_block_delta":
         delta = event["delta"]
-        return delta["text"] or None if delta["type"] == "text_delta" else None
+        return delta["text"] or None if delta.get("type") == "text_delta" else None
     if kind == "content_block_start":
         return _text_in([event["content_block"]])
     return _text_in(event["message"]["content"]) if kind == "message_start" else None
 
 
 def _text_in(blocks: Sequence[JSON]) -> str | None:
-    return "".join([block["text"] for block in blocks if block.get("type") == "text"]) or None
+    texts = [block.get("text") for block in blocks if block.get("type") == "text"]
+    return "".join([text for text in texts if isinstance(text, str)]) or None

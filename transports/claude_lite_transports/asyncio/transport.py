@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
     from claude_lite_transports.asyncio.pool import AsyncioPool
+else:
+    require_asyncio()  # before the modules that use private names of asyncio
+    try:
+        from claude_lite_transports.asyncio.pool import AsyncioPool
+    except ModuleNotFoundError:  # httptools, of the extra `fast`, is not installed
+        AsyncioPool = None
 
 __all__ = ["AsyncioTransport"]
 
@@ -156,18 +162,12 @@ class AsyncioTransport:
             ssl_context, proxy, trust_env, keepalive_timeout, max_connections
         )
         self._places = PlacesByProcess(max_connections)
-        try:
-            import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
-        except ImportError:
+        self._pools: PerLoop[AsyncioPool] = PerLoop()
+        if AsyncioPool is None:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
-            ) from None
-        require_asyncio()
-        from claude_lite_transports.asyncio.pool import AsyncioPool  # it needs all of this
-
-        self._pool = AsyncioPool
-        self._pools: PerLoop[AsyncioPool] = PerLoop()
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()
@@ -219,4 +219,4 @@ class AsyncioTransport:
 
     def _make(self) -> "AsyncioPool":
         share = Share(self._places.here())
-        return self._pool(asyncio.get_running_loop(), self._options, share)
+        return AsyncioPool(asyncio.get_running_loop(), self._options, share)

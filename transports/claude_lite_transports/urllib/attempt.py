@@ -8,7 +8,8 @@ serialised request, so no variable in a traceback shows the API key.
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
-from socket import socket
+from os import getpid
+from socket import SHUT_RDWR, socket
 from types import TracebackType
 from typing import Final
 
@@ -49,6 +50,8 @@ class Attempt:
 
     _clocks: Clocks
     _sock: socket
+    _pid = 0
+    _stopped = _busy = False
     _replies = 0
     _has_place = _open = False
 
@@ -77,6 +80,7 @@ class Attempt:
 
     def __enter__(self) -> HeadAndChunks:
         reply, way = self._reply, self._way
+        self._pid, self._busy = getpid(), True
         self._clocks = Clocks(self._request.limits)
         if not self._places.take():
             if not self._places.wait(self._clocks.total_left()):
@@ -93,8 +97,10 @@ class Attempt:
             if reply.status >= DECISIVE:
                 self._clocks.shorten(ERROR_BODY_SECONDS)
         except BaseException:
+            self._busy = False
             self._abandon()
             raise
+        self._busy = False
         return Response(reply.status, reply.headers), self
 
     def __del__(self) -> None:
@@ -106,21 +112,43 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
         self._abandon()
+
+    def stop(self) -> None:
+        """End the attempt. Any thread may call this while another thread waits for the reply.
+
+        The waiting thread wakes up, because the socket is shut down, and then closes the socket. If
+        this thread closed it, its number could be that of another connection at once, from which
+        the waiting thread would read. A forked child shuts nothing down that its parent may use.
+        """
+        self._stopped = True  # first this, then look: the waiting thread does it the other way
+        if self._open and self._busy and getpid() == self._pid:
+            sock = self._sock
+            with suppress(OSError):
+                if isinstance(sock, ssl.SSLSocket):  # its own `shutdown` drops the TLS layer
+                    super(ssl.SSLSocket, sock).shutdown(SHUT_RDWR)
+                else:
+                    sock.shutdown(SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        self._busy = True
         try:
             chunk = self._take()
         except ClaudeError as error:
             reply = self._reply
             if reply.status >= DECISIVE:
-                self._abandon()
+                self._stopped = True  # the connection is closed below
                 raise StopIteration from None
             error.update(status=reply.status, request_id=reply.headers.get("request-id"))
             raise
+        finally:
+            self._busy = False
+            if self._stopped:
+                self._abandon()
         if not chunk:
             raise StopIteration
         return chunk
@@ -177,6 +205,7 @@ class Attempt:
     def _push(self, data: memoryview) -> bool:
         """Send bytes; False if the reply or the end came before all were sent."""
         while data:
+            self._check_stopped()
             if self._sent and self._answered():
                 return False
             self._sock.settimeout(self._clocks.left())
@@ -215,6 +244,7 @@ class Attempt:
 
     def _receive(self) -> None:
         """Wait for the next bytes of the reply."""
+        self._check_stopped()
         self._sock.settimeout(self._clocks.left())
         try:
             self._reply.receive(self._sock.recv(RECEIVE))
@@ -229,22 +259,27 @@ class Attempt:
 
     def _finish(self) -> None:
         """Keep the connection for another request if it can carry one; close it otherwise."""
-        self._open = False
+        self._open = False  # first this, then look whether another thread has called `stop`
         reply = self._reply
-        if self._whole and reply.keep:
+        if self._whole and reply.keep and not self._stopped:
             replies = self._replies + 1
             self._idle.keep(self._way, self._sock, reply, replies, self._epoch)
         else:
             self._sock.close()
         self._leave()
 
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise StreamInterrupted("the stream was closed before its end")
+
     def _abandon(self) -> None:
+        if self._busy:
+            return  # the thread that waits does it
         if self._open:
             self._open = False
             self._sock.close()
         self._leave()
 
     def _leave(self) -> None:
-        if self._has_place:
-            self._has_place = False
+        if self.__dict__.pop("_has_place", False):  # one of two threads
             self._places.give()
