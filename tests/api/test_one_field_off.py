@@ -4,9 +4,12 @@ Every sample is taken with each of its fields changed, at every depth.
 """
 
 import copy
+import functools
 import json
 import pickle
+from inspect import getattr_static
 
+import attrs
 import pytest
 from operations_table import class_of
 from places import API, SAMPLES
@@ -31,6 +34,7 @@ ANSWERS = {
 STREAMS = sorted((SAMPLES / "streams").glob("*.sse"))
 HEAD = Response(200, {"request-id": "req_1"})
 WRONG = (..., None, "x", 7, True, [], {}, ["x"], {"new": 1})
+UNCHECKED = {"exception", "next", "received"}  # an error, an operation, and the model itself
 # Without these the answer is no answer: the path of the field.
 NEEDED = {("content",), ("data",), ("input_tokens",), ("completion",), ("choices",)}
 
@@ -64,15 +68,22 @@ def every_change(data):
             yield path, value, changed(data, path, value)
 
 
+@functools.cache
+def readable(cls):
+    """List the declared fields and the properties of a class."""
+    names = {one.name for one in attrs.fields(cls)}
+    names |= {name for name in dir(cls) if isinstance(getattr_static(cls, name), property)}
+    return names - UNCHECKED
+
+
 def read_everything(value):
     """Read each declared field of each model within *value*, and each property."""
     if isinstance(value, list):
         for item in value:
             read_everything(item)
     if isinstance(value, Model):
-        for name in dir(type(value)):
-            if not name.startswith("_") and name not in {"exception", "next", "received"}:
-                read_everything(getattr(value, name))
+        for name in readable(type(value)):
+            read_everything(getattr(value, name))
 
 
 def survives(made, data):
