@@ -291,7 +291,7 @@ class SyncClient(BaseClient[Transport]):
         return file.size
 
     def _get_token(self, stale: str | None, within: float | None) -> str:
-        return self._link.tokens(Tokens, self.config).get(stale, within)
+        return self._link.tokens(Tokens, self.config.credential_function).get(stale, within)
 
     def close(self) -> None:
         """Close the connections. A later call opens new connections.
