@@ -122,6 +122,7 @@ def test_an_outcome_is_a_line_of_results():
         "usage",
         "elapsed_ms",
         "line",
+        "request_hash",
     ]
     assert found["result"] == {"type": "succeeded", "message": outcome.result.to_dict()}
     assert found["request_id"] == outcome.result.request_id
