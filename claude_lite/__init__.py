@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from claude_lite.core.structure import *
     from claude_lite.core.targets import *
     from claude_lite.errors import *
+    from claude_lite.given.null import *
     from claude_lite.wire import *
 
 _WHERE = (
@@ -58,6 +59,7 @@ _WHERE = (
     "core.operation",
     "core.pages",
     "core.bodies",
+    "given.null",
     "core.model",
     "core.structure",
     "api.messages.operations",
@@ -106,7 +108,10 @@ if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported ab
             if name in module.__all__:
                 globals()[name] = getattr(module, name)
                 return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from claude_lite.given.spellings import FACE  # `import claude_lite` needs no table
+
+        hint = f": {FACE[name]}" if name in FACE else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_FOLDERS, *_public()})

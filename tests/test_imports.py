@@ -28,7 +28,8 @@ PACKAGES = {
 # The floors, from the ground up. A room may import what it names, and all that these may.
 FLOORS = {
     "wire": set(),
-    "errors": {"wire"},
+    "given": set(),
+    "errors": {"wire", "given"},
     "core": {"errors"},
     "faults": {"errors"},
     "api": {"core"},
@@ -203,7 +204,7 @@ def test_the_emulator_is_built_floor_by_floor():
 GROUND = [
     name
     for name in modules()
-    if room(name).partition(".")[0] in {"wire", "errors", "core", "api", "client"}
+    if room(name).partition(".")[0] in {"wire", "given", "errors", "core", "api", "client"}
 ]
 
 

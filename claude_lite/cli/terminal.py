@@ -1,6 +1,10 @@
 """Write to the terminal safely: answers to standard output, messages to standard error."""
 
+import errno
+import io
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 from claude_lite.errors import escape_invisible
@@ -31,7 +35,14 @@ def explained(error: "ClaudeError") -> str:
 
 def say(text: str, *, newline: bool = False) -> None:
     """Write a message to standard error; *newline* ends the line of an answer before it."""
-    _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {escape_invisible(text)}\n")
+    with suppress(OSError):  # there is no other place for it
+        _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {escape_invisible(text)}\n")
+
+
+def log_line(text: str) -> None:
+    """Write a line about a request to standard error."""
+    with suppress(OSError):
+        _write(sys.stderr, escape_invisible(text) + "\n")
 
 
 def show(text: str) -> str:
@@ -40,9 +51,25 @@ def show(text: str) -> str:
     return text
 
 
-def _write(out: TextIO, text: str) -> None:
+def _write(out: TextIO | None, text: str) -> None:
+    if out is None:  # the process was started without this file
+        raise OSError(errno.EBADF, "the file is closed")
     out.write(text.translate(CONTROLS) if out.isatty() else text)
     out.flush()
+
+
+def escape_unwritable() -> None:
+    """Let standard output write escapes for what its encoding lacks, such as an emoji in cp1252."""
+    for out in (sys.stdout, sys.stderr):
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Let standard output go nowhere: at the end of the process Python would write the rest."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_open(written: str) -> bool:

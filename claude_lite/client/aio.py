@@ -318,9 +318,9 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file:
+        with Arrival(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
                     file.write(piece)

@@ -16,6 +16,7 @@ from claude_lite.core.exchange import Authenticate
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
+from claude_lite.given.spellings import STREAMS, add_hints
 from claude_lite.wire import Clock, Done, Request, Response, Sleep
 
 E = TypeVar("E")
@@ -199,6 +200,9 @@ class BaseStream(Generic[E, R]):
             interrupted = StreamInterrupted(CLOSED)
             self._exchange.finish(exit_error=error or interrupted)
             self._decoder.fail(interrupted)
+
+
+add_hints(BaseStream, STREAMS)
 
 
 def discard(_: object) -> None:

@@ -24,6 +24,7 @@ from typing import (
 from claude_lite.client.aio import AsyncioClient, AsyncMessageStream, AsyncStream
 from claude_lite.client.sync import MessageStream, Stream, SyncClient
 from claude_lite.core.operation import make
+from claude_lite.given.spellings import GROUPS, add_hints
 
 if TYPE_CHECKING:
     from claude_lite.api.messages.operations import StreamMessage
@@ -46,6 +47,9 @@ class Namespace(Generic[C_co]):
 
     def __init__(self, client: C_co) -> None:
         self.client = client
+
+
+add_hints(Namespace, GROUPS)
 
 
 class _OperationMethod(Generic[P]):

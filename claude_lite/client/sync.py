@@ -283,9 +283,9 @@ class SyncClient(BaseClient[Transport]):
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file, self.stream(operation) as stream:
+        with Arrival(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
                 file.write(piece)
         return file.size

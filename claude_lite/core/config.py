@@ -10,6 +10,7 @@ import os
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import NoneType
 from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, cast
 
@@ -27,10 +28,11 @@ from claude_lite.core.credentials import (
     words_to_mask,
     wrong_type,
 )
-from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
+from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, checked_url
 from claude_lite.errors import CredentialMissing, UsageError
+from claude_lite.given.addresses import header_lines, union_of_betas
+from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 
 __all__ = ["Config", "Options"]
@@ -43,10 +45,6 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 The call waits for the function, so the function has to be fast.
 """
 
-_BASE_URL: Final = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
-)
-
 
 def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
     if wrong := FRAMING_HEADERS.intersection(given or ()):
@@ -55,14 +53,18 @@ def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
 
 
 def _to_base_url(given: str | None) -> str:
-    url = MaskedStr(given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL)
-    url = MaskedStr(url.strip().rstrip("/"))
-    if not _BASE_URL.fullmatch(url):  # the URL is not shown: it may contain a password
-        raise UsageError(
-            f"{'base_url' if given else 'ANTHROPIC_BASE_URL'} has to be"
-            " http(s)://host[:port][/path], in ASCII, without a credential and without a query"
-        )
-    return str(url)
+    name = "base_url" if given else "ANTHROPIC_BASE_URL"
+    return checked_url(name, MaskedStr(given or os.environ.get(name) or DEFAULT_BASE_URL))
+
+
+def _custom_headers() -> Mapping[str, str]:
+    name = "ANTHROPIC_CUSTOM_HEADERS"
+    with suppress(UsageError):
+        headers = header_lines(os.environ.get(name, ""))
+        if headers is not None:
+            return _to_headers(mask_headers(headers))
+    headers = None  # a traceback may show local variables
+    raise UsageError(f"{name} has a line that is not `Name: value`, or not a valid header")
 
 
 def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -135,7 +137,7 @@ def hide_credentials(options: dict[str, Any]) -> None:
     """
     if unknown := options.keys() - _TYPES.keys():
         options.clear()
-        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
+        advice = "; ".join(OPTIONS[name] for name in sorted(unknown & OPTIONS.keys()))
         names = ", ".join(sorted(unknown))
         raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
     options.update({name: _hidden(name, value) for name, value in options.items()})
@@ -174,9 +176,13 @@ class Config:
             an async function, which only an `AsyncClient` takes, runs on the event loop.
         auth_token: A bearer token in place of `api_key`, or a function that returns a token.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
+            One `/v1` or `/v1/messages` at its end is cut, because operations add it. If the paths
+            of a gateway begin with `/v1/v1/`, write both.
         api_version: The value of the header `anthropic-version`.
-        betas: The beta flags for every request: a string, or a sequence of strings.
-        headers: More headers for every request. A header with the value None is left out.
+        betas: The beta flags for every request: a string, or a sequence of strings. The flags in
+            `headers` are added to them.
+        headers: More headers for every request. A header with the value None is left out. Without a
+            dialect, the lines `Name: value` of ANTHROPIC_CUSTOM_HEADERS are added; `headers` win.
         retry: The retry policy: `standard()`, `never()` or `defer()`.
         timeout: The longest time without a byte from the server, before and during a reply.
         connect_timeout: The time for DNS, TCP and TLS together.
@@ -231,7 +237,10 @@ class Config:
 
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            object.__setattr__(self, "base_url", _to_base_url(self.dialect.base_url))
+            url = checked_url("the base_url of the dialect", self.dialect.base_url)
+            object.__setattr__(self, "base_url", url)
+        in_headers = self.headers.pop("anthropic-beta", "")  # type: ignore[attr-defined]  # a dict of our own
+        object.__setattr__(self, "betas", union_of_betas(*self.betas, in_headers))
         if self.api_key is not None and self.auth_token is not None:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
@@ -240,15 +249,22 @@ class Config:
 
         Args:
             **changes: Options by name. `headers` are merged with the present headers; the value
-                None removes a header. A new `api_key` removes `auth_token`, and the reverse.
+                None removes a header. `betas` are added to the present flags; the header
+                `anthropic-beta` with the value None removes those first. A new `api_key` removes
+                `auth_token`, and the reverse.
 
         Raises:
             UsageError: An option is unknown, or has an invalid value.
 
         """
         hide_credentials(changes)
+        betas = self.betas
         if "headers" in changes:
-            changes["headers"] = {**self.headers, **(changes["headers"] or {})}
+            headers = changes["headers"] or {}
+            if headers.get("anthropic-beta", "") is None:
+                betas = ()
+            changes["headers"] = {**self.headers, **headers}
+        changes["betas"] = (*betas, *_to_betas(changes.get("betas", ())))
         for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(new) is not None:
                 changes.setdefault(old, None)
@@ -307,18 +323,21 @@ class Config:
             CredentialMissing: Neither an option nor the environment gives a credential.
 
         """
-        headers = {
+        headers: dict[str, str] = {
             "anthropic-version": self.api_version,
-            **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
+            **(_custom_headers() if self.dialect is None else {}),
             **self.headers,
-            **({} if self.credential_function else self._credential()),
         }
-        return Target(self.base_url, headers, self.betas, self.limits)
+        headers |= {} if self.credential_function else self._credential(headers)
+        url = self.base_url
+        if self.dialect is None:
+            url = re.sub("/v1(/messages)?$", "", url)  # operations bring this part
+        return Target(url, headers, self.betas, self.limits)
 
-    def _credential(self) -> dict[str, str]:
+    def _credential(self, headers: Mapping[str, str]) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
         dialect_has_it = self.dialect is not None and not given  # it adds the platform's credential
-        if dialect_has_it or any(name in self.headers for name in ("x-api-key", "authorization")):
+        if dialect_has_it or any(name in headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here

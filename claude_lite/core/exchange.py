@@ -49,6 +49,7 @@ from claude_lite.wire import DECISIVE, MASK, Clock, Done, MaskedStr, Request, Re
 R = TypeVar("R")
 
 ERROR: Final = 400
+NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 
@@ -241,7 +242,10 @@ class Exchange(Generic[R]):
         for secret in self._secrets():
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)
-        server_says = should_retry(response.headers)
+        if response.status == NOT_FOUND and self._request is not None:
+            asked = f"{self._request.method} {self._request.url.partition('?')[0]}"
+            error.update(advice=f"The request was {asked}")
+        server_says = should_retry(response)
         if server_says is not None:
             error.update(details={**error.details, "should_retry": server_says})
         self.receive_failure(error)

@@ -11,6 +11,7 @@ is paid for: a mistake costs one character or one number, and what was read can 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import orjson
@@ -173,6 +174,8 @@ def dumps(value: Any) -> bytes:
 
 
 def _plain_data(value: Any) -> Any:
+    if isinstance(value, Enum):  # only orjson knows enums by itself
+        return value.value
     if isinstance(value, Model):  # written in the form that the API accepts in a request
         return value.to_param()
     if isinstance(value, Mapping):

@@ -36,6 +36,7 @@ from attrs.exceptions import FrozenInstanceError
 
 from claude_lite.core.structure import WHOLE, Empty, Field, Record, set_values, structure
 from claude_lite.errors import UsageError
+from claude_lite.given.spellings import RESULTS, add_hints
 from claude_lite.wire import Response
 
 __all__ = ["Model", "Result", "model"]
@@ -172,6 +173,8 @@ def _rebuild(cls: type[M], values: dict[str, Any]) -> M:
     set_values(rebuilt, dict(values))
     return rebuilt
 
+
+add_hints(Model, RESULTS)
 
 # `attrs.evolve` reads `model.received`, and gives the value to `__init__`.
 Model.received = property(lambda self: self)  # type: ignore[assignment]

@@ -12,7 +12,8 @@ A class declares a `Route` and fields. If the path of the route has the name of 
 the field goes into the path. A field declared with `header` goes into a header; a field declared
 with `local` is not sent. All other fields go into the JSON body if the method is POST, and into the
 query if it is another method; a POST with `has_body=False` does not send them. A field that is None
-is left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
+is left out; a field of the body that is `NULL` is sent as null. For parameters without a field, use
+`extra_body`, `extra_query` and `extra_headers`.
 """
 
 import functools
@@ -33,14 +34,16 @@ from typing import (
 from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
-from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers
+from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers, wrong_type
 from claude_lite.core.json_text import dumps, loads
-from claude_lite.core.option_hints import OPTION_HINTS
-from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.responses import decompress_body, head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
+from claude_lite.given.addresses import union_of_betas
+from claude_lite.given.null import NULL
+from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
@@ -173,7 +176,7 @@ def kept_fields(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Con
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            hint = f": {OPTION_HINTS[name]}" if name in OPTION_HINTS else ""
+            hint = f": {OPTIONS[name]}" if name in OPTIONS else ""
             raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
@@ -236,7 +239,8 @@ class Operation(Generic[R]):
         extra_query: Parameters to add to the query.
         extra_headers: Headers to add to the request. A value of None removes a header that this
             operation sets, not a header of the client.
-        betas: Beta flags to add to those of the client, in the header `anthropic-beta`.
+        betas: Beta flags. The header `anthropic-beta` gets the flags of the client, of `betas`, of
+            `extra_headers` and of the route, each once.
 
     """
 
@@ -256,7 +260,11 @@ class Operation(Generic[R]):
     def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
         if positional:
-            raise TypeError(f"{type(self).__name__} takes its fields by name: write name=value")
+            declared = fields(cast("Any", type(self)))
+            needed = ", ".join(f"{a.name}=..." for a in declared if a.default is NOTHING)
+            raise TypeError(
+                f"{type(self).__name__} takes its fields by name: write {needed or 'name=value'}"
+            )
         names = tuple(given)
         try:
             ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
@@ -338,7 +346,8 @@ class Operation(Generic[R]):
         try:
             result: Any = reader_for(self.result_type)(data)
         except StructureError as error:
-            raise unexpected(response, str(error)) from None
+            body = decompress_body(response, limits.max_response)
+            raise unexpected(response, str(error), body) from None
         # A model is frozen, so the response is put into its `__dict__`. The body is left out,
         # because the model has its JSON.
         result.__dict__["_response"] = response if not response.body else head_of(response)
@@ -373,11 +382,13 @@ class Operation(Generic[R]):
         for attribute, name in self._header_names.items():
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
-        if self.betas or route.betas:
-            betas = (*target.betas, *(self.betas or ()), *route.betas)
-            own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
-        if self.extra_headers:
-            own |= self.extra_headers
+        own |= self.extra_headers or {}
+        asked = own.get("anthropic-beta", "")
+        if asked is not None:  # None keeps the flags of the client, and no others
+            betas = union_of_betas(*target.betas, *(self.betas or ()), asked, *route.betas)
+            own["anthropic-beta"] = ",".join(betas) or None
+        if NULL in own.values():
+            raise UsageError(f"a header of {route.name} is NULL: only a JSON body can have null")
         return {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:
@@ -416,8 +427,11 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        values = dict(data)
-        del data
+        is_object = isinstance(data, Mapping)
+        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
+        del data  # a traceback may show variables, and these may hold a credential
+        if isinstance(values, UsageError):
+            raise values
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
@@ -426,6 +440,9 @@ class Operation(Generic[R]):
                 f"no operation is named {name!r}: import the module that declares the operation, or"
                 ' correct the key "operation"'
             )
+        if cls.route.method == "POST":
+            body = cls._body_fields
+            values = {k: NULL if v is None and k in body else v for k, v in values.items()}
         try:
             return make(cls, values)
         except TypeError as error:

@@ -27,6 +27,7 @@ from claude_lite.dialects.rewriting import (
     rewritten,
     segment,
     versioned,
+    with_betas,
     with_headers,
     without_slash,
 )
@@ -110,8 +111,7 @@ class Bedrock(_OnAWS):
         body = versioned(body_of(request), request.headers, "bedrock")
         model = segment("model", body.pop("model", None))
         action = "invoke-with-response-stream" if body.pop("stream", None) else "invoke"
-        if betas := request.headers.get("anthropic-beta"):
-            body.setdefault("anthropic_beta", betas.split(","))
+        body = with_betas(body, request.headers)
         if PROFILE_HEADER in request.headers:
             body.setdefault("user_profile_id", request.headers[PROFILE_HEADER])
         url = f"{self.base_url}/model/{model}/{action}"

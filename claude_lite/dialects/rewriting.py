@@ -11,10 +11,15 @@ from attrs import Factory, evolve
 from claude_lite.core.credentials import bearer
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import MEGABYTE, too_large
+from claude_lite.core.targets import checked_url
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import union_of_betas
 from claude_lite.wire import MaskedStr, Request
 
 NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+CHAT: Final = {"POST /v1/messages", "POST /v1/messages/count_tokens"}
+"""The operations that a platform with some operations only has."""
 
 PLATFORM_VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 """The platform's name for the API version 2023-06-01, if it has a name of its own."""
@@ -34,8 +39,10 @@ def required(what: str, *names: str) -> str:
 
 
 def without_slash(dialect: Any) -> None:
-    """Strip the base URL of *dialect*, which is being made, as `Config` strips its own."""
-    object.__setattr__(dialect, "base_url", dialect.base_url.strip().rstrip("/"))
+    """Clean the base URL of *dialect*, which is being made, as `Config` cleans its own."""
+    name = f"base_url of {type(dialect).__name__}"
+    object.__setattr__(dialect, "base_url", MaskedStr(dialect.base_url))  # a traceback may show it
+    object.__setattr__(dialect, "base_url", checked_url(name, dialect.base_url))
 
 
 def named(_: object, attribute: Any, value: str) -> None:
@@ -71,9 +78,19 @@ def path_of(request: Request, base_url: str) -> str:
     return path
 
 
+def with_betas(body: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    """Add the beta flags of *headers* to those in *body*, each once."""
+    in_body = body.get("anthropic_beta") or ()
+    betas = union_of_betas(headers.get("anthropic-beta", ""), *in_body)
+    return {**body, "anthropic_beta": list(betas)} if betas else body
+
+
 def lacks(platform: str, request: Request, path: str) -> UsageError:
-    """Make the error for an operation that the platform does not have."""
-    endpoint = f"{request.method} {path.partition('?')[0]}"
+    """Make the error for an operation that the platform does not have, or for a query."""
+    path, _, query = path.partition("?")
+    endpoint = f"{request.method} {path}"
+    if query and endpoint in CHAT:
+        return UsageError(f"{platform} takes no query: leave out extra_query; nothing was sent")
     return UsageError(f"{platform} has no {endpoint}; nothing was sent")
 
 

@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import pickle
+import traceback
 from typing import get_type_hints
 
 import pytest
@@ -15,12 +16,18 @@ from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageErr
 from claude_lite.core.config import Config, Options
 from claude_lite.core.credentials import words_to_mask
 from claude_lite.core.targets import DEFAULT_BASE_URL
+from claude_lite.dialects import Foundry
 from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.wire import MASK
 
 SECONDS = ("timeout", "connect_timeout", "content_timeout", "deadline")
 COUNTS = ("max_response", "max_event", "max_head", "max_headers", "max_depth", "max_values")
-ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+ENVIRONMENT = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CUSTOM_HEADERS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +146,18 @@ def test_the_base_url_comes_from_the_environment(environment):
         ("http://[::1]:8080", "http://[::1]:8080/v1/messages"),
         ("https://gateway.test/a/b%20c/", "https://gateway.test/a/b%20c/v1/messages"),
         ("https://xn--bcher-kva.test", "https://xn--bcher-kva.test/v1/messages"),
+        ("https://gateway.test/v1", "https://gateway.test/v1/messages"),
+        ("https://gateway.test/v1/", "https://gateway.test/v1/messages"),
+        ("https://gateway.test/a/v1/messages/", "https://gateway.test/a/v1/messages"),
+        ("https://gateway.test/v1/v1", "https://gateway.test/v1/v1/messages"),
+        ("https://gateway.test/v1/v1/messages", "https://gateway.test/v1/v1/messages"),
+        ("https://gateway.test/messages", "https://gateway.test/messages/v1/messages"),
+        ("https://gateway.test/api-v1", "https://gateway.test/api-v1/v1/messages"),
+        ("HTTPS://Gateway.TEST/Path", "https://gateway.test/Path/v1/messages"),
+        ("https://gateway.test.", "https://gateway.test/v1/messages"),
+        ("https://gateway.test.:8443/", "https://gateway.test:8443/v1/messages"),
+        (" 'https://gateway.test/' ", "https://gateway.test/v1/messages"),
+        ('"https://gateway.test"\n', "https://gateway.test/v1/messages"),
     ],
 )
 def test_a_prefix_of_the_path_is_kept(base_url, url):
@@ -146,10 +165,21 @@ def test_a_prefix_of_the_path_is_kept(base_url, url):
     assert UNARY["create"].build(Config(base_url=base_url, api_key=KEY).target).url == url
 
 
+def test_v1_is_cut_once():
+    """A client that is derived from another one, or made like it, asks the same URL."""
+    made = Client(api_key=KEY, base_url="https://gateway.test/v1/v1")
+    again = pickle.loads(pickle.dumps(made)).with_options(timeout=6, api_key=KEY)  # noqa: S301  # our own
+    alike = Client(api_key=KEY, base_url=again.config.base_url)
+    for each in (made, made.with_options(timeout=5), again, alike):
+        assert each.config.target.base_url == "https://gateway.test/v1"
+
+
 @pytest.mark.parametrize(
     "base_url",
     [
         "api.anthropic.com",
+        "https://..",
+        "https://gateway..test",
         "ftp://api.anthropic.com",
         "https://",
         "https:///v1",
@@ -176,6 +206,69 @@ def test_what_cannot_be_a_base_url(base_url):
     with pytest.raises(UsageError, match="base_url") as caught:
         Client(base_url=base_url)
     assert "secret" not in str(caught.value)
+
+
+CUSTOM = "X-Team: search\r\n\nOcp-Apim-Subscription-Key:  abcdefgh \nanthropic-beta: env-1\n"
+
+
+def test_custom_headers_of_the_environment(environment):
+    """Each line of ANTHROPIC_CUSTOM_HEADERS is a header; what the program gives goes first."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", CUSTOM)
+    made = Config(api_key=KEY, headers={"x-team": "own"}, betas="own-1")
+    headers = UNARY["create"].build(made.target).headers
+    assert (headers["x-team"], headers["ocp-apim-subscription-key"]) == ("own", "abcdefgh")
+    assert headers["anthropic-beta"] == "own-1,env-1"
+    assert "abcdefgh" not in repr(made.target)
+    assert b"abcdefgh" not in pickle.dumps(made)
+
+
+def test_a_credential_in_the_custom_headers(environment):
+    """A gateway's credential in ANTHROPIC_CUSTOM_HEADERS stands in for the API's own."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", "Authorization: Basic abcdefgh")
+    environment.setenv("ANTHROPIC_API_KEY", KEY)
+    assert set(Config().target.headers) >= {"authorization"}
+    assert "x-api-key" not in Config().target.headers
+
+
+def test_platforms_get_no_custom_headers(environment):
+    """With a dialect, as in the official SDK, the API's own variables are not read."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-team: search")
+    assert "x-team" not in Config(dialect=Foundry(resource="r")).target.headers
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["secret-0123", "Bearer secret-0123", ": secret-0123", "x y: secret-0123", "x: ✓secret-0123"],
+)
+def test_a_malformed_custom_header_names_the_variable(environment, line):
+    """The error names ANTHROPIC_CUSTOM_HEADERS, and shows nothing of its value."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", f"x-a: 1\n{line}")
+    with pytest.raises(UsageError, match="ANTHROPIC_CUSTOM_HEADERS") as caught:
+        Config(api_key=KEY).target  # noqa: B018  # a property that raises
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    local = [frame.locals for frame in shown.stack if frame.filename.endswith("core/config.py")]
+    assert "secret" not in repr(local)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "flags"),
+    [
+        ({"headers": {"anthropic-beta": "a, b"}, "betas": ["b", "c"]}, {}, ("b", "c", "a")),
+        ({"headers": {"Anthropic-Beta": "a"}}, {"betas": "b"}, ("a", "b")),
+        ({"betas": "a"}, {"headers": {"ANTHROPIC-BETA": "b,a"}}, ("a", "b")),
+        ({"betas": "a,b"}, {"betas": ["c", "a"]}, ("a", "b", "c")),
+        ({"betas": "a"}, {"timeout": 5}, ("a",)),
+        ({"betas": "a"}, {"headers": {"Anthropic-beta": None}}, ()),
+        ({"betas": "a"}, {"headers": {"anthropic-beta": None}, "betas": "b"}, ("b",)),
+    ],
+)
+def test_beta_flags_are_a_union(options, changes, flags):
+    """The flags of options, headers and derived clients are sent together, each once."""
+    made = Client(api_key=KEY, **options).with_options(**changes).config
+    assert made.betas == flags
+    sent = UNARY["create"].build(made.target).headers.get("anthropic-beta", "")
+    assert tuple(filter(None, sent.split(","))) == flags
 
 
 def test_a_typo_is_named():
@@ -301,7 +394,7 @@ def test_with_options_changes_what_it_is_told():
     """A derived client differs in the named options, and shares the transport."""
     one = client("sync", answer(), timeout=5, betas="a")
     two = one.with_options(deadline=7, betas=["b", "c"])
-    assert (two.config.timeout, two.config.deadline, two.config.betas) == (5, 7, ("b", "c"))
+    assert (two.config.timeout, two.config.deadline, two.config.betas) == (5, 7, ("a", "b", "c"))
     assert (one.config.deadline, one.config.betas) == (3600, ("a",))
     assert two.transport is one.transport
     assert type(two) is type(one)

@@ -445,10 +445,32 @@ def test_errors_of_a_stream_carry_what_had_come():
 def test_error_statuses_of_streams(status):
     """A stream that is refused is the same error as a refused message, body and all."""
     given = refusal(status, "invalid_request_error" if status == 400 else "odd")
-    whole = drive(UNARY["create"], given, retry=standard(attempts=1)).error
-    streamed = drive(STREAMED["create"], given, retry=standard(attempts=1)).error
+    options = {"retry": standard(attempts=1), "base_url": "http://gateway.test"}
+    whole = drive(UNARY["create"], given, **options).error
+    streamed = drive(STREAMED["create"], given, **options).error
     assert type(streamed) is type(whole)
     assert streamed.args == whole.args
+
+
+def test_a_rate_limit_of_zero_is_not_tried_again():
+    """No wait helps against a limit of 0: one attempt, and advice."""
+    name = "anthropic_ratelimit_input_tokens_limit"
+    for call in (UNARY["create"], STREAMED["create"]):
+        run = drive(call, refusal(429, "rate_limit_error", retry_after="1", **{name: "0"}))
+        assert (run.error.attempts, type(run.error)) == (1, RateLimited)
+        assert "A rate limit of your organization is 0" in run.error.advice
+        again = drive(call, refusal(429, "rate_limit_error", retry_after="1", **{name: "10"}))
+        assert again.error.attempts == 3
+        assert again.error.advice is None
+
+
+@pytest.mark.parametrize("call", [UNARY["create"], STREAMED["create"]])
+def test_a_404_says_what_was_asked(call):
+    """The error of a 404 names the method and the URL, without the query."""
+    call = call.replace(extra_query={"tag": "private"})
+    error = drive(call, refusal(404), base_url="http://gateway.test/a").error
+    assert error.advice == "The request was POST http://gateway.test/a/v1/messages"
+    assert "private" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -575,3 +597,12 @@ def test_what_follows_the_end_is_ignored():
     run = drive(STREAMED["create"], junk, collect=True)
     assert run.result.result().stop_reason == "end_turn"
     assert run.result.error is None
+
+
+@pytest.mark.parametrize("body", [f"<html>Your key is {KEY}</html>", f'{{"key": "{KEY}"}}'])
+def test_a_key_in_the_body_that_an_error_keeps(body):
+    """The body of an answer that is none is kept without the key."""
+    run = drive(UNARY["create"], Response(200, {"content-type": "text/html"}, body.encode()))
+    assert type(run.error) is UnexpectedResponse
+    assert run.error.details["body"] == body.replace(KEY, MASK)
+    assert KEY not in repr(run.error.to_dict())

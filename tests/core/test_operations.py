@@ -18,8 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import (
+    NULL,
     CountTokens,
     CreateMessage,
+    CreateWorkspace,
+    ListModels,
     Message,
     Operation,
     RawRequest,
@@ -27,12 +30,14 @@ from claude_lite import (
     Response,
     StreamMessage,
     UnexpectedResponse,
+    UpdateAPIKey,
+    UpdateWorkspace,
     UsageError,
 )
 from claude_lite.api.messages.operations import BetaCountTokens
 from claude_lite.core.config import Config
 from claude_lite.core.operation import MEGABYTE, Route, operation
-from claude_lite.core.targets import path_segment, query_string
+from claude_lite.core.targets import Target, path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
 FACTS = {op["id"]: op for op in json.loads((API / "operations.json").read_text())["operations"]}
@@ -242,6 +247,80 @@ def test_betas_are_joined_by_commas():
     assert operation.build(made.target).headers["anthropic-beta"] == expected
     operation = CountTokens(model="m", messages=[], betas=["c"])
     assert operation.build(CONFIG.target).headers["anthropic-beta"] == "c"
+
+
+def test_betas_in_extra_headers_are_added():
+    """A header `anthropic-beta` of a call, in any case, is added to all other flags."""
+    made = CONFIG.with_options(betas=["a"])
+    for name in ("anthropic-beta", "Anthropic-Beta"):
+        operation = BetaCountTokens(
+            model="m", messages=[], betas=["b"], extra_headers={name: "c, a"}
+        )
+        expected = "a,b,c,token-counting-2024-11-01"
+        assert operation.build(made.target).headers["anthropic-beta"] == expected
+    alone = CreateMessage(**HELLO, extra_headers={"Anthropic-Beta": "c"})
+    assert alone.build(made.target).headers["anthropic-beta"] == "a,c"
+    without = BetaCountTokens(model="m", messages=[], extra_headers={"anthropic-beta": None})
+    assert without.build(made.target).headers["anthropic-beta"] == "a"
+    target = Target(headers={"Anthropic-Beta": "a"}, betas=("b", "a"))
+    assert alone.build(target).headers["anthropic-beta"] == "b,a,c"
+
+
+def test_null_is_sent_as_null():
+    """`NULL` is null in the body, also in an object; None is left out."""
+    call = UpdateWorkspace(workspace_id="w", name=None, tags=NULL, data_residency={"a": NULL})
+    assert call.build(CONFIG.target).body == b'{"data_residency":{"a":null},"tags":null}'
+    huge = CreateMessage(**HELLO, speed=NULL, metadata={"n": 2**70})
+    assert json.loads(huge.build(CONFIG.target).body)["speed"] is None
+
+
+def test_null_survives_queues():
+    """An operation with `NULL` is the same after pickle, copies and JSON, and shows `NULL`."""
+    call = UpdateWorkspace(workspace_id="w", tags=NULL)
+    assert call.to_dict() == {
+        "operation": "organization.workspaces.update",
+        "workspace_id": "w",
+        "tags": None,
+    }
+    for again in (
+        Operation.from_dict(json.loads(json.dumps(call.to_dict()))),
+        pickle.loads(pickle.dumps(call)),  # noqa: S301  # our own
+        copy.deepcopy(call),
+        call.replace(name=None),
+    ):
+        assert again.tags is NULL
+        assert (again, hash(again), repr(again)) == (call, hash(call), repr(call))
+    assert repr(call) == "UpdateWorkspace(workspace_id='w', tags=NULL)"
+    assert call != call.replace(tags=None)
+
+
+def test_null_is_for_bodies_only():
+    """A query or a header that is `NULL` is a `UsageError`; null in a stored query is left out."""
+    with pytest.raises(UsageError, match="limit is NULL"):
+        ListModels(limit=NULL).build(CONFIG.target)
+    with pytest.raises(UsageError, match=r"a header of messages.create is NULL"):
+        CreateMessage(**HELLO, workspace_id=NULL).build(CONFIG.target)
+    stored = Operation.from_dict({"operation": "models.list", "limit": None})
+    assert stored.build(CONFIG.target).url.endswith("/v1/models")
+
+
+@pytest.mark.parametrize(
+    ("cls", "schema"),
+    [
+        (CreateMessage, "beta.messages.create"),
+        (CountTokens, "beta.messages.count_tokens"),
+        (CreateWorkspace, "organization.workspaces.create"),
+        (UpdateWorkspace, "organization.workspaces.update"),
+        (UpdateAPIKey, "organization.api_keys.update"),
+    ],
+)
+def test_null_is_typed_where_the_api_takes_null(cls, schema):
+    """The fields whose type has `Null` are those for which the API's schema has null."""
+    declared = {a.name: str(a.type) for a in attrs.fields(cls)}
+    facts = SCHEMAS["$defs"][f"req.{schema}"]["properties"]
+    takes_null = {name for name, fact in facts.items() if "null" in json.dumps(fact)}
+    typed = {name for name, kind in declared.items() if "Null" in kind or kind == "typing.Any"}
+    assert typed == takes_null & declared.keys()
 
 
 def test_fields_that_are_headers():

@@ -146,7 +146,7 @@ def check_headers(head):
     """What headers say is a sensible value or nothing."""
     wait = retry_after(head.headers)
     assert wait is None or 0 < wait < 2**32
-    assert should_retry(head.headers) in (None, True, False)
+    assert should_retry(head) in (None, True, False)
     for name in ("requests", "tokens", "priority_input_tokens", "fast_input_tokens"):
         limit = getattr(head.rate_limits, name)
         if limit is not None:

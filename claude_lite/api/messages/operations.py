@@ -14,6 +14,7 @@ from claude_lite.core.operation import (
     local,
     operation,
 )
+from claude_lite.given.null import Null
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
@@ -46,19 +47,19 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
     top_k: int | None = None
     metadata: JSON | None = None
     service_tier: str | None = None
-    cache_control: JSON | None = None
-    container: str | JSON | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    diagnostics: JSON | None = None
+    cache_control: JSON | Null | None = None
+    container: str | JSON | Null | None = None
+    inference_geo: str | Null | None = None
+    speed: str | Null | None = None
+    diagnostics: JSON | Null | None = None
     mcp_servers: Sequence[JSON] | None = None
     """This field and the fields down to `thread` are beta: they need their flags in `betas`."""
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
+    context_management: JSON | Null | None = None
+    compaction: JSON | Null | None = None
+    billing_policy: JSON | Null | None = None
     fallbacks: Any = None
     fallback_credit_token: Any = None
-    thread: JSON | None = None
+    thread: JSON | Null | None = None
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
 
@@ -108,12 +109,12 @@ class CountTokens(WorkspaceOperation[TokenCount]):
     tool_choice: JSON | None = None
     thinking: JSON | None = None
     output_config: JSON | None = None
-    cache_control: JSON | None = None
-    speed: str | None = None
+    cache_control: JSON | Null | None = None
+    speed: str | Null | None = None
     mcp_servers: Sequence[JSON] | None = None
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
+    context_management: JSON | Null | None = None
+    compaction: JSON | Null | None = None
+    billing_policy: JSON | Null | None = None
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
 
