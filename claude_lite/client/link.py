@@ -32,7 +32,7 @@ MAX_PROVIDERS: Final = 256
 
 LAZY_MODULES: Final = (
     *("concurrent.futures", "email.utils", "encodings.cp437", "encodings.utf_16_le"),
-    *("urllib.parse", "urllib.request", "zipfile"),
+    *("random", "urllib.parse", "urllib.request", "zipfile"),
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
