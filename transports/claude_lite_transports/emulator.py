@@ -134,16 +134,19 @@ class AsyncEmulatorTransport:
         """Yield the head and an iterator of chunks; raises `TransportError`."""
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
+        line = _Line() if self._sleep is _asyncio_sleep else None
         try:
             await self._sleep(0)  # lets other tasks run, as a network would
             for step in reply.before:
                 if isinstance(step, Sleep):
-                    await self._wait(patience, step.seconds)
+                    await self._wait(patience, line, step.seconds, begun=False)
                 else:
-                    await self._fail(patience, step, begun=False)
+                    await self._fail(patience, line, step, begun=False)
             patience.see(reply.head)
-            yield reply.head, self._chunks(reply, patience)
+            yield reply.head, self._chunks(reply, patience, line)
         finally:
+            if line is not None:
+                line.cut()
             reply.close()
 
     async def sleep(self, seconds: float, /) -> None:
@@ -157,24 +160,55 @@ class AsyncEmulatorTransport:
     async def close(self) -> None:
         """Do nothing: there is no connection, and calls under way are spared."""
 
-    async def _chunks(self, reply: Reply, patience: Patience) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, reply: Reply, patience: Patience, line: "_Line | None"
+    ) -> AsyncIterator[bytes]:
         for step in reply.steps:
             if isinstance(step, bytes):
                 patience.hear()
                 yield step
             elif isinstance(step, Sleep):
-                await self._wait(patience, step.seconds)
+                await self._wait(patience, line, step.seconds, begun=True)
             elif step.how != "truncate":
-                await self._fail(patience, step, begun=True)
+                await self._fail(patience, line, step, begun=True)
 
-    async def _wait(self, patience: Patience, seconds: float) -> None:
-        await self._sleep(patience.grant(seconds))
+    async def _wait(
+        self, patience: Patience, line: "_Line | None", seconds: float, *, begun: bool
+    ) -> None:
+        granted = patience.grant(seconds)
+        if line is None:
+            await self._sleep(granted)
+        elif not await line.holds(granted):
+            raise End("close").error(begun=begun)
         patience.check()
 
-    async def _fail(self, patience: Patience, end: End, *, begun: bool) -> None:
+    async def _fail(
+        self, patience: Patience, line: "_Line | None", end: End, *, begun: bool
+    ) -> None:
         if end.how == "stall":
-            await self._wait(patience, LONGEST)
+            await self._wait(patience, line, LONGEST, begun=begun)
         raise end.error(begun=begun)
+
+
+class _Line:
+    """A stand-in for a connection, in asyncio: a wait on it ends early when it is cut."""
+
+    def __init__(self) -> None:
+        import asyncio  # late: trio and anyio do without it
+
+        self._asyncio = asyncio
+        self._end = asyncio.get_running_loop().create_future()
+
+    async def holds(self, seconds: float) -> bool:
+        """Wait; False if the line was cut."""
+        if not self._end.done():
+            await self._asyncio.wait([self._end], timeout=seconds)
+        return not self._end.done()
+
+    def cut(self) -> None:
+        """Cut the line, and wake the task that waits on it."""
+        if not self._end.done():
+            self._end.set_result(None)
 
 
 async def _asyncio_sleep(seconds: float) -> None:

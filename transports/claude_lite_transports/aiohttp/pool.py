@@ -65,6 +65,7 @@ class AiohttpPool:
         self._connector: aiohttp.BaseConnector = connector or cast("Connector", self._own)
         self._options = options
         self._share = share
+        self._give = share.give  # one object for all calls in flight
         self._epoch = 0
         self._origins: dict[str, Origin] = {}
         self._hinted: WeakKeyDictionary[ResponseHandler, _Hinted] = WeakKeyDictionary()
@@ -112,7 +113,7 @@ class AiohttpPool:
         if isinstance(connection, ClaudeError):
             share.give()
             return connection
-        connection.add_callback(share.give)
+        connection.add_callback(self._give)
         if epoch != self._epoch and connection.protocol is not None:
             connection.protocol.force_close()
         return connection
