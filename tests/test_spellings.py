@@ -73,11 +73,12 @@ def test_a_name_of_another_client_says_what_to_write(cls, name):
 
 
 def test_pages_are_not_iterated():
-    """A page, its length and its items by number say that `page.data` has the items."""
+    """To iterate over a page, or to take an item by number, says that `page.data` has the items."""
     page = MADE[Page]
-    for wrong in (iter, len, aiter, lambda it: it[0]):
+    for wrong in (iter, aiter, lambda it: it[0], list, dict):
         with pytest.raises(TypeError, match=r"page\.data"):
             wrong(page)
+    assert page  # an empty page is true, as any other value without a length
 
 
 def test_names_that_exist_stay():

@@ -90,7 +90,8 @@ class Link(Generic[T]):
         with _loading:
             for name in LAZY_MODULES:
                 import_module(name)
-            if isinstance(self.given, str):
+            # A key is refused at the first call: the frames of now hold it as an argument.
+            if isinstance(self.given, str) and not isinstance(self.given, MaskedStr):
                 _find(self.given, is_async=self._is_async)
 
     def get(self) -> T:

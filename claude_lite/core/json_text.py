@@ -11,6 +11,7 @@ is paid for: a mistake costs one character or one number, and what was read can 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
 
@@ -220,7 +221,8 @@ def _refuse_non_json(value: Any) -> None:
             if not math.isfinite(item):
                 raise _not_json(f"{item} is not a JSON number")
         else:
-            pending.append(_plain_data(item))
+            with suppress(TypeError):  # orjson writes a few more types by itself, such as UUID
+                pending.append(_plain_data(item))
 
 
 def _not_json(why: str) -> UsageError:

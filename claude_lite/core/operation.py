@@ -216,8 +216,11 @@ def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | Non
     return given
 
 
-def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
-    return (betas,) if isinstance(betas, str) else betas
+def _checked_betas(betas: str | Sequence[str] | None) -> Sequence[str] | None:
+    flags = (betas,) if isinstance(betas, str) else betas
+    if wrong := [flag for flag in flags or () if not isinstance(flag, str)]:
+        raise wrong_type("each flag in betas", "a str", wrong[0])
+    return flags
 
 
 @functools.cache
@@ -255,7 +258,7 @@ class Operation(Generic[R]):
     extra_body: JSON | None = None
     extra_query: JSON | None = None
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_checked_headers)
-    betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
+    betas: Sequence[str] | None = field(default=None, converter=_checked_betas)
 
     def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
@@ -385,7 +388,7 @@ class Operation(Generic[R]):
         own |= self.extra_headers or {}
         asked = own.get("anthropic-beta", "")
         if asked is not None:  # None keeps the flags of the client, and no others
-            betas = union_of_betas(*target.betas, *(self.betas or ()), asked, *route.betas)
+            betas = union_of_betas(*target.betas, *(self.betas or ()), str(asked), *route.betas)
             own["anthropic-beta"] = ",".join(betas) or None
         if NULL in own.values():
             raise UsageError(f"a header of {route.name} is NULL: only a JSON body can have null")

@@ -42,8 +42,8 @@ def checked_url(name: str, given: str) -> str:
     url = clean_url(given)
     if url is None:
         raise UsageError(
-            f"{name} has to be http(s)://host[:port][/path], in ASCII, without a query, user name"
-            " or password: give a credential by api_key or headers"
+            f"{name} has to be http(s)://host[:port][/path], in ASCII, without a query and a"
+            " credential: give a credential by api_key or headers"
         )
     return url
 

@@ -120,7 +120,6 @@ PAGES: Final = {
     "__aiter__": _ITERATE,
     "__getitem__": "use `page.data[...]`",
     "__iter__": _ITERATE,
-    "__len__": "use `len(page.data)`",
     "auto_paging_iter": "use `client.items(operation)`, or `items(...)` in place of `list(...)`",
     "get_next_page": "use `client.send(page.next)`",
     "has_next_page": "use `page.next is not None`",

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from uuid import UUID
 
 import attrs
 import orjson
@@ -266,12 +267,27 @@ def test_betas_in_extra_headers_are_added():
     assert alone.build(target).headers["anthropic-beta"] == "b,a,c"
 
 
+def test_flags_of_a_wrong_type():
+    """A flag that is not text is a `UsageError` when the operation is made."""
+    with pytest.raises(UsageError, match="each flag in betas has to be a str, not int"):
+        CreateMessage(**HELLO, betas=["a", 1])
+    counted = CreateMessage(**HELLO, extra_headers={"anthropic-beta": 5})
+    assert counted.build(CONFIG.target).headers["anthropic-beta"] == "5"
+
+
 def test_null_is_sent_as_null():
     """`NULL` is null in the body, also in an object; None is left out."""
     call = UpdateWorkspace(workspace_id="w", name=None, tags=NULL, data_residency={"a": NULL})
     assert call.build(CONFIG.target).body == b'{"data_residency":{"a":null},"tags":null}'
     huge = CreateMessage(**HELLO, speed=NULL, metadata={"n": 2**70})
     assert json.loads(huge.build(CONFIG.target).body)["speed"] is None
+
+
+def test_an_id_of_python_beside_a_null():
+    """A UUID is written as text, whether the JSON has a null or not."""
+    one = UUID(int=1)
+    call = CreateMessage(**HELLO, metadata={"user_id": one, "other": None})
+    assert json.loads(call.build(CONFIG.target).body)["metadata"]["user_id"] == str(one)
 
 
 def test_null_survives_queues():
