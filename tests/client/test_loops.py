@@ -275,7 +275,7 @@ def test_transports_of_asyncio_on_trio(name, server):
     client = AsyncClient(name, api_key=KEY, base_url=server.url(""))
 
     async def main():
-        with pytest.raises(RuntimeError, match="no running event loop"):
+        with pytest.raises(UsageError, match="no running asyncio event loop"):
             await client.messages.create(**ask("hello"))
 
     trio.run(main)
