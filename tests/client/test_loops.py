@@ -155,7 +155,7 @@ def test_tokens_do_not_keep_loops():
         await asyncio.sleep(0)
         return f"token-{next(numbers)}"
 
-    tokens, token = AsyncTokens(create_token), None
+    tokens, token = AsyncTokens(create_token, "auth_token"), None
 
     async def main():
         loops.add(asyncio.get_running_loop())
@@ -210,6 +210,21 @@ def test_streams_on_trio(server):
     trio.run(main)
     assert sorted(server.left.get(timeout=5.0) for _ in range(2)) == [0, 1]
     assert client.transport.open == 0
+
+
+def test_a_function_on_trio(server):
+    """On trio a plain function gives the key, asked once; there the loop waits for it."""
+    asked = []
+    client = AsyncClient(
+        TrioTransport(), api_key=lambda: asked.append(1) or KEY, base_url=server.url("")
+    )
+
+    async def main():
+        for text in ("one", "two"):
+            assert (await client.messages.create(**ask(text))).text == text
+
+    trio.run(main)
+    assert asked == [1]
 
 
 def test_limits_on_trio(server):
