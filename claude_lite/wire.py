@@ -475,8 +475,11 @@ class Dialect(Protocol):
     """The translation between the API and another platform, for requests and for streams.
 
     A dialect is a frozen value. `adapt` and `decode` do no I/O; `sign` may do I/O to get a
-    credential. A client with a dialect never sends the API credential that is in the environment.
-    `claude_lite.dialects` has the dialects of Bedrock, Vertex AI, Foundry and others.
+    credential. So that `sign` does not block an event loop, a dialect may also have the methods
+    `is_ready()` and `prepare()`. If `is_ready()` is false before a call, and the client has no
+    credential of its own, an async client calls `prepare()` on a thread. `prepare()` does the I/O,
+    and returns "ready". A client with a dialect never sends the API credential that is in the
+    environment. `claude_lite.dialects` has the dialects of Bedrock, Vertex AI, Foundry and others.
     """
 
     @property

@@ -100,7 +100,7 @@ NOT_SHOWN = {
     "within a transport, for as long as one exchange takes": {
         *("Body", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
-    "on its way to disk": {"AtomicFile", "PlainDisplay", "LiveDisplay"},
+    "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
 
 

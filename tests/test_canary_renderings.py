@@ -29,6 +29,7 @@ from claude_lite import (
     RawRequest,
     Target,
     never,
+    split_into_batches,
 )
 from claude_lite.api.webhooks import Webhooks
 from claude_lite.core.config import Config
@@ -40,6 +41,7 @@ from claude_lite_transports.recording import RecordingTransport
 from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.urllib import UrllibTransport
 
+REQUEST = {"custom_id": "a", "params": PARAMS}
 BEARER = f"Bearer {CANARY}"
 PROXY = f"socks5://user:{CANARY}@127.0.0.1:1"
 REFUSED = f"http://user:{CANARY}@127.0.0.1:9"
@@ -151,6 +153,10 @@ FAILURES = {
     ),
     "an operation of a queue that is none": lambda: Operation.from_dict(
         {"operation": "messages.creat", **PARAMS, "extra_headers": {"x-api-key": CANARY}}
+    ),
+    "an operation as text": lambda: Operation.from_dict(json.dumps({"api_key": CANARY})),
+    "a batch's headers": lambda: list(
+        split_into_batches([REQUEST], extra_headers={"x-api-key": CANARY})
     ),
     "AWS keys in bytes": lambda: AWSKeys("id", CANARY.encode()),
     "an AWS session token": lambda: ask(

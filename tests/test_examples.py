@@ -27,9 +27,9 @@ httpx_transport = load("httpx_transport")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in ASYNC_CASES if not case.strict], ids=str)
 def test_the_httpx_transport_conforms(case):
-    """A transport that somebody might write in an hour passes the whole suite."""
+    """A transport that somebody might write in an hour passes all that is not strict."""
     check_async_transport(httpx_transport.HttpxTransport, case)
 
 

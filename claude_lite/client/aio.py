@@ -72,10 +72,12 @@ class AsyncStream(BaseStream[E, R]):
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
         get_token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
+        prepare: Callable[[float | None], Coroutine[Any, Any, None]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
         self._get_token = get_token
+        self._prepare = prepare
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
 
@@ -91,6 +93,7 @@ class AsyncStream(BaseStream[E, R]):
         return self
 
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
+        await self._prepare(exchange.time_left)
         while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
@@ -227,6 +230,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         transport = self._link.get()
         exchange = Exchange(operation, self.config, self._link.clock)
         try:
+            if self.config.dialect is not None:
+                await self._prepare(exchange.time_left)
             while not isinstance(action := exchange.next_action(), Done):
                 if isinstance(action, Request):
                     try:
@@ -265,7 +270,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
-        return cls(exchange, self._link.get(), self._get_token)
+        return cls(exchange, self._link.get(), self._get_token, self._prepare)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -313,16 +318,26 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file:
+        with Arrival(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
                     file.write(piece)
         return file.size
 
+    async def _prepare(self, within: float | None) -> None:
+        """Let the dialect find its credential on a thread: `sign` would block the event loop."""
+        config = self.config
+        given = config.api_key or config.auth_token or "authorization" in config.headers
+        if not given and not getattr(config.dialect, "is_ready", lambda: True)():
+            named = "of the dialect", cast("Any", config.dialect).prepare
+            await self._link.tokens(AsyncTokens, named).get("ready", within)
+
     async def _get_token(self, stale: str | None, within: float | None) -> str:
-        return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
+        return await self._link.tokens(AsyncTokens, self.config.credential_function).get(
+            stale, within
+        )
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later call opens new connections.

@@ -9,7 +9,7 @@ from typing import Self
 from claude_lite.errors import UsageError
 
 
-class AtomicFile:
+class Arrival:
     """A context manager that writes the file *path*.
 
     If an exception leaves the `with` block, no file appears. An existing file is replaced only if

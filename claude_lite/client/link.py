@@ -17,7 +17,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from claude_lite.client.tokens import AsyncTokens, Tokens
-from claude_lite.core.config import Config
 from claude_lite.errors import UsageError
 from claude_lite.wire import Clock, MaskedStr
 
@@ -119,12 +118,12 @@ class Link(Generic[T]):
             raise UsageError(f"this client needs {wanted}, not {type(transport).__name__}")
         return transport
 
-    def tokens(self, kind: "type[K]", config: Config) -> K:
-        """Return the credentials of the configured function. Clients of this link share them.
+    def tokens(self, kind: "type[K]", named: "tuple[str, Callable[[], Any]] | None") -> K:
+        """Return the credentials of a function, with its name. Clients of this link share them.
 
         After a fork, the child has credentials of its own: the parent's lock may be held.
         """
-        option, function = cast("tuple[str, Callable[[], Any]]", config.credential_function)
+        option, function = cast("tuple[str, Callable[[], Any]]", named)
         # An object such as a dataclass has no hash.
         key = os.getpid(), option, function if isinstance(function, Hashable) else id(function)
         found = self._tokens.get(key)

@@ -283,15 +283,15 @@ class SyncClient(BaseClient[Transport]):
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file, self.stream(operation) as stream:
+        with Arrival(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
                 file.write(piece)
         return file.size
 
     def _get_token(self, stale: str | None, within: float | None) -> str:
-        return self._link.tokens(Tokens, self.config).get(stale, within)
+        return self._link.tokens(Tokens, self.config.credential_function).get(stale, within)
 
     def close(self) -> None:
         """Close the connections. A later call opens new connections.

@@ -36,7 +36,7 @@ from attrs import NOTHING, Factory, field, fields, frozen
 from claude_lite.core import registry
 from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers, wrong_type
 from claude_lite.core.json_text import dumps, loads
-from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.responses import decompress_body, head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
@@ -349,7 +349,8 @@ class Operation(Generic[R]):
         try:
             result: Any = reader_for(self.result_type)(data)
         except StructureError as error:
-            raise unexpected(response, str(error)) from None
+            body = decompress_body(response, limits.max_response)
+            raise unexpected(response, str(error), body) from None
         # A model is frozen, so the response is put into its `__dict__`. The body is left out,
         # because the model has its JSON.
         result.__dict__["_response"] = response if not response.body else head_of(response)
@@ -429,8 +430,11 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        values = dict(data)
-        del data
+        is_object = isinstance(data, Mapping)
+        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
+        del data  # a traceback may show variables, and these may hold a credential
+        if isinstance(values, UsageError):
+            raise values
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, operation
-from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.responses import decompress_body, head_of, json_body, unexpected
 from claude_lite.core.structure import StructureError, item_reader, reader_for
 from claude_lite.given.spellings import PAGES, add_hints
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
@@ -74,7 +74,8 @@ class ListOperation(Operation[Page[T]], Generic[T]):
             page = reader_for(Page)(data)
             items = [item(each) for each in page.data]
         except StructureError as error:
-            raise unexpected(response, f"a page of the wrong shape ({error})") from None
+            body = decompress_body(response, limits.max_response)
+            raise unexpected(response, f"a page of the wrong shape ({error})", body) from None
         page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import Factory, field, frozen
 
+from claude_lite.dialects import sigv4
 from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
 from claude_lite.dialects.rewriting import (
     as_bearer,
@@ -64,10 +65,22 @@ class _OnAWS:
         """Add a bearer token or a signature; raises `CredentialMissing` if there is neither."""
         if "authorization" in request.headers:
             return request
-        own = self.keys is not None or self.profile is not None
-        if not own and os.environ.get(self._TOKEN_VARIABLE):
+        if self._has_token():
             return with_headers(request, as_bearer(MaskedStr(os.environ[self._TOKEN_VARIABLE])))
         return signed(request, self._SERVICE, self.region, self.keys, self.profile)
+
+    def _has_token(self) -> bool:
+        own = self.keys is not None or self.profile is not None
+        return not own and bool(os.environ.get(self._TOKEN_VARIABLE))
+
+    def is_ready(self) -> bool:
+        """Tell whether `sign` gets a credential without I/O."""
+        return self._has_token() or self.keys is not None or sigv4.is_ready(self.profile)
+
+    def prepare(self) -> str:
+        """Find keys for `sign`; blocks, and raises what `sign` raises."""
+        sigv4.find(None, self.profile)
+        return "ready"
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Return None: streams are server-sent events."""

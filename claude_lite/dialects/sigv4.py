@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 
 import functools
 import hashlib
+import os
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -19,6 +20,10 @@ from claude_lite.wire import Request
 
 SIGNED: Final = ("content-type", "anthropic-version", "anthropic-beta", "anthropic-workspace-id")
 """The headers that are signed besides `host` and those of AWS. A proxy may change the others."""
+
+
+_found: Final[dict[tuple[int, str | None], Any]] = {}
+"""What botocore found, by process and profile."""
 
 
 def _secret(name: str, value: "str | Secret | None") -> Any:
@@ -112,6 +117,24 @@ def _digest(request: Request) -> str:
     return digest.hexdigest()
 
 
+def find(keys: AWSKeys | None, profile: str | None) -> None:
+    """Find keys, and refresh them if they need it; raises what `signed` raises."""
+    try:
+        from botocore.exceptions import BotoCoreError  # an extra
+    except ImportError:
+        raise missing_extra("bedrock", "botocore") from None
+    try:
+        _credentials(keys, profile)
+    except BotoCoreError as error:
+        raise CredentialMissing(f"no AWS credential: {error}") from None
+
+
+def is_ready(profile: str | None) -> bool:
+    """Tell whether botocore has keys for the profile that need no refresh."""
+    found = _found.get((os.getpid(), profile))
+    return found is not None and not getattr(found, "refresh_needed", bool)()
+
+
 def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
     """The credentials, as a value that does not change; None if there are none."""
     from botocore.credentials import Credentials  # an extra
@@ -121,7 +144,7 @@ def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
         given = {name: key.reveal() for name in names if (key := getattr(keys, name)) is not None}
         checked = [checked_credential(name, value) for name, value in given.items()]
         return Credentials(*checked)
-    found = _session(profile).get_credentials()
+    found = _found[os.getpid(), profile] = _session(profile).get_credentials()
     return found and found.get_frozen_credentials()
 
 

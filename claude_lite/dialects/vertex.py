@@ -48,6 +48,15 @@ class _OnGoogleCloud:
             return request
         return with_headers(request, as_bearer(google_token.token(self.credentials)))
 
+    def is_ready(self) -> bool:
+        """Tell whether `sign` gets a token without I/O."""
+        return google_token.is_ready(self.credentials)
+
+    def prepare(self) -> str:
+        """Get a token for `sign`; blocks, and raises what `google_token.token` raises."""
+        google_token.token(self.credentials)
+        return "ready"
+
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Return None: streams are server-sent events."""
         return None

@@ -142,7 +142,8 @@ for changes in (
 AWAIT client.close()
 """
 GROUPS = """
-message = AWAIT client.messages.create(**ask("[[file:a.csv,9]]", MODEL))
+tools = [dict(type="code_execution_20250825", name="code_execution")]
+message = AWAIT client.messages.create(**ask("[[file:a.csv,9]]", MODEL), tools=tools)
 str(message), repr(message), message.to_dict(), message.text
 ASYNC with client.messages.stream(**ask("hello", MODEL)) as stream:
     ASYNC for text in stream.text_stream:
@@ -155,6 +156,7 @@ file = AWAIT client.files.upload(file=PATH)
 ASYNC for file in client.files.items():
     if file.downloadable:
         AWAIT client.download(DownloadFile(file_id=file.id), Path(FOLDER) / "a.csv")
+assert (Path(FOLDER) / "a.csv").is_file()
 repr(AWAIT client.skills.create(files=PATH, display_name="Mine"))
 repr(AWAIT client.messages.batches.create(requests=[dict(custom_id="a", params=ask("a", MODEL))]))
 job = BatchJob(CreateBatch(requests=[dict(custom_id="a", params=ask("a", MODEL))]))

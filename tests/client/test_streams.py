@@ -352,7 +352,7 @@ def test_trouble_before_the_first_content_is_invisible(mode, trouble):
         (StreamInterrupted("reset"), StreamInterrupted),
         (TimedOut("read"), TimedOut),
         (b"", StreamTruncated),
-        (b"event: ping\ndata: {\n\n", UnexpectedResponse),
+        (b"event: message_delta\ndata: {\n\n", UnexpectedResponse),
     ],
     ids=["event", "rate limit", "reset", "read", "end", "garbage"],
 )

@@ -597,3 +597,12 @@ def test_what_follows_the_end_is_ignored():
     run = drive(STREAMED["create"], junk, collect=True)
     assert run.result.result().stop_reason == "end_turn"
     assert run.result.error is None
+
+
+@pytest.mark.parametrize("body", [f"<html>Your key is {KEY}</html>", f'{{"key": "{KEY}"}}'])
+def test_a_key_in_the_body_that_an_error_keeps(body):
+    """The body of an answer that is none is kept without the key."""
+    run = drive(UNARY["create"], Response(200, {"content-type": "text/html"}, body.encode()))
+    assert type(run.error) is UnexpectedResponse
+    assert run.error.details["body"] == body.replace(KEY, MASK)
+    assert KEY not in repr(run.error.to_dict())

@@ -16,12 +16,14 @@ from places import SAMPLES
 from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.core.limits import LONG_TEXT, parse_json
 from claude_lite.core.responses import (
+    KEPT_BODY,
     LONGEST_WAIT,
     decompress_body,
     error_from_response,
     retry_after,
     should_retry,
     unexpected,
+    with_body,
 )
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
 from claude_lite.wire import Limits, RateLimit, RateLimits, Response, rate_limits
@@ -305,6 +307,45 @@ def test_a_success_that_is_none(body):
         operation.parse(Response(200, HEADERS, body))
     error = caught.value
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Sign in to continue</html>",
+        b'{"choices":[{"text":"paid"}],"model":"m"}',
+        b'{"id":"msg_1","content":null,"model":"m"}',
+        b'{"content":' + b"[" * 300 + b"]" * 300 + b"}",
+    ],
+)
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_an_error_about_an_answer_has_the_body(body, encoding):
+    """The answer may be paid for: its text is in the error, and in the error's JSON."""
+    operation = CreateMessage(model="m", max_tokens=1, messages=[])
+    headers = HEADERS | ({"content-encoding": encoding} if encoding else {})
+    sent = gzip.compress(body) if encoding else body
+    with pytest.raises(UnexpectedResponse) as caught:
+        operation.parse(Response(200, headers, sent))
+    assert caught.value.details["body"] == body.decode()
+    assert ClaudeError.from_dict(caught.value.to_dict()).details["body"] == body.decode()
+
+
+def test_a_compressed_body_that_is_cut_is_in_the_error():
+    """What could be decompressed is kept."""
+    sent = gzip.compress(b'{"id": "msg_1"}')[:-4]
+    with pytest.raises(UnexpectedResponse, match="ends too early") as caught:
+        decompress_body(Response(200, {"content-encoding": "gzip"}, sent), None)
+    assert caught.value.details["body"] == '{"id": "msg_1"}'
+
+
+def test_a_long_body_is_cut_between_words():
+    """No half of a credential is left at the end, and the error stays small."""
+    secret = b"sk-ant-api03-secretsecretsecret"
+    for start in range(KEPT_BODY - len(secret), KEPT_BODY + 1):
+        body = b"word " * (start // 5) + b"x" * (start % 5) + secret + b" more" * 100
+        text = with_body(UnexpectedResponse("m"), body).details["body"]
+        assert len(text) <= KEPT_BODY
+        assert "sk-ant" not in text.replace(secret.decode(), "")
 
 
 def test_values_are_counted_in_long_bodies_too():

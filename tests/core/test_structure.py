@@ -28,7 +28,7 @@ from claude_lite.api.messages import message as models
 from claude_lite.api.messages.content import Citation, ContentBlock, ToolUseBlock
 from claude_lite.api.messages.events import Delta, Event
 from claude_lite.api.messages.message import Message, TokenCount, Usage
-from claude_lite.core.json_text import MAX_DEPTH, SHORT, dumps, loads
+from claude_lite.core.json_text import MAX_DEPTH, SHORT, TooDeep, dumps, loads, loads_reply
 from claude_lite.core.model import Model, model
 from claude_lite.core.structure import StructureError, converter, reader_for, structure, unstructure
 from claude_lite.errors import UsageError
@@ -786,3 +786,72 @@ def test_models_are_found_by_their_base():
     assert (made.name, made.level, made.new) == ("x", None, 1)
     assert converter().unstructure({"badges": [made]}) == {"badges": [{"name": "x", "new": 1}]}
     assert (structure({}, Badge).name, structure({"name": 5}, Badge).to_dict()) == ("", {"name": 5})
+
+
+# Replies with mistakes
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 3000])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'"\\ud800"', "\ufffd"),
+        (b'"\\ud83d\\ude00 \\ud83d"', "\U0001f600 \ufffd"),
+        (b'"\\\\ud800"', "\\ud800"),
+        (b'{"\\udfff":1}', {"\ufffd": 1}),
+        (b'"a\xffb"', "a\ufffdb"),
+        (b'"\xed\xa0\x80"', "\ufffd\ufffd\ufffd"),
+        (b'"a\nb\x00"', "a\nb\x00"),
+        (b"[NaN,-Infinity,1e999,-1e999,1.5]", [None, None, None, None, 1.5]),
+        (b"1" * 5000, None),
+        (b"[NaN,%d]" % 10**30, [None, 10**30]),
+    ],
+)
+def test_a_mistake_in_a_reply_costs_what_is_wrong(text, value, padding):
+    """One character, or one number: the rest is read, and all of it can be written again."""
+    for start, end in ((b"", b""), (b"\xef\xbb\xbf", b"\n"), (b" ", b"\x00\x00\r\n")):
+        read = loads_reply(start + b'{"pad":"%b","v":%b}' % (padding.encode(), text) + end)
+        assert read == {"pad": padding, "v": value}
+        assert loads(dumps(read)) == read
+        assert pickle.loads(pickle.dumps(read)) == read  # noqa: S301  # our own
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_reply_in_another_encoding(encoding):
+    """It is read as the standard library reads it."""
+    assert loads_reply('{"text": "é🌍"}'.encode(encoding)) == {"text": "é🌍"}
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"[1,]", b"{}{}", b'{"a":', b"nan", b"\xff"])
+def test_a_reply_that_is_not_json(data):
+    """It is a `ValueError`, as it is for the standard library."""
+    with pytest.raises(ValueError, match=r".+"):
+        loads_reply(data)
+
+
+@pytest.mark.parametrize("mistake", [b"NaN", b'"\\ud800"', b'"\xff"'])
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"a":', b"}")])
+def test_the_depth_of_a_reply_with_a_mistake(mistake, pair):
+    """The limit of levels holds for it as well."""
+    assert loads_reply(pair[0] * MAX_DEPTH + mistake + pair[1] * MAX_DEPTH)
+    for depth in (MAX_DEPTH + 1, 1000, 100_000):
+        for limit in (MAX_DEPTH, 1 << 30):
+            if depth > limit or depth > MAX_DEPTH + 1:
+                with pytest.raises(TooDeep):
+                    loads_reply(pair[0] * depth + mistake + pair[1] * depth, limit)
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+@settings(deadline=None, max_examples=200)
+def test_no_reader_is_stricter_than_the_standard_library(data):
+    """What the standard library reads, a reply may be; what is read can be written."""
+    try:
+        expected = json.loads(data)
+    except ValueError:
+        expected = None
+    try:
+        read = loads_reply(data)
+    except ValueError:
+        assert expected is None
+    else:
+        assert dumps(read)

@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
 
+import aiohttp
 import pytest
 from driving import WHOLE
-from each_transport import black_hole, each_async_transport, each_transport, echo, stalling
+from each_transport import KINDS, black_hole, each_async_transport, each_transport, echo, stalling
 from programs import MESSAGE
 from timing import Stopwatch
 
@@ -25,6 +26,8 @@ from claude_lite.errors import ConnectionFailed, ConnectTimedOut
 from claude_lite.testing.conformance.cases import fails, get, post
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
+from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.shared.hints import idle_time
 from claude_lite_transports.shared.lookup import in_order
 from claude_lite_transports.shared.places import Places, PlacesByProcess, default_most
 
@@ -602,3 +605,186 @@ def test_a_fork_drops_the_places():
     assert os.waitpid(pid, 0)[1] == 0
     assert by_process.here() is places
     assert not places.take()
+
+
+# For how long
+
+
+class Saying(LoopbackServer):
+    """Answers each request with the number of its connection, and with these lines in its head."""
+
+    def __init__(self, *lines, status="200 OK", version=b"1.1"):
+        """Begin to serve."""
+        super().__init__(self._say)
+        self.gone = Queue()
+        self._lines = lines
+        self._status = status
+        self._version = version
+
+    def _say(self, peer):
+        while peer.request():
+            answer = reply(str(peer.number).encode(), *self._lines, status=self._status)
+            peer.send(answer.replace(b"HTTP/1.1", b"HTTP/" + self._version, 1))
+        self.gone.put(peer.number)
+
+
+async def numbers(transport, server, count, pause=0.0):
+    """Make calls one after the other; give the numbers of the connections that carried them."""
+    found = []
+    for _ in range(count):
+        found.append(int((await transport.send(post(server))).body))
+        await asyncio.sleep(pause)
+    return found
+
+
+KINDS_AND_SESSION = pytest.mark.parametrize(
+    "kind", [*KINDS, "session"], ids=lambda kind: getattr(kind, "name", kind)
+)
+
+
+def run(kind, main, **options):
+    """Run a coroutine with a transport, or with one over a caller's session."""
+    if kind != "session":
+        return kind.run(main, **options)
+
+    async def over_a_session():
+        async with aiohttp.ClientSession() as session:
+            return await main(AiohttpTransport(session=session, trust_env=False, **options))
+
+    return asyncio.run(over_a_session())
+
+
+@KINDS_AND_SESSION
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        (["Connection: close"], {}),
+        (["Connection: Close, TE"], {}),
+        (["connection: TE ,  CLOSE"], {}),
+        (["Connection: te", "Connection: close"], {}),
+        ([], {"version": b"1.0"}),
+        (["Keep-Alive: timeout=0"], {}),
+        (["Keep-Alive: timeout=5, max=0"], {}),
+        (["keep-alive: MAX=1; Timeout=5"], {}),
+        ([], {"status": "408 Request Timeout"}),
+        ([], {"status": "421 Misdirected Request"}),
+    ],
+)
+def test_a_server_that_wants_no_more(kind, lines, options):
+    """After a reply that says so, the next request goes over a new connection."""
+
+    async def main(transport):
+        first, second = await numbers(transport, server, 2)
+        assert first != second
+
+    with Saying(*lines, **options) as server:
+        run(kind, main)
+
+
+@KINDS_AND_SESSION
+def test_a_connection_is_given_up_before_the_server_closes_it(kind):
+    """A connection is not used in the last half of the time that the server keeps it."""
+
+    async def main(transport):
+        assert await numbers(transport, server, 3) == [0, 0, 0]
+        await asyncio.sleep(0.6)
+        assert await numbers(transport, server, 2) == [1, 1]
+
+    with Saying("Keep-Alive: timeout=1, max=1000") as server:
+        run(kind, main)
+
+
+@KINDS_AND_SESSION
+def test_a_connection_carries_what_the_server_allows(kind):
+    """After `max` replies another connection is used."""
+
+    async def main(transport):
+        assert await numbers(transport, server, 5) == [0, 0, 1, 1, 2]
+
+    with Saying("Keep-Alive: timeout=60, max=2") as server:
+        run(kind, main)
+
+
+@pytest.mark.parametrize(
+    ("hint", "replies", "seconds"),
+    [
+        (None, 1, 50.0),
+        ("timeout=5", 1, 4.0),
+        ("timeout=1", 1, 0.5),
+        ("timeout=900", 1, 50.0),
+        ('timeout="20"', 1, 19.0),
+        ("max=2", 1, 50.0),
+        ("max=2", 2, 0.0),
+        ("timeout=x, max=-1", 9, 50.0),
+        ("xtimeout=1, maximum=1", 9, 50.0),
+        ("timeout=" + "9" * 5000, 1, 50.0),
+        ("", 1, 50.0),
+    ],
+)
+def test_hints(hint, replies, seconds):
+    """A hint shortens the time, and what is no hint changes nothing."""
+    headers = {} if hint is None else {"keep-alive": hint}
+    assert idle_time(200, headers, replies, 50.0) == seconds
+
+
+# The session of a caller
+
+
+def test_a_server_that_always_speaks_first():
+    """Three new connections of a session that were spoken on are enough: the call fails."""
+
+    def script(peer):
+        peer.send(reply(b"of somebody else"))
+        peer.gone()
+
+    class Late(aiohttp.TCPConnector):
+        async def _create_connection(self, *args):
+            made = await super()._create_connection(*args)
+            time.sleep(0.05)  # noqa: ASYNC251  # the bytes arrive, and the loop does not know
+            return made
+
+    async def main():
+        async with aiohttp.ClientSession(connector=Late()) as session:
+            transport = AiohttpTransport(session=session, trust_env=False)
+            error = await fails(ConnectionFailed, transport.send(get(server)))
+            assert "spoken on" in error.message
+            assert server.connections == 3
+
+    with LoopbackServer(script) as server:
+        asyncio.run(main())
+
+
+def test_the_wait_for_a_session_is_no_part_of_connecting():
+    """Where the session's own limit makes a call wait, only the total limit counts."""
+
+    async def main():
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            transport = AiohttpTransport(session=session, trust_env=False)
+            async with transport.stream(get(endless)):
+                patient = post(server, b"x", limits=Limits(connect=0.1, total=3.0))
+                call = asyncio.ensure_future(transport.send(patient))
+                hurried = post(server, b"x", limits=Limits(connect=5.0, total=0.2))
+                error = await fails(ConnectTimedOut, transport.send(hurried), within=0.2)
+                assert (error.phase, call.done()) == ("total", False)
+            assert (await call).body == b"x"
+
+    with stalling(chunked(b"first", end=b"")) as endless, LoopbackServer(echo) as server:
+        asyncio.run(main())
+
+
+def test_a_session_that_is_closed_meanwhile():
+    """A call that waits for a session which is then closed is a failed connection."""
+
+    async def main():
+        connector = aiohttp.TCPConnector(limit=1)
+        session = aiohttp.ClientSession(connector=connector)
+        transport = AiohttpTransport(session=session, trust_env=False)
+        async with transport.stream(get(endless)):
+            call = asyncio.ensure_future(transport.send(get(endless)))
+            await asyncio.sleep(0.05)
+            await session.close()
+            await fails(ConnectionFailed, call)
+
+    with stalling(chunked(b"first", end=b"")) as endless:
+        asyncio.run(main())

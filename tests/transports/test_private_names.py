@@ -37,7 +37,7 @@ HOLDS = {
 # The classes of ours that extend one of aiohttp's.
 EXTENDS = {
     "Handler": "aiohttp.client_proto:ResponseHandler",
-    "_Connector": "aiohttp.connector:TCPConnector",
+    "Connector": "aiohttp.connector:TCPConnector",
     "Origin": "aiohttp.client_reqrep:ClientRequest",
 }
 

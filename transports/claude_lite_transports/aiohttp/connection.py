@@ -137,11 +137,12 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def _parse(self) -> None:
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
-            if data[_FIRST_DIGIT] > b"2":
+            if data.startswith(b"HTTP/") and data[_FIRST_DIGIT] in b"3456789":
                 # aiohttp drops a head if the bytes after it are malformed and come in one piece.
                 head, blank_line, data = data.partition(b"\r\n\r\n")
                 super().data_received(head + blank_line)
-            super().data_received(data)
+            if data:  # no bytes would be the end of the connection
+                super().data_received(data)
             if self._exception is not None and not self._buffer:
                 self._parse_head_by_head(data)
 
