@@ -167,7 +167,8 @@ class Limits:
     `claude_lite.errors.ResponseTooLarge`. `claude_lite.core.limits` explains the defaults.
 
     Attributes:
-        connect: Seconds for DNS, TCP and TLS together.
+        connect: Seconds for DNS, TCP and TLS together. Waiting for a free connection does not
+            count.
         read: The longest silence, in seconds: while the request is written, before the reply, and
             during the reply.
         total: Seconds for the attempt, to the end of the body, streamed or not.
@@ -442,7 +443,10 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Close all connections. The next call opens new ones."""
+        """Close idle connections now, and busy ones when their calls are over.
+
+        The next call opens new ones.
+        """
         ...
 
 
@@ -466,7 +470,7 @@ class AsyncTransport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connections of the running event loop. The next call opens new ones."""
+        """Close the connections of the running event loop, as `Transport.close` does."""
         ...
 
 

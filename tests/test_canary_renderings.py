@@ -27,6 +27,7 @@ from claude_lite import (
     CreateMessage,
     Operation,
     RawRequest,
+    Secret,
     Target,
     never,
     split_into_batches,
@@ -158,6 +159,7 @@ FAILURES = {
     "a batch's headers": lambda: list(
         split_into_batches([REQUEST], extra_headers={"x-api-key": CANARY})
     ),
+    "a Secret of bytes": lambda: Secret(CANARY.encode()),
     "AWS keys in bytes": lambda: AWSKeys("id", CANARY.encode()),
     "an AWS session token": lambda: ask(
         Client, lambda: {"dialect": bedrock(keys=AWSKeys("id", "s" * 40, f"{CANARY}\nx"))}

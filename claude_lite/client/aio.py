@@ -10,7 +10,7 @@ This module has the same classes and methods as `sync.py`, in the same order.
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
@@ -135,12 +135,12 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
-        try:
-            self._leave(error)
-            if self._finished and hasattr(self._body, "finish"):
-                await self._body.finish()
-        finally:
-            await self._stack.aclose()
+        # A failure to close must not hide the answer.
+        with suppress(ClaudeError) if self._finished else nullcontext():
+            async with self._stack:
+                self._leave(error)
+                if self._finished and hasattr(self._body, "finish"):
+                    await self._body.finish()
 
     def __aiter__(self) -> AsyncIterator[E]:
         return _Items(partial(self._iterate, self._require_unread().item))

@@ -32,7 +32,7 @@ MAX_PROVIDERS: Final = 256
 
 LAZY_MODULES: Final = (
     *("concurrent.futures", "email.utils", "encodings.cp437", "encodings.utf_16_le"),
-    *("urllib.parse", "urllib.request", "zipfile"),
+    *("random", "urllib.parse", "urllib.request", "zipfile"),
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
     *("claude_lite.client.batching", "claude_lite.client.namespaces"),
 )
@@ -90,7 +90,8 @@ class Link(Generic[T]):
         with _loading:
             for name in LAZY_MODULES:
                 import_module(name)
-            if isinstance(self.given, str):
+            # A key is refused at the first call: the frames of now hold it as an argument.
+            if isinstance(self.given, str) and not isinstance(self.given, MaskedStr):
                 _find(self.given, is_async=self._is_async)
 
     def get(self) -> T:

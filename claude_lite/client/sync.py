@@ -13,7 +13,7 @@ in the same order.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
@@ -110,14 +110,13 @@ class Stream(BaseStream[E, R]):
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
-        try:
+        # A failure to close must not hide the answer.
+        with suppress(ClaudeError) if self._finished else nullcontext(), self._stack:
             self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
             elif hasattr(self._attempt, "stop"):
                 self._attempt.stop()
-        finally:
-            self._stack.close()
 
     def __iter__(self) -> Iterator[E]:
         return self._iterate(self._require_unread().item)

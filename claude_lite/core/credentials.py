@@ -38,7 +38,11 @@ class Secret(Masked):
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        wrong = None if isinstance(value, str) else wrong_type("a Secret", "made of a str", value)
         self._value = MaskedStr(value)
+        del value  # a traceback may show variables
+        if wrong is not None:
+            raise wrong
 
     def reveal(self) -> MaskedStr:
         """Return the value as text. The repr and the pickle of the text are masked."""

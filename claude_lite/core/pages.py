@@ -102,10 +102,11 @@ class IdPaged(ListOperation[T], Generic[T]):
         # If `has_more` is None, the API does not say: ask for the next page.
         if page.has_more is False or not page.data:
             return None
+        name, found, item = "after_id", page.last_id, page.data[-1]
         if self.before_id is not None:
-            return self.replace(before_id=page.first_id) if page.first_id else None
-        last = page.last_id or (page.has_more and getattr(page.data[-1], "id", None))
-        return self.replace(after_id=last) if last else None
+            name, found, item = "before_id", page.first_id, page.data[0]
+        cursor = found or (page.has_more and getattr(item, "id", None))
+        return self.replace(**{name: cursor}) if cursor else None
 
 
 @operation

@@ -18,7 +18,6 @@ the seconds, and the client waits.
 
 import math
 import os
-import random
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
@@ -169,7 +168,9 @@ class RetryPolicy:
 
 def _seconds(wait: "Wait | None", failure: "FailedAttempt", history: "CallHistory") -> float:
     if wait is None:  # as `tenacity.wait_random_exponential(multiplier=0.5, max=8)`
-        return random.uniform(0.0, min(8.0, 0.5 * 2.0 ** (history.attempts - 1)))  # noqa: S311
+        from random import uniform  # loaded with the first client
+
+        return uniform(0.0, min(8.0, 0.5 * 2.0 ** (history.attempts - 1)))  # noqa: S311
     if isinstance(wait, timedelta):
         return wait.total_seconds()
     seconds = float(wait(_state(failure, history)) if callable(wait) else wait)

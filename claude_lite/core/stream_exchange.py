@@ -27,6 +27,7 @@ from claude_lite.core.limits import (
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.responses import unexpected, with_head_fields
 from claude_lite.core.retry import FailedAttempt, budget_for
+from claude_lite.core.targets import JSON_TYPE
 from claude_lite.errors import ClaudeError, TimedOut
 from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Done, Request, Response
 
@@ -69,6 +70,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
         self._error_body = bytearray()
+        self._odd: str | None = None  # what is wrong with the head of a response below status 300
         self._content_at = self._started  # the time of the last item that was not a ping
         self._values = 0  # the number of JSON values in `items`
 
@@ -104,7 +106,10 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._translate = self.config.dialect.decode(head)
         if self._translate is None and wanted not in {None, content_type}:
             reason = f"the content-type is {content_type or 'missing'}, not {wanted}"
-            self._error = unexpected(head, reason)
+            if content_type == JSON_TYPE:  # the answer, not streamed: `receive_data` collects it
+                self._odd = reason
+            else:
+                self._error = unexpected(head, reason)
             return
         encoding = head.headers.get("content-encoding")
         try:
@@ -120,7 +125,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if decoder is None:
             self._error_body += data
             late = self._clock() - self._content_at > ERROR_BODY_SECONDS
-            if late or len(self._error_body) > ERROR_BODY:
+            if (late and self._odd is None) or len(self._error_body) > ERROR_BODY:
                 self.receive_end()
             return
         is_plain = self._encoding is None and self._translate is None
@@ -172,8 +177,11 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self.items.extend(self._decoder.close())
             self._update_state(self._decoder)
         else:
-            head = cast("Response", self.head)
-            self.receive_response(evolve(head, body=bytes(self._error_body)))
+            response = evolve(cast("Response", self.head), body=bytes(self._error_body))
+            if self._odd is None:
+                self.receive_response(response)
+            else:
+                self._error = unexpected(response, self._odd)
 
     def receive_failure(self, error: ClaudeError) -> None:
         """Report the error of the last request, or of the stream."""
@@ -237,7 +245,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             decoder.fail(TimedOut("content", f"the stream had only pings for {limit:g} s"))
 
     def _attempt(self) -> Request:
-        self._decoder = self._encoding = self._translate = None
+        self._decoder = self._encoding = self._translate = self._odd = None
         self._values = 0
         self._reading = False
         self.items.clear()

@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from driving import (
@@ -17,6 +18,7 @@ from driving import (
     START,
     STOP,
     WHOLE,
+    AsyncScriptTransport,
     ScriptTransport,
     answer,
     both,
@@ -304,6 +306,47 @@ def test_the_connection_is_left_exactly_once(mode, way):
         return made.transport.left
 
     assert asyncio.run(scenario()) == 1
+
+
+class BadEnd(ScriptTransport):
+    """A transport that fails when the context of a stream is left."""
+
+    @contextmanager
+    def stream(self, request):
+        """Give the next answer in pieces, and fail at the end."""
+        with super().stream(request) as reply:
+            yield reply
+        raise StreamInterrupted("the connection cannot be closed")
+
+
+class AsyncBadEnd(AsyncScriptTransport):
+    """The same for asyncio."""
+
+    @asynccontextmanager
+    async def stream(self, request):
+        """Give the next answer in pieces, and fail at the end."""
+        async with super().stream(request) as reply:
+            yield reply
+        raise StreamInterrupted("the connection cannot be closed")
+
+
+@both_modes
+def test_a_failure_to_close_hides_no_answer(mode):
+    """A transport that cannot close a connection does not take the message that has arrived."""
+    made = {"sync": lambda: Client(BadEnd(stream()), api_key="k")}
+    made["async"] = lambda: AsyncClient(AsyncBadEnd(stream()), api_key="k")
+
+    async def scenario():
+        one = made[mode]()
+        first = await do(one.send, OPERATION)
+        async with opened(one) as s:
+            second = await s.final_message()
+        with pytest.raises(StreamInterrupted, match="cannot be closed"):
+            async with opened(one) as s:
+                await anext(aiter(s))
+        return first.text, second.text, one.transport.left
+
+    assert asyncio.run(scenario()) == ("Hello", "Hello", 3)
 
 
 @both_modes

@@ -335,6 +335,13 @@ def test_options_of_a_wrong_type(option, value, said):
         assert "s3cret" not in "".join(exposed(inner))  # this frame shows it
 
 
+@pytest.mark.parametrize("value", [b"s3cret", ["s3cret"], None])
+def test_a_secret_is_a_text(value):
+    """A `Secret` of anything else is refused: it would be sent as Python shows it."""
+    with pytest.raises(UsageError, match="a Secret has to be made of a str, not"):
+        Secret(value)
+
+
 def test_every_option_has_a_type():
     """No option is left out of the check."""
     assert set(Options.__annotations__) == {field.name for field in fields(Config)}

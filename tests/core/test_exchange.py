@@ -522,7 +522,7 @@ def test_a_refusal_without_end_is_cut_off():
     assert len(caught.value.details["body"]) == 1000
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/event-streams", ""])
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "text/event-streams", ""])
 def test_a_stream_has_to_be_one(kind):
     """Another content-type where a stream belongs is an error that names it, at once."""
     exchange, _ = begin(STREAMED["create"])
@@ -531,6 +531,22 @@ def test_a_stream_has_to_be_one(kind):
     with pytest.raises(UnexpectedResponse, match=kind or "content-type is missing") as caught:
         exchange.next_action()
     assert (caught.value.request_id, caught.value.attempts) == ("req_1", 1)
+
+
+@pytest.mark.parametrize("end", [None, StreamInterrupted("reset"), TimedOut("read")])
+def test_an_answer_that_is_not_streamed_is_in_the_error(end):
+    """A gateway may ignore `stream`: the message is paid for, and the error has its JSON."""
+    exchange, _ = begin(STREAMED["create"])
+    exchange.receive_head(Response(200, {"content-type": "application/json; charset=utf-8"}))
+    for start in range(0, 60, 20):
+        exchange._clock.now += 5
+        exchange.receive_data(json.dumps({"content": [KEY, "x" * 60]}).encode()[start : start + 20])
+    exchange.receive_end() if end is None else exchange.receive_failure(end)
+    with pytest.raises(
+        UnexpectedResponse, match="application/json, not text/event-stream"
+    ) as caught:
+        exchange.next_action()
+    assert caught.value.details["body"].startswith(f'{{"content": ["{MASK}", "xx')
 
 
 def test_content_type_may_have_parameters():

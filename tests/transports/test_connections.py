@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -24,9 +25,11 @@ from timing import Stopwatch
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
 from claude_lite.testing.conformance.cases import fails, get, post
+from claude_lite.testing.conformance.guarding import no_descriptors
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.shared.dial import default_context
 from claude_lite_transports.shared.hints import idle_time
 from claude_lite_transports.shared.lookup import in_order
 from claude_lite_transports.shared.places import Places, PlacesByProcess, default_most
@@ -788,3 +791,16 @@ def test_a_session_that_is_closed_meanwhile():
 
     with stalling(chunked(b"first", end=b"")) as endless:
         asyncio.run(main())
+
+
+# Certificates
+
+
+def test_certificates_that_could_not_be_opened():
+    """Out of descriptors, no TLS context without certificates is made, and kept for later."""
+    if ssl.get_default_verify_paths().cafile is None:
+        pytest.skip("the certificates of this system are in a folder")
+    default_context.cache_clear()
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        default_context()
+    assert default_context().cert_store_stats()["x509"] > 0

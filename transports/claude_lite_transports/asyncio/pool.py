@@ -6,11 +6,10 @@ nothing. While no request is under way, the only timer is that of the oldest idl
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Final
+from typing import Final, NoReturn
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
 from claude_lite.wire import Request
@@ -80,19 +79,16 @@ class AsyncioPool:
         if not self._share.take():
             await self._share.wait(deadline)
             now = self._loop.time()
-        start = partial(
-            Connection.start,
-            incoming=incoming,
-            data=opening.with_body(small, size),
-            whole=at_once,
-        )
+        data = opening.with_body(small, size)
         try:
             while connection := self._reuse(opening.way, now):
-                if start(connection):
+                if connection.start(incoming, data, whole=at_once):
                     break
             else:
-                connection = await self._open(opening.way, limits.connect, deadline, start)
+                connection = await self._open(opening.way, limits.connect, deadline)
                 now = self._loop.time()
+                if not connection.start(incoming, data, whole=at_once):
+                    _refuse_closed()
         except BaseException:
             self._share.give()
             raise
@@ -211,20 +207,11 @@ class AsyncioPool:
             connection.close()
         return None
 
-    async def _open(
-        self,
-        way: Way,
-        limit: float | None,
-        deadline: float,
-        start: Callable[[Connection], bool],
-    ) -> Connection:
+    async def _open(self, way: Way, limit: float | None, deadline: float) -> Connection:
         self._share.places.make_room(self)
-        connection = await reach(
+        return await reach(
             way, partial(Connection, self, way), self._options.ssl_context, limit, deadline
         )
-        if not start(connection):
-            raise ConnectionFailed("the connection was closed before its use")
-        return connection
 
     def _tick_at(self, due: float) -> None:
         self._due = due
@@ -260,6 +247,10 @@ class AsyncioPool:
         left = (connection.idle_until for idle in self._idle.values() for connection in idle)
         if (due := min(left, default=inf)) < inf:
             self._expire_at(due)
+
+
+def _refuse_closed() -> NoReturn:
+    raise ConnectionFailed("the connection was closed before its use")
 
 
 async def _last_callbacks() -> None:

@@ -14,6 +14,7 @@ import ssl
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
 from math import inf
 from time import monotonic
@@ -140,6 +141,12 @@ def default_context() -> ssl.SSLContext:
     """The TLS context where none was given; one for all, as loading certificates takes 50 ms."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
+    authorities = ssl.get_default_verify_paths().cafile
+    if authorities is not None and not context.cert_store_stats()["x509"]:
+        # `ssl` says nothing if it cannot open the file, for want of a descriptor. Here that is an
+        # error, and no context without certificates is kept.
+        with suppress(ssl.SSLError):  # the file may be empty: there may be a folder besides
+            context.load_verify_locations(authorities)
     return context
 
 

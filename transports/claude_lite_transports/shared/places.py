@@ -31,6 +31,19 @@ _Turn = Callable[[], Any]
 """What is called when a place has come; it raises `RuntimeError` if nobody is there to take it."""
 
 
+_forks = 0
+"""How often this process and its parents have forked: cheaper to look at than `os.getpid()`."""
+
+
+def _forked() -> None:
+    global _forks  # noqa: PLW0603  # there is one number per process
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def default_most() -> int:
     """Return half of the descriptors that the process may still open.
 
@@ -71,30 +84,37 @@ class HoldsIdle(Protocol):
 
 
 class Places:
-    """The places of a transport in one process, of which at most `most` are taken at a time."""
+    """The places of a transport in one process, of which at most `most` are taken at a time.
+
+    Who gives a place back does so first, and then looks whether somebody waits; who begins to wait
+    joins the queue first, and then looks for a place. One of the two sees the other, so that a call
+    that need not wait needs no lock. The operations of `list` that are used here are atomic.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self._free: list[None] = [None] * most
         self._owners: list[ref[HoldsIdle]] = []
-        self._pid = os.getpid()
+        self._forks = _forks
         # Reentrant: a finalizer that gives a place back may run while this thread has the lock.
         self._lock = threading.RLock()
-        self._taken = 0
         self._waiting: OrderedDict[_Turn, None] = OrderedDict()
 
     def take(self) -> bool:
         """Take a place if one is free and nobody waits."""
-        with self._lock:
-            if self._taken >= self.most or self._waiting:
-                return False
-            self._taken += 1
-            return True
+        if not self._free or self._waiting:
+            return False
+        try:
+            self._free.pop()
+        except IndexError:  # another thread was faster
+            return False
+        return True
 
     def queue(self, turn: _Turn) -> None:
         """Stand in the queue: *turn* is called, in any thread, as soon as a place has come."""
         with self._lock:
             self._waiting[turn] = None
-            self._serve()
+        self._serve()
 
     def leave(self, turn: _Turn) -> None:
         """Give up: leave the queue, or give on the place that has come in the meantime."""
@@ -123,20 +143,23 @@ class Places:
 
     def give(self) -> None:
         """Give a place back, to the first who waits. Does nothing in a forked child."""
-        if self._pid != os.getpid():
-            return
-        with self._lock:
-            self._taken -= 1
-            self._serve()
+        if self._forks == _forks:
+            self._free.append(None)
+            if self._waiting:
+                self._serve()
 
     def _serve(self) -> None:
-        while self._waiting and self._taken < self.most:
-            turn, _ = self._waiting.popitem(last=False)
-            self._taken += 1
-            try:
-                turn()
-            except RuntimeError:  # its event loop is closed
-                self._taken -= 1
+        with self._lock:
+            while self._waiting and self._free:
+                try:
+                    self._free.pop()
+                except IndexError:  # another thread was faster
+                    return
+                turn, _ = self._waiting.popitem(last=False)
+                try:
+                    turn()
+                except RuntimeError:  # its event loop is closed
+                    self._free.append(None)
 
     def add(self, owner: HoldsIdle) -> None:
         """Count the idle connections of *owner*, for as long as it lives."""
@@ -147,7 +170,7 @@ class Places:
     def make_room(self, mine: HoldsIdle) -> None:
         """Close idle connections, *mine* first, if another connection would be one too many."""
         owners = [owner for known in self._owners if (owner := known()) is not None]
-        over = self._taken + sum(owner.idle() for owner in owners) - self.most
+        over = sum(owner.idle() for owner in owners) - len(self._free)
         for owner in (mine, *owners):
             if over <= 0:
                 return
@@ -174,11 +197,10 @@ class PlacesByProcess:
 
     def here(self, owner: HoldsIdle | None = None) -> Places:
         """The places in this process; new ones count the idle connections of *owner*, too."""
-        pid = os.getpid()
-        places = self._made.get(pid)
+        places = self._made.get(_forks)
         if places is None:
             made = Places(default_most() if self._most is None else self._most)
             if owner is not None:
                 made.add(owner)
-            places = self._made.setdefault(pid, made)
+            places = self._made.setdefault(_forks, made)
         return places
