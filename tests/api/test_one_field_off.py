@@ -105,14 +105,18 @@ def test_an_answer_with_one_field_off(file):
     data = json.loads((API / "samples" / file).read_bytes())
     for path, value, odd in every_change(data):
         body = json.dumps(odd).encode()
-        if path in NEEDED and type(value) is not type(data[path[0]]):
+        is_text = isinstance(odd, dict) and isinstance(odd.get("content"), str)
+        if path in NEEDED and type(value) is not type(data[path[0]]) and not is_text:
             with pytest.raises(UnexpectedResponse) as caught:
                 operation.parse(Response(200, {}, body))
             assert json.loads(caught.value.details["body"]) == odd
             continue
         made = operation.parse(Response(200, {}, body))
         survives(made, odd)
-        if isinstance(made, Message):
+        if is_text:  # as some gateways send it
+            assert made.text == odd["content"]
+            assert made.to_param()["content"] == [{"type": "text", "text": odd["content"]}]
+        elif isinstance(made, Message):
             texts = [b.get("text") for b in odd["content"] if isinstance(b, dict)]
             assert all(
                 text in made.text for text in texts if text != "x" and isinstance(text, str)

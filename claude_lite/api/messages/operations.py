@@ -14,6 +14,9 @@ from claude_lite.core.operation import (
     local,
     operation,
 )
+from claude_lite.core.responses import head_of, json_body
+from claude_lite.core.structure import structure
+from claude_lite.errors import UnexpectedResponse
 from claude_lite.given.null import Null
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -69,6 +72,21 @@ class CreateMessage(_MessageParams[Message]):
 
     route = Route("messages.create", "POST", "/v1/messages", "once")
     result_type = Message
+
+    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Message:
+        """Read the answer. Content that is a text, as some gateways send it, becomes a block."""
+        try:
+            return super().parse(response, limits)
+        except UnexpectedResponse:
+            data = json_body(response, limits)
+            content = data.get("content") if isinstance(data, dict) else None
+            if not isinstance(content, str):
+                raise
+        message = structure({**data, "content": [{"type": "text", "text": content}]}, Message)
+        values: dict[Any, Any] = message.__dict__
+        values[b"content"] = content  # `to_dict` gives it in place of the list: what was received
+        values["_response"] = head_of(response)
+        return message
 
 
 @operation
