@@ -385,6 +385,23 @@ def test_connections_of_a_closed_loop_are_closed(kind, secure):
     gc.collect()  # what is left open would be a warning, which is an error
 
 
+@pytest.mark.filterwarnings("ignore:unclosed resource <TCPTransport")  # uvloop's own
+@each_async_transport
+def test_a_call_whose_loop_was_closed_ends_in_silence(kind):
+    """A call that waits when its loop is closed raises nothing when it is thrown away."""
+    transport = kind.make()
+    with stalling() as server:
+        loop = kind.loop()
+        task = loop.create_task(transport.send(post(server, b"x")))
+        while not server.received and not server.connections:
+            loop.run_until_complete(asyncio.sleep(0.01))
+        loop.run_until_complete(asyncio.sleep(0.05))
+        task._log_destroy_pending = False
+        loop.close()
+        del task
+        gc.collect()  # what it raises would be a warning, which is an error
+
+
 @each_async_transport
 def test_threads_with_loops_of_their_own(kind):
     """Eight threads share a transport, each with successive loops, and get their own answers."""

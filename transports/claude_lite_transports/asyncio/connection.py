@@ -209,11 +209,15 @@ class Connection(asyncio.BufferedProtocol):
         if not self._closed:
             self._closed = True
             self._keeper.forget(self)
-            self._transport.abort()
+            try:
+                self._transport.abort()
+            except RuntimeError:  # its loop is closed
+                self.bury()
         if self.busy:
             self.busy = False
             self._incoming.lose()
-            self._incoming.wake()
+            with suppress(RuntimeError):
+                self._incoming.wake()
 
     def bury(self) -> None:
         """Close it after its loop was closed, when no callback will run any more."""
