@@ -95,7 +95,7 @@ def decompress_body(response: Response, limit: int | None) -> bytes:
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
-        raise with_head_fields(with_body(error, body), response) from None
+        raise with_head_fields(with_body(error, body or response.body), response) from None
     return body
 
 

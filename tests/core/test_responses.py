@@ -330,6 +330,14 @@ def test_an_error_about_an_answer_has_the_body(body, encoding):
     assert ClaudeError.from_dict(caught.value.to_dict()).details["body"] == body.decode()
 
 
+@pytest.mark.parametrize("encoding", ["none", "utf-8", "identity, identity", "gzip"])
+def test_a_body_under_a_wrong_encoding_is_in_the_error(encoding):
+    """The answer may be there, though its encoding has the name of another, or of none."""
+    with pytest.raises(UnexpectedResponse) as caught:
+        decompress_body(Response(200, {"content-encoding": encoding}, b'{"id": 1}'), None)
+    assert caught.value.details["body"] == '{"id": 1}'
+
+
 def test_a_compressed_body_that_is_cut_is_in_the_error():
     """What could be decompressed is kept."""
     sent = gzip.compress(b'{"id": "msg_1"}')[:-4]

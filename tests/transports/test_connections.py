@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from contextlib import AsyncExitStack, contextmanager
+from math import inf
 from pathlib import Path
 from queue import Queue
 
@@ -33,6 +34,7 @@ from claude_lite_transports.shared.dial import default_context
 from claude_lite_transports.shared.hints import idle_time
 from claude_lite_transports.shared.lookup import in_order
 from claude_lite_transports.shared.places import Places, PlacesByProcess, default_most
+from claude_lite_transports.shared.share import Share
 
 ANSWER = json.dumps({**MESSAGE, "content": [{"type": "text", "text": "Hello"}]}).encode()
 
@@ -570,6 +572,22 @@ def test_who_cannot_be_called_is_passed_over():
     places.queue(lambda: came.append(1))
     places.give()
     assert came == [1]
+
+
+def test_a_call_whose_loop_was_closed_gives_nothing_back():
+    """It never had the place that went to the next, so there are not more places than before."""
+    places = Places(1)
+    assert places.take()
+
+    async def begin_to_wait():
+        waiting = Share(places).wait(inf)
+        waiting.send(None)
+        return waiting
+
+    waiting = asyncio.run(begin_to_wait())
+    places.give()
+    waiting.close()
+    assert (places.take(), places.take()) == (True, False)
 
 
 def test_threads_take_turns():

@@ -712,12 +712,15 @@ UNASKED = {
 }
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["tcp", "tls"])
 @pytest.mark.parametrize(
-    "framed", [reply(b"asked"), chunked(b"as", b"ked")], ids=["length", "chunks"]
+    "framed",
+    [reply(b"asked"), reply(b"asked", "connection: close"), chunked(b"as", b"ked")],
+    ids=["length", "closed", "chunks"],
 )
 @pytest.mark.parametrize("unasked", UNASKED)
 @each_transport
-def test_what_follows_a_reply_costs_it_nothing(kind, unasked, framed):
+def test_what_follows_a_reply_costs_it_nothing(kind, unasked, framed, secure):
     """A whole reply is the answer, whatever comes with it; its connection is used no more."""
 
     def script(peer):
@@ -726,13 +729,13 @@ def test_what_follows_a_reply_costs_it_nothing(kind, unasked, framed):
             peer.request()
 
     async def main(transport):
-        with LoopbackServer(script) as server:
+        with LoopbackServer(script, server_tls() if secure else None) as server:
             for _ in range(2):
                 assert (await transport.send(get(server))).body == b"asked"
             async with transport.stream(get(server)) as (head, chunks):
                 assert (head.status, b"".join([c async for c in chunks])) == (200, b"asked")
 
-    kind.run(main)
+    kind.run(main, ssl_context=client_tls())
 
 
 @each_transport

@@ -150,8 +150,9 @@ class OpenReply:
             return
         self._watch.drop(self)
         transport = self._protocol.transport
-        unsent = transport is not None and transport.get_write_buffer_size()
-        whole = self._content.is_eof() and not unsent
+        whole = False
+        if transport is not None and not transport.is_closing():  # one of TLS cannot be asked then
+            whole = self._content.is_eof() and not transport.get_write_buffer_size()
         whole = whole and self._pool.may_keep(self._protocol, self._message)
         if self._closed is not None:
             self._closed.remove_done_callback(self._lost)

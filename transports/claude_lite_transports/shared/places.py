@@ -118,11 +118,15 @@ class Places:
 
     def leave(self, turn: _Turn) -> None:
         """Give up: leave the queue, or give on the place that has come in the meantime."""
+        if not self.withdraw(turn):
+            self.give()
+
+    def withdraw(self, turn: _Turn) -> bool:
+        """Leave the queue; False if *turn* has been called."""
         with self._lock:
             waited = turn in self._waiting
             self._waiting.pop(turn, None)
-        if not waited:
-            self.give()
+        return waited
 
     def wait(self, seconds: float | None) -> bool:
         """Block this thread until it has a place; False if none came in time."""

@@ -41,9 +41,15 @@ class Share:
         """Wait for a place until *end*, in the loop's time; raises `ConnectTimedOut`."""
         places = self.places
         came = self._loop.create_future()
+        too_late = False
 
         def turn() -> None:  # in any thread
-            self._loop.call_soon_threadsafe(_finish, came)
+            nonlocal too_late
+            try:
+                self._loop.call_soon_threadsafe(_finish, came)
+            except RuntimeError:  # the loop is closed: the place goes to the next
+                too_late = True
+                raise
 
         self._waiting += 1
         places.queue(turn)
@@ -51,7 +57,8 @@ class Share:
             async with asyncio.timeout_at(None if end == inf else end):
                 await came
         except BaseException as error:
-            places.leave(turn)
+            if not places.withdraw(turn) and not too_late:
+                places.give()
             if not isinstance(error, TimeoutError):
                 raise
             late = places.too_late()
