@@ -141,6 +141,8 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
                 # aiohttp drops a head if the bytes after it are malformed and come in one piece.
                 head, blank_line, data = data.partition(b"\r\n\r\n")
                 super().data_received(head + blank_line)
+                if self._exception is not None:
+                    return  # the head is malformed: what follows it is no reply
             if data:  # no bytes would be the end of the connection
                 super().data_received(data)
             if self._exception is not None and not self._buffer:
