@@ -81,6 +81,11 @@ class Draft:
         """The number of blocks that have begun."""
         return len(self._blocks)
 
+    @property
+    def has_stop_reason(self) -> bool:
+        """Whether the message has a stop reason: nothing is missing but `message_stop`."""
+        return bool(self.message and self.message.get("stop_reason"))
+
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
         """Fold in an event, whose JSON was *text*; return False if it is not part of a message."""
         kind = event["type"]
