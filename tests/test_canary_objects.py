@@ -80,6 +80,7 @@ NOT_SHOWN = {
     "of the caller's code, before anything is called": {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
+        *("Hint", "Null"),
     },
     "of decoders, whose input is a response": {
         *("SSEDecoder", "ContentDecoder", "MessageDecoder", "CompletionDecoder", "ChatDecoder"),
@@ -98,7 +99,7 @@ NOT_SHOWN = {
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own
     },
     "within a transport, for as long as one exchange takes": {
-        *("Body", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
+        *("Body", "ChunksInThreads", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
     "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
@@ -206,7 +207,7 @@ def values(held, folder):
     client = Client(api_key=CANARY)
     operation = CreateMessage(**ASK)
     request = operation.build(client.config.target)
-    tokens = Tokens(provided)
+    tokens = Tokens(provided, "auth_token")
     tokens.get(None)
     keys = AWSKeys("an-id", CANARY)  # botocore logs ids and session tokens; see SECURITY.md
     held.append(AWSKeys(CANARY, CANARY, CANARY))

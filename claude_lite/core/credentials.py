@@ -151,6 +151,8 @@ def checked_credential(name: str, value: object) -> MaskedStr:
 def mask_error(error: ClaudeError, secrets: Collection[str]) -> None:
     """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
     error.__context__ = None  # may be the error of a JSON parser, which holds the whole reply
+    if not secrets:
+        return
     fields = {name: getattr(error, name) for name in error.FIELDS}
     masked_fields = mask_words(fields, secrets)
     if masked_fields != fields:
@@ -158,11 +160,16 @@ def mask_error(error: ClaudeError, secrets: Collection[str]) -> None:
 
 
 def mask_words(value: Any, secrets: Collection[str]) -> Any:
-    """Return a copy of *value* (texts, dicts, lists, other scalars) with each secret masked."""
+    """Return *value* (texts, dicts, lists, other scalars) with each secret masked.
+
+    Parts without a secret are not copied: the message so far may be large.
+    """
     if isinstance(value, dict):
-        return {mask_words(k, secrets): mask_words(v, secrets) for k, v in value.items()}
+        masked: Any = {mask_words(k, secrets): mask_words(v, secrets) for k, v in value.items()}
+        return value if masked == value else masked
     if isinstance(value, list):
-        return [mask_words(item, secrets) for item in value]
+        masked = [mask_words(item, secrets) for item in value]
+        return value if masked == value else masked
     for secret in secrets if isinstance(value, str) else ():
         value = value.replace(secret, MASK)
     return value

@@ -97,8 +97,8 @@ class Model(Record):
     INTERNAL_KEYS: ClassVar[frozenset[str]] = frozenset()
     """Keys that this library adds to `__dict__` (number 4). `to_dict` leaves them out."""
 
-    # Only for `attrs.evolve`: it passes the old model as `received`, so unknown keys survive.
-    received: "Model | None" = field(default=None, kw_only=True, repr=False)
+    # Only for `attrs.evolve`: it passes the old `__dict__` as `received`, so unknown keys survive.
+    received: dict[Any, Any] | None = field(default=None, kw_only=True, repr=False)
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -112,15 +112,16 @@ class Model(Record):
                 setattr(cls, name, Field(name, default))
 
     def __attrs_post_init__(self) -> None:
-        """Set `__dict__` to the given fields. `attrs.evolve` gives the old model as `received`."""
+        """Set `__dict__` to the given fields; `attrs.evolve` gives the old one as `received`."""
         given = self.__dict__
-        old = given.pop("received")
-        if old is None:
+        received = given.pop("received")
+        if received is None:
             given = {k: v for k, v in given.items() if v is not None}
         else:
+            old = _rebuild(type(self), received)
             changed = {k: v for k, v in given.items() if v is not (o := getattr(old, k)) and v != o}
             escaped = {name.encode() for name in changed}
-            given = {k: v for k, v in old.__dict__.items() if k not in escaped} | changed
+            given = {k: v for k, v in received.items() if k not in escaped} | changed
         set_values(self, given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _rebuild(cls: type[M], values: dict[str, Any]) -> M:
 add_hints(Model, RESULTS)
 
 # `attrs.evolve` reads `model.received`, and gives the value to `__init__`.
-Model.received = property(lambda self: self)  # type: ignore[assignment]
+Model.received = property(lambda self: self.__dict__)  # type: ignore[assignment]
 
 
 def as_json(value: Any) -> Any:

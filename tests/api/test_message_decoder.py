@@ -938,6 +938,17 @@ def test_the_name_stands_in_for_a_missing_type():
         assert [e["type"] for e in seen] == ["message_start", "message_delta", "message_stop"]
 
 
+@pytest.mark.parametrize("data", [b"{}", b'{"type": null}', b'{"type": 1}', b'{"type": NaN}'])
+def test_a_name_alone_ends_no_message_that_has_no_stop_reason(data):
+    """What comes after such a `message_stop` is read; after a stop reason it ends the message."""
+    named = b"event: message_stop\ndata: " + data + b"\n\n"
+    decoder, _ = fed([sse(started()), named, sse(END[:1])], close=False)
+    assert not decoder.complete
+    decoder.receive(named)
+    assert decoder.complete
+    assert decoder.result().stop_reason == "end_turn"
+
+
 def test_what_gateways_append():
     """`[DONE]`, and anything after `message_stop`, is not looked at."""
     wire = sse(started(*END[:1])) + b"data: [DONE]\n\n" + sse(END[1:])

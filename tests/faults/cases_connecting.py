@@ -122,10 +122,9 @@ for what, script, outcome, calls in (
         trusts="localhost.pem",
         calls=calls,
     )
-for host in ("a..b.invalid", "x" * 64 + ".invalid"):
-    case(
-        f"a name that cannot be: {host[:12]}",
-        lambda host=host: nullcontext(Served(f"http://{host}")),
-        NOT_SENT,
-        serves=False,
-    )
+case(
+    "a name that is too long",
+    lambda: nullcontext(Served(f"http://{'x' * 64}.invalid")),
+    NOT_SENT,
+    serves=False,
+)

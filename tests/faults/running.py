@@ -41,7 +41,9 @@ class Outcome:
     @property
     def text(self):
         """All text of the message."""
-        return self.message and "".join(block.text for block in self.message.content)
+        return self.message and "".join(
+            block.text for block in self.message.content if block.type == "text"
+        )
 
     @property
     def name(self):

@@ -159,7 +159,7 @@ def test_a_call_brings_the_emulators_response(driver):
 
 def test_an_error_status_is_a_response(driver):
     """Statuses raise nothing here."""
-    assert driver().send(ask(max_tokens=0)).status == 400
+    assert driver().send(ask(max_tokens=-1)).status == 400
 
 
 def test_a_stream_comes_event_by_event(driver):

@@ -170,11 +170,14 @@ class MessageDecoder:
                 if name in NEEDS_DATA:
                     raise
                 event["data"] = text.decode("utf-8", "replace")
-        if not isinstance(event.get("type"), str):
+        is_named_only = not isinstance(event.get("type"), str)
+        if is_named_only:
             event["type"] = name
         kind = event["type"]
         if kind == "error":
             raise error_from_envelope(event, self.head)
+        if is_named_only and kind == "message_stop" and not self._draft.has_stop_reason:
+            return event  # the name may be wrong, and what comes after `message_stop` is lost
         fit(event, self._draft.blocks)
         self._index = None
         if self._draft.fold(event, text):

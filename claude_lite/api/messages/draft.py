@@ -81,6 +81,11 @@ class Draft:
         """The number of blocks that have begun."""
         return len(self._blocks)
 
+    @property
+    def has_stop_reason(self) -> bool:
+        """Whether the message has a stop reason: nothing is missing but `message_stop`."""
+        return bool(self.message and self.message.get("stop_reason"))
+
     def fold(self, event: dict[str, Any], text: bytes) -> bool:
         """Fold in an event, whose JSON was *text*; return False if it is not part of a message."""
         kind = event["type"]
@@ -171,7 +176,8 @@ class Draft:
     def _content_block_stop(self, event: dict[str, Any]) -> None:
         """Complete the block. Only here the input of a tool is parsed."""
         index = event["index"]
-        text = "".join(self._open(index).get("partial_json", ()))
+        parts = self._open(index).get("partial_json", ())
+        text = b"".join([part.encode("utf-8", "surrogatepass") for part in parts])
         block = self._joined(index)
         if text:
             block["input"] = self._tool_input(text)
@@ -200,18 +206,18 @@ class Draft:
             if parts is not None:
                 self._content_block_stop({"index": index})
 
-    def _tool_input(self, text: str) -> dict[str, Any]:
+    def _tool_input(self, text: bytes) -> dict[str, Any]:
         """Parse the input of a tool. The text is kept if it is not a JSON object: it may be cut."""
-        data = text.encode("utf-8", "surrogatepass")
         try:
-            value = parse_json(data, self._limits, strict=True)
+            value = parse_json(text, self._limits, strict=True)
         except ValueError:
             value = None
         if isinstance(value, dict):
-            self._add(data)
+            self._add(text)
             return value
-        self._size += in_memory(text)
-        return {INVALID_JSON: text}
+        kept = text.decode("utf-8", "surrogatepass")
+        self._size += in_memory(kept)
+        return {INVALID_JSON: kept}
 
     def _add(self, data: bytes) -> None:
         """Count JSON that becomes part of the message; raises `ResponseTooLarge`."""
@@ -238,7 +244,8 @@ class Draft:
             if key == "citations":
                 block[key] = [*(old if isinstance(old, list) else ()), *parts]
             elif key != "partial_json":
-                block[key] = "".join([old if isinstance(old, str) else "", *parts])
+                # Neither "" + text nor the join of one text makes a copy, which may be large.
+                block[key] = (old if isinstance(old, str) else "") + "".join(parts)
                 if not isinstance(block.get("type"), str):
                     block["type"] = key  # a text delta makes a text block of it
         return block

@@ -22,7 +22,6 @@ HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and fu
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 HEAD_END: Final = b"\r\n\r\n"
 
-_FIRST_DIGIT: Final = slice(9, 10)  # of the status, in a status line
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
 
@@ -46,7 +45,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         self._read_buffer = buffer
         self._unparsed = b""
         self._status = 0
-        self._params: dict[str, Any] = {}
+        self._params: dict[str, Any] | None = None  # of a parser that has got no bytes yet
 
     def set_response_params(self, **params: Any) -> None:
         """Make the parser of the next reply."""
@@ -69,6 +68,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
             self._unparsed += data
             self._wake()
         else:
+            self._params = None
             super().data_received(data)
 
     def feed_data(
@@ -137,19 +137,15 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def _parse(self) -> None:
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
-            if data.startswith(b"HTTP/") and data[_FIRST_DIGIT] in b"3456789":
-                # aiohttp drops a head if the bytes after it are malformed and come in one piece.
-                head, blank_line, data = data.partition(b"\r\n\r\n")
-                super().data_received(head + blank_line)
-            if data:  # no bytes would be the end of the connection
-                super().data_received(data)
-            if self._exception is not None and not self._buffer:
-                self._parse_head_by_head(data)
+            params, self._params = self._params, None
+            super().data_received(data)
+            if params and self._exception is not None and not self._buffer:
+                self._parse_head_by_head(data, params)
 
-    def _parse_head_by_head(self, data: bytes) -> None:
+    def _parse_head_by_head(self, data: bytes, params: dict[str, Any]) -> None:
         """Parse bytes that aiohttp refused: it drops a whole reply if no HTTP follows it."""
         self._exception = None
-        super().set_response_params(**self._params)
+        super().set_response_params(**params)
         start = 0
         while start < len(data) and self._exception is None:
             end = data.find(HEAD_END, start) + len(HEAD_END)
