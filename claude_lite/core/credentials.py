@@ -24,7 +24,7 @@ FRAMING_HEADERS: Final = frozenset(
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE: Final = re.compile(r"[^\t -~\x80-\xff]")
 _CREDENTIAL: Final = re.compile(r"[!-~]+")
-LIVE: Final = re.compile(r"(?i)^\s*(?:bearer|basic) |\bsk-[\w-]{8,}|\beyJ[\w-]{9,999}\.[\w-]{9}")
+LIVE: Final = re.compile(r"(?i)^\s*(?:bearer|basic) |\bsk-[\w-]{8,}|\beyJ[\w-]{9,999}\.[\w.-]{9,}")
 """What a credential looks like: an authorization, a key also within other text, a JWT."""
 
 
