@@ -34,7 +34,14 @@ from claude_lite import (
 )
 from claude_lite.api.webhooks import Webhooks
 from claude_lite.core.config import Config
-from claude_lite.dialects import Bedrock, Foundry, Vertex
+from claude_lite.dialects import (
+    Bedrock,
+    BedrockMantle,
+    ClaudeOnAWS,
+    ClaudeOnGoogleCloud,
+    Foundry,
+    Vertex,
+)
 from claude_lite.dialects.sigv4 import AWSKeys
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
@@ -120,7 +127,48 @@ FAILURES = {
     "a configuration": lambda: Config(headers={"x-api-key": CANARY}, timeout=-1),
     "a target": lambda: Target(headers={"x-api-key": CANARY, "a b": "c"}),
     "a target's headers": lambda: Target(headers={"x-api-key": f"{CANARY}\n"}),
-    "the key for a transport": lambda: Client(CANARY).messages.create(**PARAMS),
+    **{
+        f"{name} for a transport, {cls.__name__}": lambda g=given, c=cls: asked(c(g()))
+        for cls in (Client, AsyncClient)
+        for name, given in {
+            "the key": lambda: CANARY,
+            "a quoted key": lambda: f'"{CANARY}"',
+            "an authorization": lambda: BEARER,
+            "a key in bytes": CANARY.encode,
+            "a list of keys": lambda: [CANARY],
+            "options": lambda: {"api_key": CANARY},
+        }.items()
+    },
+    "a key by position": lambda: Client(api_key="k").messages.create(CANARY),
+    "a key by position, async": lambda: AsyncClient(api_key="k").messages.create(CANARY),
+    "a key by position, streamed": lambda: Client(api_key="k").messages.stream(CANARY),
+    "a key by position, items": lambda: Client(api_key="k").models.items(CANARY),
+    "an operation's key by position": lambda: CreateMessage(CANARY),
+    "a gateway's configuration": lambda: Client(
+        headers={"x-portkey-config": json.dumps({"api_key": CANARY})}, timeout=-1
+    ),
+    "a key in the name of a header": lambda: Client(headers={f"x-api-key: {CANARY}": ""}),
+    "an operation's gateway configuration": lambda: CreateMessage(
+        **PARAMS, extra_headers={"x-portkey-config": json.dumps({"api_key": CANARY})}
+    ),
+    **{
+        f"base URL of {cls.__name__}": lambda c=cls, o=options: c(
+            **o, base_url=f"https://user:{CANARY}@host.test"
+        )
+        for cls, options in {
+            Bedrock: {"region": "r"},
+            BedrockMantle: {"region": "r"},
+            ClaudeOnAWS: {"region": "r", "workspace_id": "w"},
+            ClaudeOnGoogleCloud: {"project": "p", "workspace_id": "w"},
+            Foundry: {"resource": "r"},
+            Vertex: {"project": "p", "region": "r"},
+        }.items()
+    },
+    "an unknown option of a dialect": lambda: Bedrock(region="r", api_key=CANARY),
+    "AWS keys as a text": lambda: Bedrock(region="r", keys=CANARY),
+    "AWS keys as a pair": lambda: Bedrock(region="r", keys=("id", CANARY)),
+    "AWS keys as a dict": lambda: Bedrock(region="r", keys={"secret_key": CANARY}),
+    "a Google token as credentials": lambda: Vertex(project="p", region="r", credentials=CANARY),
     "base URL": lambda: Client(base_url=f"https://user:{CANARY}@host.test"),
     "a call's headers": lambda: Client(api_key="k").messages.create(
         **PARAMS, extra_headers={"authorization": BEARER}
@@ -193,6 +241,7 @@ FAILURES = {
         for name, options in {
             "proxy": lambda: {"proxy": PROXY},
             "proxy in bytes": lambda: {"proxy": PROXY.encode()},
+            "proxy with a lone surrogate": lambda: {"proxy": f"http://u:{CANARY}\ud800@127.0.0.1"},
             "proxy in a dict": lambda: {"proxy": {"https": PROXY}},
             "proxy beside another option": lambda: {"proxy": REFUSED, "trust_env": 3},
         }.items()
@@ -217,6 +266,12 @@ def ask(cls, options, transport=None):
     if isinstance(client, Client):
         return client.messages.create(**PARAMS)
     return asyncio.run(client.messages.create(**PARAMS))
+
+
+def asked(client):
+    """Make a call with a client."""
+    made = client.messages.create(**PARAMS)
+    return made if isinstance(client, Client) else asyncio.run(made)
 
 
 def bedrock(**options):

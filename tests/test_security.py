@@ -461,6 +461,7 @@ NAMES = [
         "~/../x",
     ),
     *("con", "CON", "nul.txt", "Aux.tar.gz", "prn", "com1", "LPT9.x", "COM\u00b2", "con .txt"),
+    *("CONIN$", "conout$.txt"),
     *("x" * 256, "ü" * 128),
 ]
 

@@ -39,7 +39,7 @@ MAX_FILE: Final = 500 * MEGABYTE
 
 # Windows reads these names as devices, with any suffix, and drops these ends of names.
 _DEVICE: Final = re.compile(
-    r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
+    r"(con|conin\$|conout\$|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
 )
 _DROPPED: Final = (".", " ")
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from claude_lite.cli import cassettes
 from claude_lite.cli.arguments import count, limits, port, seconds
@@ -25,6 +25,7 @@ from claude_lite.cli.terminal import (
     explained,
     is_open,
     log_line,
+    presentable,
     say,
     show,
 )
@@ -67,9 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of subcommands, whose errors show no key and do not steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(presentable(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="claude-lite",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Call the Claude API from the command line.",

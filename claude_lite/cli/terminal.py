@@ -3,11 +3,13 @@
 import errno
 import io
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 from claude_lite.errors import escape_invisible
+from claude_lite.wire import MASK
 
 if TYPE_CHECKING:
     from claude_lite.errors import ClaudeError
@@ -28,6 +30,17 @@ CONTROLS: Final = {
 }
 
 
+KEY: Final = re.compile(r"sk-[\w-]{12,}")
+
+
+def presentable(text: str) -> str:
+    """Return a message as one line, with a mask in place of what looks like an API key.
+
+    A message may quote an argument or a file, and a key may be in a wrong place there.
+    """
+    return escape_invisible(KEY.sub(MASK, text))
+
+
 def explained(error: "ClaudeError") -> str:
     """The error as one line of text."""
     return " ".join(f"{type(error).__name__}: {error}".split())
@@ -36,13 +49,13 @@ def explained(error: "ClaudeError") -> str:
 def say(text: str, *, newline: bool = False) -> None:
     """Write a message to standard error; *newline* ends the line of an answer before it."""
     with suppress(OSError):  # there is no other place for it
-        _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {escape_invisible(text)}\n")
+        _write(sys.stderr, ("\n" if newline else "") + f"claude-lite: {presentable(text)}\n")
 
 
 def log_line(text: str) -> None:
     """Write a line about a request to standard error."""
     with suppress(OSError):
-        _write(sys.stderr, escape_invisible(text) + "\n")
+        _write(sys.stderr, presentable(text) + "\n")
 
 
 def show(text: str) -> str:

@@ -76,6 +76,7 @@ class _OperationMethod(Generic[P]):
         # For help() and notebooks. `updated=()`: the `__dict__` of the class is not copied.
         @functools.wraps(operation, updated=())
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            args = (None,) * len(args)  # type: ignore[assignment]  # a traceback may show variables
             return client_method(make(operation, kwargs, *args))
 
         if inspect.iscoroutinefunction(client_method):

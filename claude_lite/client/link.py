@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from claude_lite.client.tokens import AsyncTokens, Tokens
+from claude_lite.core.credentials import LIVE
 from claude_lite.errors import UsageError
 from claude_lite.wire import Clock, MaskedStr
 
@@ -73,12 +74,12 @@ class Link(Generic[T]):
     def __init__(self, given: "str | T", *, is_async: bool) -> None:
         _watch_forks()
         # A name or an instance. A key that is given by mistake is masked from here on.
-        is_key = isinstance(given, str) and given.startswith("sk-")
+        is_key = not hasattr(given, "send") and LIVE.search(str(given)) is not None
         self.given = MaskedStr(given) if is_key else given
         self._is_async = is_async
         self._tokens: dict[Any, Any] = {}
-        if not isinstance(given, str):
-            self.transport = self._check(given)
+        if not isinstance(self.given, str):
+            self.transport = self._check(self.given)
 
     def load(self) -> None:
         """Import all modules that a call may need, and check the name of the transport.

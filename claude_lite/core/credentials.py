@@ -24,7 +24,8 @@ FRAMING_HEADERS: Final = frozenset(
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE: Final = re.compile(r"[^\t -~\x80-\xff]")
 _CREDENTIAL: Final = re.compile(r"[!-~]+")
-_LIVE: Final = re.compile(r"\s*(?:sk-|bearer |basic )", re.IGNORECASE)
+LIVE: Final = re.compile(r"(?i)^\s*(?:bearer|basic) |\bsk-[\w-]{8,}|\beyJ[\w-]{9,999}\.[\w.-]{9,}")
+"""What a credential looks like: an authorization, a key also within other text, a JWT."""
 
 
 class Secret(Masked):
@@ -76,12 +77,17 @@ def wrong_type(name: str, wanted: str, value: object) -> UsageError:
 def mask_headers(headers: Any) -> dict[str, Any]:
     """Return a copy of *headers* with lower-case names. Each secret value is a `MaskedStr`.
 
-    A value is secret by its name, or if it begins as a credential does, such as "Bearer ". In place
-    of a value of a wrong type there is an error, which `header_value` raises.
+    A value is secret by its name, or if it looks like a credential: "Bearer ...", or text with a
+    key in it, such as a gateway's configuration. In place of a value of a wrong type there is an
+    error, which `header_value` raises.
     """
     if not isinstance(headers, Mapping):
         return {"": wrong_type("headers", "a dict", headers)}
-    return {str(name).lower(): _masked_value(name, value) for name, value in headers.items()}
+    return {_lower(name): _masked_value(name, value) for name, value in headers.items()}
+
+
+def _lower(name: Any) -> str:
+    return MaskedStr(name).lower() if LIVE.search(str(name)) else str(name).lower()
 
 
 def _masked_value(name: Any, value: Any) -> Any:
@@ -89,7 +95,7 @@ def _masked_value(name: Any, value: Any) -> Any:
         return wrong_type("the name of a header", "a str", name)
     if not isinstance(value, str | int | float | UsageError | None):
         return wrong_type(f"the header {name!r}", "a str", value)
-    is_secret = is_secret_header(name) or (isinstance(value, str) and _LIVE.match(value))
+    is_secret = is_secret_header(name) or (isinstance(value, str) and LIVE.search(value))
     return MaskedStr(value) if isinstance(value, str) and is_secret else value
 
 
@@ -122,9 +128,11 @@ def bearer(token: MaskedStr) -> dict[str, str]:
 def words_to_mask(value: str) -> list[MaskedStr]:
     """Return the words of a credential that must be masked.
 
-    Words under 8 characters stay: masking short words would hide ordinary text.
+    A server may repeat a key that is within other text, such as JSON, and escape the text. Words
+    under 8 characters stay: masking short words would hide ordinary text.
     """
-    return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
+    words = dict.fromkeys((*value.split(), *LIVE.findall(value)))
+    return [MaskedStr(word) for word in words if len(word) >= SHORTEST_SECRET]
 
 
 def from_environment(name: str) -> MaskedStr | None:

@@ -263,7 +263,8 @@ class Operation(Generic[R]):
     def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
         if positional:
-            declared = fields(cast("Any", type(self)))
+            # `positional` is emptied, because a traceback may show variables.
+            declared, positional = fields(cast("Any", type(self))), ()
             needed = ", ".join(f"{a.name}=..." for a in declared if a.default is NOTHING)
             raise TypeError(
                 f"{type(self).__name__} takes its fields by name: write {needed or 'name=value'}"

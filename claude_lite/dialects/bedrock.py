@@ -20,6 +20,7 @@ from claude_lite.dialects.rewriting import (
     body_of,
     default_from_environment,
     environment,
+    hiding,
     key_as_bearer,
     lacks,
     named,
@@ -87,6 +88,7 @@ class _OnAWS:
         return None
 
 
+@hiding
 @frozen(kw_only=True)
 class Bedrock(_OnAWS):
     """Amazon Bedrock, InvokeModel: creates messages, streamed or not, and nothing else.
@@ -124,6 +126,7 @@ class Bedrock(_OnAWS):
         return EventStreamDecoder(head).receive if kind == CONTENT_TYPE else None
 
 
+@hiding
 @frozen(kw_only=True)
 class BedrockMantle(_OnAWS):
     """Amazon Bedrock Mantle: the operations on /v1/messages, in the API's own form.
@@ -147,6 +150,7 @@ class BedrockMantle(_OnAWS):
         return key_as_bearer(request)
 
 
+@hiding
 @frozen(kw_only=True)
 class ClaudeOnAWS(_OnAWS):
     """The Claude Platform on AWS: the whole API, in one workspace, paid through AWS.

@@ -11,6 +11,7 @@ from attrs import Factory, field, frozen
 from claude_lite.core.credentials import checked_credential
 from claude_lite.dialects.rewriting import (
     environment,
+    hiding,
     lacks,
     named,
     path_of,
@@ -24,6 +25,7 @@ from claude_lite.wire import MaskedStr, Request, Response
 LACKING = ("/v1/messages/batches/", "/v1/models/")
 
 
+@hiding
 @frozen(kw_only=True)
 class Foundry:
     """Microsoft Foundry: the API without batches and models.

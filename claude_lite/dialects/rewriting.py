@@ -1,20 +1,23 @@
 """Functions that dialects share: read a request, change it, refuse it, read the environment."""
 
+import functools
 import os
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from attrs import Factory, evolve
 
-from claude_lite.core.credentials import bearer
+from claude_lite.core.credentials import bearer, wrong_type
 from claude_lite.core.json_text import dumps, loads
-from claude_lite.core.operation import MEGABYTE, too_large
+from claude_lite.core.operation import MEGABYTE, make, too_large
 from claude_lite.core.targets import checked_url
 from claude_lite.errors import UsageError
 from claude_lite.given.addresses import union_of_betas
 from claude_lite.wire import MaskedStr, Request
+
+C = TypeVar("C", bound=type)
 
 NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -36,6 +39,44 @@ def required(what: str, *names: str) -> str:
     if value is None:
         raise UsageError(f"no {what}: give {what}=..., or set {' or '.join(names)}")
     return value
+
+
+def hiding(cls: C) -> C:
+    """Hide what may be a credential in the arguments of a dialect. A class decorator.
+
+    The variables of `__init__` of attrs are its arguments, and a traceback may show them. A base
+    URL may hold a password; keys that are no object would show themselves. The repr of a dialect
+    whose `__init__` failed must not fail, because a traceback may show this dialect, too.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]  # of a class that attrs has made
+    shown: Any = cls.__repr__
+
+    @functools.wraps(init)
+    def hidden(self: Any, **options: Any) -> None:
+        options.update({name: _hidden(name, value) for name, value in options.items()})
+        wrong = [value for value in options.values() if isinstance(value, UsageError)]
+        if wrong:
+            raise wrong[0]
+        make(init, options, self)
+
+    @functools.wraps(shown)
+    def described(self: Any) -> str:
+        try:
+            return str(shown(self))
+        except AttributeError:
+            return f"<{cls.__name__}, not initialised>"
+
+    cls.__init__ = hidden  # type: ignore[misc]
+    cls.__repr__ = described  # type: ignore[assignment]
+    return cls
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """Mask a base URL. In place of keys of a wrong type, return the error."""
+    if name in {"keys", "credentials"} and isinstance(value, str | bytes | Mapping | Sequence):
+        wanted = "AWSKeys(...)" if name == "keys" else "an object of google-auth"
+        return wrong_type(name, wanted, value)
+    return MaskedStr(value) if name == "base_url" and isinstance(value, str) else value
 
 
 def without_slash(dialect: Any) -> None:

@@ -14,6 +14,7 @@ from claude_lite.dialects.rewriting import (
     body_of,
     default_from_environment,
     environment,
+    hiding,
     lacks,
     named,
     path_of,
@@ -70,6 +71,7 @@ def _made(cls: Any, values: dict[str, Any]) -> Any:
     return cls(**values)
 
 
+@hiding
 @frozen(kw_only=True)
 class Vertex(_OnGoogleCloud):
     """Google Vertex AI: creates messages, streamed or not, and counts their tokens.
@@ -115,6 +117,7 @@ class Vertex(_OnGoogleCloud):
         return rewritten(request, url, body, without={"anthropic-version"}, limit=30)
 
 
+@hiding
 @frozen(kw_only=True)
 class ClaudeOnGoogleCloud(_OnGoogleCloud):
     """The Claude Platform on Google Cloud: the whole API, in one workspace, paid through Google.

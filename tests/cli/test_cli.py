@@ -461,6 +461,29 @@ def test_a_key_that_cannot_be_one_is_not_repeated(cli, monkeypatch):
         assert CANARY not in out + err
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["message", "Hi", "--api-key", CANARY],
+        ["--api-key", CANARY, "message", "Hi"],
+        ["message", "Hi", CANARY],
+        ["serve", "--port", CANARY],
+        ["cassettes", "redact", "--env", CANARY, "none.json"],
+        ["cassettes", "check", "bad.json"],
+        ["message", "Hi", "--\x1b]0;title\x07"],
+    ],
+    ids=" ".join,
+)
+def test_a_key_in_a_wrong_place_is_not_repeated(cli, args):
+    """A message about arguments or files shows no key that is in them, and no escape sequence."""
+    save("bad.json", json.dumps({"version": CANARY, "interactions": []}))
+    code, out, err = cli(*args)
+    assert code in {1, 2}
+    assert out + err
+    assert CANARY not in out + err
+    assert "\x1b" not in out + err
+
+
 # What run shows
 
 

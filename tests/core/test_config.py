@@ -515,3 +515,5 @@ def test_the_secrets_of_a_configuration():
     assert Config(api_key="any").words_to_mask() == []
     assert Config().words_to_mask() == []
     assert words_to_mask("Bearer 0123456789") == ["0123456789"]
+    key = "sk-ant-0123456789"
+    assert words_to_mask(f'{{"api_key":"{key}"}}') == [f'{{"api_key":"{key}"}}', key]

@@ -269,6 +269,15 @@ def test_only_names_of_this_machine_are_answered(host, status):
     assert emulator.requests.total == (status != 403)
 
 
+def test_an_address_of_this_machine_is_known_in_any_form():
+    """The server that listens on 127.1 answers names of this machine, and no other name."""
+    for host, status in (("127.1", b"401"), ("localhost:80", b"401"), ("evil.test", b"403")):
+        with emulator_server(host="127.1") as url, wire(url) as sock:
+            head = f"GET /v1/models HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+            sock.sendall(head.encode())
+            assert until_closed(sock).split(b" ")[1] == status
+
+
 def test_any_name_is_answered_on_another_host():
     """A server that listens on more than this machine has names of its own."""
     with emulator_server(host="0.0.0.0") as url, wire(url) as sock:  # noqa: S104  # what is tested

@@ -24,7 +24,7 @@ from each_transport import KINDS, black_hole, each_async_transport, each_transpo
 from programs import MESSAGE
 from timing import Stopwatch
 
-from claude_lite.errors import ConnectionFailed, ConnectTimedOut
+from claude_lite.errors import ConnectionFailed, ConnectTimedOut, UsageError
 from claude_lite.testing.conformance.cases import fails, get, post
 from claude_lite.testing.conformance.guarding import no_descriptors
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
@@ -74,6 +74,23 @@ def test_connections_are_capped(kind):
 
     with Counting() as server:
         kind.run(main, max_connections=3)
+
+
+@each_transport
+def test_no_header_contradicts_the_end_of_a_request(kind):
+    """A request from other code than the core brings no second length and host either."""
+
+    async def main(transport):
+        for name in ("content-length", "transfer-encoding"):
+            for written in (name, name.title()):
+                with pytest.raises(UsageError):
+                    await transport.send(Request("POST", server.url(), {written: "1"}, b"{}"))
+        with pytest.raises(UsageError):
+            await transport.send(Request("POST", server.url(), {"Host": "evil.test"}, b"{}"))
+
+    with LoopbackServer(echo) as server:
+        kind.run(main)
+    assert not server.received
 
 
 @each_transport

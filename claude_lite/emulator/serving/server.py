@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_address
 from itertools import takewhile
 from typing import Any, Final, cast
 
@@ -40,7 +41,6 @@ MOST_AHEAD: Final = 64 * 1024  # bytes of later requests that are read during an
 LOOPBACK: Final = re.compile(
     r"(?i)(localhost|[a-z0-9-]+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
 )
-LOOPBACK_ADDRESS: Final = re.compile(r"(?i)localhost|127(\.[0-9]{1,3}){3}|::1")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -70,13 +70,16 @@ async def serve(
 
     """
     emulator = emulator or Emulator()
-    names = LOOPBACK if LOOPBACK_ADDRESS.fullmatch(host) else None
+    names: list[re.Pattern[str]] = []  # none, until the address is known
     loop = asyncio.get_running_loop()
     connections: set[_Connection] = set()
     server = await loop.create_server(
         lambda: _Connection(emulator, connections, names, log), host, port, backlog=BACKLOG
     )
     bound = server.sockets[0].getsockname()
+    if all(ip_address(each.getsockname()[0]).is_loopback for each in server.sockets):
+        given = re.compile(rf"(?i)\[?{re.escape(host)}\]?(:[0-9]{{1,5}})?")
+        names += LOOPBACK, given  # the address may be written in another way, or have a name
     try:
         yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
     finally:
@@ -173,7 +176,7 @@ class _Connection(asyncio.Protocol):
         self,
         emulator: Emulator,
         connections: "set[_Connection]",
-        names: re.Pattern[str] | None,
+        names: list[re.Pattern[str]],
         log: Log | None,
     ) -> None:
         self._emulator = emulator
@@ -261,7 +264,7 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, received: ParsedRequest) -> None:
         host = received.headers.get("host", "localhost")
-        if self._names is not None and not self._names.fullmatch(host):
+        if self._names and not any(name.fullmatch(host) for name in self._names):
             self._refuse("the host of the request is not this machine: serve with --host", 403)
             return
         began = time.monotonic()

@@ -37,6 +37,12 @@ _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
 
 
+def is_framing(name: str) -> bool:
+    """Tell whether a header says where the request ends, or would be a second `host`."""
+    lower = name.lower()
+    return lower in _FRAMING or (lower == "host" and name != "host")
+
+
 def opening(
     request: Request, target: str, host: str, credential: MaskedStr | None = None
 ) -> memoryview:
@@ -51,7 +57,7 @@ def opening(
     wrong = [
         name
         for name, value in headers.items()
-        if _UNSAFE.search(value) or not _TOKEN.fullmatch(name) or name in _FRAMING
+        if _UNSAFE.search(value) or not _TOKEN.fullmatch(name) or is_framing(name)
     ]
     if wrong:
         raise UsageError(

@@ -129,6 +129,9 @@ def read_proxy(url: MaskedStr) -> Proxy | str:
     if parts is None or not 0 < port <= _MAX_PORT:
         return f"it is not {_FORM}"
     user, _, password = userinfo.partition(":")
+    # Surrogates that stand for bytes which are not UTF-8, in a variable, can be sent; others not.
+    if re.search("[\ud800-\udc7f\udd00-\udfff]", userinfo):
+        return "its user or password has half a surrogate pair"
     pair = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
     credential = MaskedStr(f"Basic {b64encode(pair).decode()}") if at else None
     return Proxy(scheme, parts[1], port, credential)
