@@ -80,7 +80,7 @@ NOT_SHOWN = {
     "of the caller's code, before anything is called": {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
-        *("Hint", "Null"),
+        *("Empty", "Field", "Hint", "Null"),
     },
     "of decoders, whose input is a response": {
         *("SSEDecoder", "ContentDecoder", "MessageDecoder", "CompletionDecoder", "ChatDecoder"),

@@ -781,6 +781,19 @@ def test_no_address_is_connection_failed(kind, host):
 
 
 @each_transport
+def test_a_refusal_of_the_system_is_not_waited_for(kind):
+    """An address that the system refuses at once fails at once, whatever the limits."""
+
+    async def main(transport):
+        watch = Stopwatch()
+        request = Request("GET", "http://255.255.255.255:9", {}, limits=Limits(connect=30.0))
+        await fails(ConnectionFailed, transport.send(request))
+        assert watch.seconds < 5
+
+    kind.run(main)
+
+
+@each_transport
 def test_every_address_is_tried(kind):
     """Where `localhost` is ::1 first, the server on 127.0.0.1 is reached all the same."""
     with LoopbackServer(replying(reply(b"here"))) as server:

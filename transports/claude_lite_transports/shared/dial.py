@@ -275,6 +275,8 @@ class _Race:
             if self._left and (not self._running or now >= self._next):
                 self._next = now + HEAD_START
                 self._start(self._left.popleft())
+            if not self._running:  # the system has refused at once
+                continue
             if self._left:
                 wait = min(inf if wait is None else wait, max(0.0, self._next - now))
             for sock in _settled(self._running, wait):
