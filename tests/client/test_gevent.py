@@ -27,6 +27,7 @@ def server_tls():
     return context
 
 
+@pytest.mark.slow
 def test_fifty_greenlets_at_once():
     """Fifty calls of half a second each take less than ten such calls one by one."""
     code = """

@@ -200,6 +200,7 @@ def imported(name, body, url, folder, *texts):
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.slow
 def test_a_call_that_fails_imports_nothing(name, tmp_path):
     """However a call fails, plain or streamed, tried again or not, no module is imported."""
     with LoopbackServer(answer) as server:
@@ -207,6 +208,7 @@ def test_a_call_that_fails_imports_nothing(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", TRANSPORTS)
+@pytest.mark.slow
 def test_the_first_call_of_each_kind_imports_nothing(name, tmp_path):
     """The first message, stream, page, upload, download, skill and batch import no module."""
     with emulator_server(Emulator()) as url:

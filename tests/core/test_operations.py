@@ -634,6 +634,7 @@ def test_signatures_show_the_fields():
     assert inspect.signature(StreamMessage).parameters["collect"].default is False
 
 
+@pytest.mark.slow
 def test_bodies_are_the_same_in_every_process():
     """The same value gives the same bytes, whatever the hash seed: prompt caching needs it."""
     code = (

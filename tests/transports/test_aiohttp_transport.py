@@ -175,6 +175,7 @@ def test_nothing_is_left_open_at_exit():
         assert python(code, server.url()) == ""
 
 
+@pytest.mark.slow
 def test_forked_children_get_their_own_answers():
     """Eight children of a process that has used the transport make 50 right calls each."""
     code = """

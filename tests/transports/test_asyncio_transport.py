@@ -616,6 +616,7 @@ def test_the_extra_is_asked_for():
 # Secrets
 
 
+@pytest.mark.slow
 def test_no_traceback_shows_a_secret(run):
     """Whatever ends a call, a cancellation included, no variable in its traceback has the key."""
     headers = {"x-api-key": MaskedStr(KEY)}

@@ -351,6 +351,7 @@ def test_more_calls_than_descriptors(kind):
 
 
 @each_transport
+@pytest.mark.slow
 def test_no_descriptor_is_left(kind):
     """Out of descriptors all the same: `ConnectionFailed` says so, and what to do."""
     with Api(after=0.3) as server:
