@@ -5,7 +5,9 @@ and learns only in the next turn of its loop that a server has hung up.
 """
 
 import asyncio
+import os
 import select
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import aiohttp
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and full hang-ups anyway
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 HEAD_END: Final = b"\r\n\r\n"
+_MOST_UNREAD: Final = 256 * 1024  # bytes; an error that comes before a body is sent is short
 
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
@@ -122,6 +125,8 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Parse the bytes that have come, then end the reply that is being read."""
+        if exc is not None and self.transport is not None:
+            self._unparsed += _unread(self.transport)
         self._parse()
         body = self._payload
         if exc is not None and body is not None and not body.is_eof() and self._status < DECISIVE:
@@ -182,6 +187,18 @@ def is_usable(
     """Whether a connection is open; `poll` is asked, as the loop may not know of its end yet."""
     transport = None if protocol is None else protocol.transport
     return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
+
+
+def _unread(transport: asyncio.BaseTransport) -> bytes:
+    """Read what lies on a connection that failed in a write: the server may have answered."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return b""
+    read = b""
+    with suppress(OSError):  # there is no more, or the socket is closed
+        while len(read) < _MOST_UNREAD and (piece := os.read(sock.fileno(), _MOST_UNREAD)):
+            read += piece
+    return read
 
 
 def hung_up(transport: asyncio.BaseTransport) -> bool:
