@@ -1305,6 +1305,7 @@ def test_every_event_class_is_streamed():
 
 
 @pytest.mark.parametrize("more", [{}, {"new": 1}], ids=["unnamed", "with more in it"])
+@pytest.mark.slow
 def test_a_long_text_is_no_matter_of_values(more):
     """A delta counts by its text, also without an event name or with a field that is new."""
     lines = [

@@ -152,6 +152,7 @@ def decoded(events):
 
 
 @pytest.mark.parametrize("file", STREAMS, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_a_stream_with_one_field_off(file):
     """The message is read to its end, and its text is that of the deltas."""
     wire = SSEDecoder().receive(file.read_bytes())

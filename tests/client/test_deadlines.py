@@ -159,6 +159,7 @@ CASES = {
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_a_deadline_holds(name, transport):
     """Half a second after its deadline at most the call has failed, with the right error."""
     script, form, options = CASES[name]

@@ -49,6 +49,7 @@ def test_fifty_loops_one_after_the_other(name, run, server):
 
 
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
+@pytest.mark.slow
 def test_aiohttp_on_uvloop(case):
     """The transport on aiohttp conforms on uvloop as well."""
 

@@ -181,6 +181,7 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("what", HOLDERS)
+@pytest.mark.slow
 def test_a_lock_that_is_held_at_the_fork(what, server):
     """What another thread has locked when a process forks is free in the child."""
     code = """
@@ -255,6 +256,7 @@ def call(client, operation):
 
 
 @pytest.mark.parametrize("kind", ["client", "async client", "options"])
+@pytest.mark.slow
 def test_spawned_processes(kind, server, monkeypatch):
     """Client, call and answer travel to a spawned process and back, an error as itself."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
@@ -276,6 +278,7 @@ def test_spawned_processes(kind, server, monkeypatch):
 
 
 @pytest.mark.parametrize("name", SAY)
+@pytest.mark.slow
 def test_a_pool_of_forked_processes(name, server):
     """The workers of a `ProcessPoolExecutor` inherit a client that was used, and use it."""
     code = """

@@ -132,6 +132,7 @@ FOUND_SLOWLY = {
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in FOUND_SLOWLY], ids=str)
+@pytest.mark.slow
 def test_a_naive_transport(case):
     """In a transport on http.client that looks right, these mistakes are found, and no others."""
     if case.name in FOUND:

@@ -343,6 +343,7 @@ class Api(Counting):
 
 
 @each_transport
+@pytest.mark.slow
 def test_more_calls_than_descriptors(kind):
     """Four hundred calls at once in a process with 200 descriptors are all answered."""
     with Api() as server:
@@ -499,6 +500,7 @@ def test_a_resolver_that_hangs(kind, limits, phase, monkeypatch):
 
 
 @each_transport
+@pytest.mark.slow
 def test_a_program_does_not_wait_for_a_resolver_that_hangs(kind):
     """A process ends though a lookup of its transport hangs, and says nothing."""
     code = """

@@ -403,6 +403,7 @@ def test_a_call_whose_loop_was_closed_ends_in_silence(kind):
 
 
 @each_async_transport
+@pytest.mark.slow
 def test_threads_with_loops_of_their_own(kind):
     """Eight threads share a transport, each with successive loops, and get their own answers."""
     transport = kind.make()

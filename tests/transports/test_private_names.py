@@ -257,6 +257,7 @@ def run(code):
         ("del aiohttp.client_proto.ResponseHandler", "aiohttp.client_proto:ResponseHandler._eof"),
     ],
 )
+@pytest.mark.slow
 def test_a_missing_name_of_aiohttp(change, name):
     """The error says which name of which version is missing, and what to do about it."""
     said = run(f"""

@@ -120,6 +120,7 @@ def test_recording_changes_nothing(case, path):
 
 
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
+@pytest.mark.slow
 def test_async_recording_changes_nothing(case, path):
     """The same is true for async code."""
 
