@@ -100,6 +100,7 @@ HEADS = {
 
 @pytest.mark.parametrize("step", [1, 1000])
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.slow
 def test_reading_a_reply(name, step, monkeypatch):
     """Twice the reply is twice the work, however it is cut: heads, chunks and what is between."""
     make, size = HEADS[name], 12_000

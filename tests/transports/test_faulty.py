@@ -145,6 +145,7 @@ def test_an_empty_script_changes_nothing(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_a_fault_that_does_nothing_changes_nothing(case):
     """The path that faults take conforms as well, where the fault leaves all as it is."""
     rules = [{"on": {}, "do": {"fault": "headers", "set": {}}}]

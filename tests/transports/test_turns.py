@@ -70,6 +70,7 @@ ENDS = {
 @pytest.mark.parametrize("loop", RUNS)
 @pytest.mark.parametrize("framed", ENDS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_reply_over_tls_has_its_end(kind, framed, loop):
     """A long reply is whole, though the server hangs up right after it, and the loop was busy."""
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
