@@ -14,6 +14,7 @@ import claude_lite.api  # noqa: F401  # it tells the registry where operations a
 if TYPE_CHECKING:
     from claude_lite.api.batch_jobs import *
     from claude_lite.api.batches import *
+    from claude_lite.api.bodies import *
     from claude_lite.api.completions import *
     from claude_lite.api.files import *
     from claude_lite.api.messages.content import *
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from claude_lite.api.raw_request import *
     from claude_lite.api.reports import *
     from claude_lite.api.skills import *
+    from claude_lite.api.unknown import *
+    from claude_lite.api.uploads import *
     from claude_lite.api.webhooks import *
     from claude_lite.api.workspaces import *
     from claude_lite.client.aio import *
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from claude_lite.core.retry import *
     from claude_lite.core.structure import *
     from claude_lite.core.targets import *
-    from claude_lite.core.uploads import *
     from claude_lite.errors import *
+    from claude_lite.given.null import *
     from claude_lite.wire import *
 
 _WHERE = (
@@ -56,6 +59,7 @@ _WHERE = (
     "core.operation",
     "core.pages",
     "core.bodies",
+    "given.null",
     "core.model",
     "core.structure",
     "api.messages.operations",
@@ -65,11 +69,13 @@ _WHERE = (
     "api.messages.events",
     "api.batches",
     "api.batch_jobs",
+    "api.bodies",
     "api.files",
     "api.models",
     "api.skills",
     "api.completions",
-    "core.uploads",
+    "api.uploads",
+    "api.unknown",
     "api.organization",
     "api.workspaces",
     "api.reports",
@@ -102,7 +108,10 @@ if not TYPE_CHECKING:  # pragma: no branch  # checkers see the names imported ab
             if name in module.__all__:
                 globals()[name] = getattr(module, name)
                 return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from claude_lite.given.spellings import FACE  # `import claude_lite` needs no table
+
+        hint = f": {FACE[name]}" if name in FACE else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_FOLDERS, *_public()})

@@ -38,6 +38,7 @@ same problem. Source: https://docs.claude.com/en/api/errors
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Self, TypeVar
 
+from claude_lite.given.spellings import ERRORS, add_hints
 from claude_lite.wire import RateLimits, rate_limits
 
 __all__ = [
@@ -240,6 +241,9 @@ class ClaudeError(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+
+add_hints(ClaudeError, ERRORS)
 
 
 class UsageError(ClaudeError, ValueError):

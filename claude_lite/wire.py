@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import orjson
 from attrs import field, fields, frozen
@@ -32,11 +32,18 @@ __all__ = [
 
 R = TypeVar("R")
 
+DECISIVE: Final = 300
+"""From this status on the status is enough to know what happened, however the body ends."""
+
+ERROR_BODY_SECONDS: Final = 1.0
+"""The longest time for the body of such a response; `claude_lite.core.limits` says why."""
+
 MASK: Final = "**********"
 
 # An idempotency key is not a secret.
 _SECRET_NAME: Final = re.compile(
-    r"(?<!idempotency-)(?:key|token|secret|signature|credentials?|password|authorization|auth|cookie)$"
+    r"(?<!idempotency[-_])(?:key|token|secret|sig|signature|credentials?|password|passwd|passphrase|pwd"
+    r"|jwt|assertion|bearer|authorization|auth|cookie)[^a-z]*$"
 )
 
 
@@ -51,12 +58,8 @@ def is_secret_header(name: str) -> bool:
     return _SECRET_NAME.search(name.lower()) is not None
 
 
-class MaskedStr(str):
-    """A header value that holds a credential.
-
-    A transport uses the value like any string. Its repr is a mask, because tracebacks and the repr
-    of a dict of headers show the repr. A pickle of it holds only the mask.
-    """
+class Masked:
+    """A value whose repr and pickle are a mask."""
 
     __slots__ = ()
 
@@ -66,11 +69,57 @@ class MaskedStr(str):
     def __reduce_ex__(self, protocol: object, /) -> tuple[type[str], tuple[str]]:
         return str, (MASK,)
 
-    def __copy__(self) -> "MaskedStr":
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: object) -> "MaskedStr":
+    def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+class MaskedStr(Masked, str):
+    """A text that holds a credential, such as the value of a header.
+
+    A transport uses the value like any string. Its repr is a mask, because tracebacks and the repr
+    of a dict of headers show the repr. All that its methods make of it is masked, too: slices,
+    pieces, copies, sums, bytes. A pickle holds only the mask. `str(value)` is the text in clear; so
+    is what `str.join`, `json.dumps`, and an f-string with other text make of the value.
+    """
+
+    __slots__ = ()
+
+
+class MaskedBytes(Masked, bytes):
+    """The bytes that `MaskedStr.encode` returns."""
+
+    __slots__ = ()
+    __str__ = Masked.__repr__
+
+
+def _mask(made: Any) -> Any:
+    """Mask what a method of a masked value returned: text, bytes, or a list or iterator of them."""
+    if isinstance(made, str):
+        return MaskedStr(made)
+    if isinstance(made, bytes):
+        return MaskedBytes(made)
+    if isinstance(made, (list, tuple)):
+        return type(made)(map(_mask, made))
+    return map(_mask, made) if isinstance(made, Iterator) else made
+
+
+def _mask_methods(masked: Any, plain: Any) -> None:
+    def masking(method: Any) -> Any:
+        return lambda self, *args, **kwargs: _mask(method(self, *args, **kwargs))
+
+    # rich and structlog cut a long text before they take its repr.
+    operators = {"__getitem__", "__iter__", "__add__", "__mul__", "__rmul__", "__mod__", "__rmod__"}
+    named = {name for name in vars(plain) if name[0] != "_"} - {"maketrans", "fromhex"}
+    for name in operators | named | {"__format__"}:
+        setattr(masked, name, masking(getattr(plain, name)))
+    masked.__radd__ = masking(lambda self, other: plain.__add__(other, self))
+
+
+_mask_methods(MaskedStr, str)
+_mask_methods(MaskedBytes, bytes)
 
 
 class BodySource(Protocol):
@@ -89,9 +138,15 @@ class BodySource(Protocol):
         ...
 
 
+def mask_values(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return a copy of *headers* with a mask in place of each secret value."""
+    secret = {k for k, v in headers.items() if isinstance(v, MaskedStr) or is_secret_header(k)}
+    return {k: MASK if k in secret else v for k, v in headers.items()}
+
+
 def repr_headers(headers: Mapping[str, str]) -> str:
     """Return the repr of headers, with a mask in place of each secret value."""
-    return repr({k: MASK if is_secret_header(k) else v for k, v in headers.items()})
+    return repr(mask_values(headers))
 
 
 def _repr_body(body: "bytes | BodySource") -> str:
@@ -112,7 +167,8 @@ class Limits:
     `claude_lite.errors.ResponseTooLarge`. `claude_lite.core.limits` explains the defaults.
 
     Attributes:
-        connect: Seconds for DNS, TCP and TLS together.
+        connect: Seconds for DNS, TCP and TLS together. Waiting for a free connection does not
+            count.
         read: The longest silence, in seconds: while the request is written, before the reply, and
             during the reply.
         total: Seconds for the attempt, to the end of the body, streamed or not.
@@ -169,6 +225,11 @@ class Request:
     headers: Mapping[str, str] = field(repr=repr_headers)
     body: "bytes | BodySource" = field(default=b"", repr=_repr_body)
     limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def masked_headers(self) -> dict[str, str]:
+        """The headers with a mask in place of each secret value: log these, not `headers`."""
+        return mask_values(self.headers)
 
     def within(self, seconds: float) -> "Request":
         """Copy the request with `limits.total` set to *seconds*."""
@@ -334,6 +395,10 @@ class Transport(Protocol):
         Many threads call this method at once. A forked child may call it, too, and must not use a
         connection of its parent.
 
+        From status 300 on (`DECISIVE`) the body must not fail the call: if the body is cut,
+        malformed or too large, or takes longer than `ERROR_BODY_SECONDS`, return the response with
+        the part of the body that came, and close the connection.
+
         Args:
             request: The request, with the limits of this attempt.
 
@@ -358,6 +423,11 @@ class Transport(Protocol):
         the message, maybe before the end of the body. `finish()` waits up to 0.1 s for the end of
         the body. If the end comes, the connection can be used again.
 
+        The context manager may have a method `stop()`. The client calls `stop()` if a thread closes
+        the stream, perhaps while another thread enters the context or waits for a chunk. Then
+        this other thread wakes up at once, with an error. A transport without `stop()` lets it wait
+        for the next byte, or for a time limit.
+
         Args:
             request: The request, with the limits of this attempt.
 
@@ -373,7 +443,10 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Close all connections. The next call opens new ones."""
+        """Close idle connections now, and busy ones when their calls are over.
+
+        The next call opens new ones.
+        """
         ...
 
 
@@ -397,16 +470,20 @@ class AsyncTransport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close the connections of the running event loop. The next call opens new ones."""
+        """Close the connections of the running event loop, as `Transport.close` does."""
         ...
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """The translation between the API and another platform, for requests and for streams.
 
     A dialect is a frozen value. `adapt` and `decode` do no I/O; `sign` may do I/O to get a
-    credential. A client with a dialect never sends the API credential that is in the environment.
-    `claude_lite.dialects` has the dialects of Bedrock, Vertex AI, Foundry and others.
+    credential. So that `sign` does not block an event loop, a dialect may also have the methods
+    `is_ready()` and `prepare()`. If `is_ready()` is false before a call, and the client has no
+    credential of its own, an async client calls `prepare()` on a thread. `prepare()` does the I/O,
+    and returns "ready". A client with a dialect never sends the API credential that is in the
+    environment. `claude_lite.dialects` has the dialects of Bedrock, Vertex AI, Foundry and others.
     """
 
     @property

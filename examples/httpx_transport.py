@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from claude_lite import Response, errors
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS
 
 
 class HttpxTransport:
@@ -23,17 +24,25 @@ class HttpxTransport:
     async def send(self, request, /):
         most, body = request.limits.max_response or float("inf"), b""
         async with self.stream(request) as (head, chunks):
-            size = int(head.headers.get("content-length", 0)) * (request.method != "HEAD")
-            while max(size, len(body)) <= most:
-                if (chunk := await anext(chunks, None)) is None:
-                    return Response(head.status, head.headers, body)
-                body += chunk
+            decided = head.status >= DECISIVE  # then no trouble with the body is raised
+            announced = "" if decided or request.method == "HEAD" else "content-length"
+            size = int(head.headers.get(announced, 0))
+            try:
+                while max(size, len(body)) <= most and (chunk := await anext(chunks, None)):
+                    body += chunk
+            except errors.ClaudeError:
+                if not decided:
+                    raise
+            if decided or max(size, len(body)) <= most:
+                return Response(head.status, head.headers, body)
         raise errors.ResponseTooLarge(f"more than {most} bytes")
 
     @asynccontextmanager
     async def stream(self, request, /):
         end = asyncio.get_running_loop().time() + (request.limits.total or float("inf"))
         reply = await _ours(end, lambda: self._pool.handle_async_request(_theirs(request)))
+        if reply.status_code >= DECISIVE:
+            end = min(end, asyncio.get_running_loop().time() + ERROR_BODY_SECONDS)
         headers = {name: ", ".join(reply.headers.get_list(name)) for name in reply.headers}
         try:
             yield Response(reply.status_code, headers), _chunks(reply, end)

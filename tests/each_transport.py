@@ -8,6 +8,7 @@ a coroutine function: a sync transport is called in threads.
 
 import asyncio
 import gc
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from places import PEM
+from certificates import PEM
 
 from claude_lite.errors import UsageError
 from claude_lite.testing.conformance.checking import InThreads
@@ -65,7 +66,7 @@ LACKS = {
 
 def urllib_sockets(transport):
     """Give the sockets of the idle connections of a `UrllibTransport`."""
-    return [sock for stack in transport._idle._stacks.values() for sock, _ in stack]
+    return [sock for stack in transport._idle._stacks.values() for sock, *_ in stack]
 
 
 def aiohttp_sockets(transport):
@@ -189,6 +190,24 @@ def stalling(answer=b""):
             yield server
         finally:
             over.set()
+
+
+@contextmanager
+def black_hole():
+    """Give the port of a listener that accepts nothing more: connecting to it takes for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        where = listener.getsockname()
+        full = [socket.socket() for _ in range(4)]
+        for sock in full:
+            sock.setblocking(False)  # noqa: FBT003  # socket's way
+            sock.connect_ex(where)
+        try:
+            yield where
+        finally:
+            for sock in full:
+                sock.close()
 
 
 async def told(news):

@@ -3,12 +3,13 @@
 from functools import cache
 
 import orjson
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError, validators
 from places import API
 
+from claude_lite.api.uploads import FormBody, Part
 from claude_lite.core.targets import query_string
-from claude_lite.core.uploads import FormBody, Part
 from claude_lite.emulator import Emulator
+from claude_lite.emulator.answers.events import LEFT_OUT
 from claude_lite.wire import Request
 
 DEFS = orjson.loads((API / "schemas.json").read_bytes())["$defs"]
@@ -30,8 +31,23 @@ class Clock:
 
 @cache
 def validator(name):
-    """Make a validator of one of the API's schemas."""
-    return Draft202012Validator({"$defs": DEFS, "$ref": f"#/$defs/{name}"})
+    """Make a validator of one of the API's schemas.
+
+    The schemas are of the version 2026-10-21. Before it, the API leaves out some keys that the
+    schemas require and allow to be null (`LEFT_OUT`).
+    """
+    return LeanValidator({"$defs": DEFS, "$ref": f"#/$defs/{name}"})
+
+
+def _required(_, names, instance, schema):
+    absent = (n for n in names if isinstance(instance, dict) and n not in instance)
+    left_out = LEFT_OUT | {"speed"}
+    for name in absent:
+        if name not in left_out or b"null" not in orjson.dumps(schema["properties"][name]):
+            yield ValidationError(f"{name!r} is a required property")
+
+
+LeanValidator = validators.extend(Draft202012Validator, {"required": _required})
 
 
 def message(prompt="Hello", **more):

@@ -8,5 +8,3 @@ ROOT: Final = TESTS.parent
 
 API: Final = TESTS / "data" / "api"  # the tables and samples of the API
 SAMPLES: Final = API / "samples"
-TLS: Final = TESTS / "data" / "tls"
-PEM: Final = TLS / "localhost.pem"  # a key and its certificate, valid until 2120

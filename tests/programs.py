@@ -94,6 +94,8 @@ class EchoServer(LoopbackServer):
                     events = WHOLE if text == "whole" else [START, BLOCK, HEL]
                     end = b"0\r\n\r\n" if text == "whole" else b""
                     peer.send(chunked(*events, end=end).replace(b"\r\n", kind, 1))
+                    if end:
+                        continue
                     peer.gone(within=5.0)
                     return
                 peer.send(_answer(text))

@@ -232,7 +232,7 @@ CALLS = {
     "endless-tiny-chunks:plain": TOO_LARGE,
     "endless-chunk:plain": TOO_LARGE,
     "until-closed:plain": TOO_LARGE,
-    "endless-error:plain": TOO_LARGE,
+    "endless-error:plain": "Overloaded",
     "endless-error:stream": "Overloaded",
     "long-error:plain": "Overloaded",
     "long-error:stream": "Overloaded",

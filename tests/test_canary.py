@@ -33,7 +33,8 @@ from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 from claude_lite_transports.urllib import UrllibTransport
 
-CANARY = "sk-ant-canary-Zx81-0123456789abcdef"
+# Longer than what structlog and rich show of a text, which they cut, by default.
+CANARY = "sk-ant-canary-Zx81-0123456789abcdef" + "-0123456789" * 6
 SONG = "Zx81-0123456789"  # whatever is done to the key, this much of it would be recognised
 PARAMS = {**HELLO, "model": "claude-sonnet-5-5"}
 

@@ -80,6 +80,7 @@ NOT_SHOWN = {
     "of the caller's code, before anything is called": {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
+        *("Empty", "Field", "Hint", "Null"),
     },
     "of decoders, whose input is a response": {
         *("SSEDecoder", "ContentDecoder", "MessageDecoder", "CompletionDecoder", "ChatDecoder"),
@@ -98,9 +99,9 @@ NOT_SHOWN = {
         *("ClaudeCassette", "ClaudeEmulator"),  # fixtures, in runs of their own
     },
     "within a transport, for as long as one exchange takes": {
-        *("Body", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
+        *("Body", "ChunksInThreads", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
-    "on its way to disk": {"AtomicFile", "PlainDisplay", "LiveDisplay"},
+    "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
 
 
@@ -206,17 +207,17 @@ def values(held, folder):
     client = Client(api_key=CANARY)
     operation = CreateMessage(**ASK)
     request = operation.build(client.config.target)
-    tokens = Tokens(provided)
+    tokens = Tokens(provided, "auth_token")
     tokens.get(None)
     keys = AWSKeys("an-id", CANARY)  # botocore logs ids and session tokens; see SECURITY.md
     held.append(AWSKeys(CANARY, CANARY, CANARY))
     upload = UploadFile(file=b"abc")
     held += [
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
-        *(MaskedStr(CANARY), Limits(), Sleep(1.0), Response(200, {})),
+        *(MaskedStr(CANARY), MaskedStr(CANARY).encode(), Limits(), Sleep(1.0), Response(200, {})),
         *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
-        *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaaa")),
+        *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaa")),
         BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]
     held.append(held[-1].report)

@@ -284,7 +284,8 @@ def test_a_sample_as_a_response(name):
     assert error.organization_id == sample["headers"].get("anthropic-organization-id")
     assert error.type == inner.get("type")
     assert error.error_code == inner.get("details", {}).get("error_code")
-    assert error.message == inner.get("message", f"HTTP status {sample['status']}")
+    unsaid = {"empty_503": "HTTP status 503", "non_json_502": "502 Bad Gateway"}
+    assert error.message == inner.get("message", unsaid.get(name))
     assert error.retry_after == (7.0 if name == "rate_limit_error" else None)
 
 
@@ -388,7 +389,6 @@ def test_details_without_a_code(details):
         b'{"type":"error"}',
         b"x" * 100_000,
         b"[" * 100_000,
-        b'{"error":{"type":"api_error","message":"\\ud800"}}',
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 413, 500, 502, 529])
@@ -399,8 +399,88 @@ def test_a_body_that_is_no_envelope(status, body):
     assert type(error) is error_class(status, None, None)
     assert (error.status, error.retry_after) == (status, 3.0)
     assert error.details == ({"body": text} if text else {})
-    said = {b'{"message":"Forbidden"}': "Forbidden", b'{"error":"plain"}': "plain"}
+    said = {
+        b'{"message":"Forbidden"}': "Forbidden",
+        b'{"error":"plain"}': "plain",
+        b'"text"': "text",
+        b"<html>\xff oops</html>": "\ufffd oops",
+        b"x" * 100_000: "x" * 1000,
+        b"[" * 100_000: "[" * 1000,
+    }
     assert error.message == said.get(body, f"HTTP status {status}")
+
+
+HTML = """<html><head><title>502 Bad Gateway</title><style>a{b}</style></head>
+<body><center><h1>502 Bad Gateway</h1></center><hr>nginx</body></html>"""
+FASTAPI = """{"detail": [
+    {"type": "missing", "loc": ["body", "model"], "msg": "Field required", "input": {}},
+    {"type": "int_type", "loc": ["body", "max_tokens"], "msg": "Input should be an integer"}
+]}"""
+PROBLEM = '{"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "No quota."}'
+EVENT = 'event: error\ndata: {"type": "error", "error": {"type": "TYPE", "message": "Busy."}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('{"detail": "Not authenticated"}', "Not authenticated"),
+        (
+            FASTAPI,
+            "body.model: Field required; body.max_tokens: Input should be an integer",
+        ),
+        ('{"error": "No such route"}', "No such route"),
+        ('{"error": {"message": "Budget exceeded", "code": 429}}', "Budget exceeded"),
+        ('{"error": {"error": {"message": "Nested"}}}', "Nested"),
+        ('{"message": "Forbidden"}', "Forbidden"),
+        ('{"Message": "Access denied"}', "Access denied"),
+        ('{"errors": ["One", "Two"]}', "One; Two"),
+        ('{"errors": [{"message": "One"}, {"detail": "Two"}]}', "One; Two"),
+        ('{"detail": {"error": "Deep"}}', "Deep"),
+        (PROBLEM, "No quota."),
+        ('{"title": "Forbidden"}', "Forbidden"),
+        ('[{"message": "In a list"}]', "In a list"),
+        (EVENT, "Busy."),
+        (EVENT.replace("\n", "\r\n"), "Busy."),
+        ("data: " + '{"error": "Busy."}', "Busy."),
+        (
+            HTML,
+            "502 Bad Gateway 502 Bad Gateway nginx",
+        ),
+        ("upstream connect error\nreset reason: overflow", None),
+        ("<html></html>", "HTTP status STATUS"),
+        ("", "HTTP status STATUS"),
+        ('{"error": ""}', "HTTP status STATUS"),
+        ('{"detail": 5}', "HTTP status STATUS"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 503, 529])
+def test_an_error_of_a_gateway_says_what_the_body_says(status, body, message):
+    """The text of the body is the message, in whatever form it comes; the status is the class."""
+    error = error_from_response(Response(status, {}), body.encode())
+    expected = " ".join(body.split()) if message is None else message
+    assert error.message == expected.replace("STATUS", str(status))
+    assert type(error) is error_class(status, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        EVENT.replace("TYPE", "overloaded_error"),
+        '{"type": "overloaded_error", "message": "Busy."}',
+        '{"type": "overloaded_error", "error": "Busy."}',
+    ],
+)
+def test_an_error_of_a_gateway_keeps_its_type(body):
+    """The API's type of error is kept, and is the class where the status does not say more."""
+    error = error_from_response(Response(400, {}), body.encode())
+    assert (type(error), error.type, error.message) == (Overloaded, "overloaded_error", "Busy.")
+
+
+def test_a_message_that_is_nested_without_end():
+    """A body of many levels is no message, and no error of Python's."""
+    body = b'{"error":' * 200 + b'"x"' + b"}" * 200
+    error = error_from_response(Response(500, {}), body)
+    assert error.message == "the API sent an error without a message"
 
 
 def test_an_error_has_the_rate_limits_and_the_workspace():

@@ -28,7 +28,8 @@ PACKAGES = {
 # The floors, from the ground up. A room may import what it names, and all that these may.
 FLOORS = {
     "wire": set(),
-    "errors": {"wire"},
+    "given": set(),
+    "errors": {"wire", "given"},
     "core": {"errors"},
     "faults": {"errors"},
     "api": {"core"},
@@ -204,7 +205,7 @@ def test_the_emulator_is_built_floor_by_floor():
 GROUND = [
     name
     for name in modules()
-    if room(name).partition(".")[0] in {"wire", "errors", "core", "api", "client"}
+    if room(name).partition(".")[0] in {"wire", "given", "errors", "core", "api", "client"}
 ]
 
 
@@ -270,26 +271,24 @@ def late_imports():
     }
 
 
-# Late imports that a child process may still have to make after a fork, and why this is safe.
+# Late imports that `LAZY_MODULES` does not have, and why none of them happens in a call.
 EXCUSED = {
     ("client.tokens", "asyncio"),  # a coroutine that waits for a token has a loop already
-    ("client.link", "concurrent.futures.thread"),  # imported before the fork is waited for at all
-    ("client.link", "importlib.metadata"),  # imported under the lock that a fork waits for
+    ("client.link", "importlib.metadata"),  # imported with the first client, too
+    ("client.link", "logging"),  # imported with the first client, too
     ("core.logs", "logging"),  # used only if another module has loaded it
     ("core.logs", "structlog"),  # used only if another module has loaded it
+    ("core.retry", "tenacity"),  # imported with a policy that has a function
     ("core.structure", "cattrs.preconf.orjson"),  # for callers' own hooks; no call imports it
 }
 # Entries of `LAZY_MODULES` that no import statement of the library names.
-NAMED_ONLY = {
-    "encodings.idna",  # Python imports this codec when a host name is encoded
-    "urllib.request",  # transports import it when they look for proxies in the environment
-}
+NAMED_ONLY = {"encodings.cp437", "encodings.utf_16_le", "urllib.request"}
 
 
 def test_what_is_imported_late():
-    """Before a fork, the library imports all that a call may import late, but for what is excused.
+    """A client loads all that the functions of the library import, but for what is excused.
 
-    A child that imports a module while its parent had begun to would wait for ever.
+    `tests/client/test_late_imports.py` makes calls, and finds none that imports.
     """
     # The loader of `claude_lite.api` runs for `Operation.from_dict` and the face, in no call.
     found = {(name, module) for name, module in late_imports() if name != "api"}
@@ -334,14 +333,9 @@ def test_importing_the_package_is_cheap():
     }
 
 
-def test_a_call_that_succeeds_loads_no_more():
-    """A successful call loads no retry machinery, no logging packages and no other operations."""
-    loaded = set(fresh(SUCCESS))
-    unused = {"tenacity", "structlog", "cattrs", "asyncio", "importlib.metadata", "email.utils"}
-    assert not unused & loaded
-    ours = {"client.namespaces", "client.batching", "client.arrival", "api.messages.events"}
-    ours |= {"api.messages.decoder", "api.batches", "api.files", "core.pages", "core.uploads"}
-    assert not {f"claude_lite.{name}" for name in ours} & loaded
+def test_a_sync_client_loads_no_event_loop():
+    """A sync client loads no event loop, and no package that only some callers need."""
+    assert not {"asyncio", "cattrs", "structlog", "tenacity"} & set(fresh(SUCCESS))
 
 
 def test_a_name_is_loaded_when_asked_for():

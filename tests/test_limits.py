@@ -411,7 +411,7 @@ def test_values_are_counted(text, values):
 def test_a_text_without_an_end_is_no_json():
     """What is no JSON at all is said to be that, however many values it might have had."""
     for data in (b'["' + b"," * 600_000, b'"' * 600_001, b'"\\' * 400_000, b"," * 1000):
-        with pytest.raises(ValueError, match=r"JSON|unexpected|unterminated|expected"):
+        with pytest.raises(ValueError, match=r"(?i)extra data|unterminated|expecting"):
             parse_json(data)
     with pytest.raises(ResponseTooLarge):
         parse_json(b"," * 600_001)

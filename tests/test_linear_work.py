@@ -4,12 +4,15 @@ import sys
 import tracemalloc
 
 import pytest
+from timing import Stopwatch
 
 from claude_lite.api.completions import ChatDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
-from claude_lite.core.uploads import FormBody, Part
+from claude_lite.api.uploads import FormBody, Part
 from claude_lite.testing import message_stream, sse, tool_use
 from claude_lite.wire import Limits, Request, Response
+from claude_lite_transports.recording import redaction
+from claude_lite_transports.recording.redaction import Redactor
 from claude_lite_transports.shared import http1 as _http1
 from claude_lite_transports.shared.http1 import ReplyParser
 
@@ -97,6 +100,7 @@ HEADS = {
 
 @pytest.mark.parametrize("step", [1, 1000])
 @pytest.mark.parametrize("name", HEADS)
+@pytest.mark.slow
 def test_reading_a_reply(name, step, monkeypatch):
     """Twice the reply is twice the work, however it is cut: heads, chunks and what is between."""
     make, size = HEADS[name], 12_000
@@ -236,3 +240,50 @@ def test_millions_of_tiny_chunks_are_not_kept_apart():
     assert reply.complete
     assert reply.take() == b"xy" * 200_000
     assert peak < 1_500_000
+
+
+LEAKS = {
+    "blanks after Bearer": lambda n: b"Bearer" + b" " * n,
+    "plus signs after Bearer": lambda n: b"Bearer" + b"+" * n,
+    "many times Bearer": lambda n: b"Bearer+" * (n // 7),
+    "escaped blanks": lambda n: b"Bearer%20" * (n // 9),
+    "a long token without a digit": lambda n: b"Bearer " + b"a" * n,
+    "starts of keys": lambda n: b"sk-ant- AKIA " * (n // 13),
+    "a delta without its end": lambda n: b'"text":"' + b"\\" * n,
+    "starts of deltas": lambda n: b'"text":"' * (n // 8),
+    "base64": lambda n: b"A" * n,
+    "short runs of base64": lambda n: b"AAAAAAAAAAAAAAAAAAA " * (n // 20),
+    "escapes": lambda n: b"\\u0041" * (n // 6),
+}
+
+
+@pytest.mark.parametrize("make", LEAKS.values(), ids=LEAKS)
+def test_looking_for_secrets(make):
+    """Eight times the recording takes eight times as long, and not 64 times, to be searched."""
+    redactor = Redactor(["hunter2 hunter2"])
+
+    def seconds(size):
+        data = make(size)
+        watches = []
+        for _ in range(3):
+            watch = Stopwatch()
+            assert redactor.leak(data) is None
+            watches.append(watch.seconds)
+        return min(watches)
+
+    assert seconds(8 * 8192) < 24 * seconds(8192) + 0.01
+
+
+def test_learning_many_keys(monkeypatch):
+    """The keys in one body are learnt at once: the pattern is made once, and not for each."""
+    made = []
+    monkeypatch.setattr(
+        redaction,
+        "_pattern",
+        lambda secrets, make=redaction._pattern: made.append(1) or make(secrets),
+    )
+    redactor = Redactor()
+    body = b" ".join(b"sk-ant-%08d" % number for number in range(1000))
+    redactor.learn_live(body)
+    assert len(made) == 2  # one of them for a redactor without a secret
+    assert redactor.data(body) == b" ".join([b"REDACTED"] * 1000)

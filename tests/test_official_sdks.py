@@ -61,6 +61,7 @@ def _is(operation, method, path):
     return method == operation["method"] and re.fullmatch(pattern, path) is not None
 
 
+@pytest.mark.slow
 def test_the_openai_sdk_has_its_chats():
     """Whole and streamed, with tools, usage and errors."""
     assert called(take("openai")) == {("POST", "/v1/chat/completions")}

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 import structlog
+from certificates import TLS
 from driving import HELLO, do
-from places import ROOT, TESTS, TLS
+from places import ROOT, TESTS
 
 from claude_lite import (
     AsyncClient,
@@ -460,6 +461,7 @@ NAMES = [
         "~/../x",
     ),
     *("con", "CON", "nul.txt", "Aux.tar.gz", "prn", "com1", "LPT9.x", "COM\u00b2", "con .txt"),
+    *("CONIN$", "conout$.txt"),
     *("x" * 256, "ü" * 128),
 ]
 

@@ -208,7 +208,8 @@ def test_the_emulator_stops_writing_when_its_client_leaves(caplog):
         }
     ).encode()
     head = (
-        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\nanthropic-version: 2023-06-01"
+        "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: any\r\n"
+        "anthropic-version: 2023-06-01"
     )
     request = f"{head}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
 

@@ -18,7 +18,7 @@ from claude_lite.api.batches import (
     request_json,
 )
 from claude_lite.core.json_text import dumps
-from claude_lite.core.operation import JSON, too_large
+from claude_lite.core.operation import JSON, make, too_large
 from claude_lite.core.retry import is_temporary
 
 __all__ = ["BatchJob", "BatchReport", "split_into_batches"]
@@ -66,12 +66,12 @@ def split_into_batches(
         if frame + length > size:
             raise too_large(frame + length, size)
         if len(held) == most or total + length > size:
-            yield CreateBatch(requests=held, **fields)
+            yield make(CreateBatch, fields, requests=held)
             held, total = [], frame
         held.append(given)
         total += length
     if held:
-        yield CreateBatch(requests=held, **fields)
+        yield make(CreateBatch, fields, requests=held)
 
 
 @frozen

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from attrs import field
 
+from claude_lite.api.bodies import LinesDecoder
 from claude_lite.api.messages.message import Message
 from claude_lite.api.messages.operations import CreateMessage
-from claude_lite.core.bodies import LinesDecoder
-from claude_lite.core.model import Model, model
+from claude_lite.api.unknown import Unknown
+from claude_lite.core.model import Model, Result, model
 from claude_lite.core.operation import (
     JSON,
     MEGABYTE,
@@ -24,7 +25,6 @@ from claude_lite.core.operation import (
 )
 from claude_lite.core.pages import IdPaged, Page
 from claude_lite.core.responses import error_from_envelope
-from claude_lite.core.structure import Result
 from claude_lite.core.targets import Target
 from claude_lite.errors import APIError, RequestTooLarge, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
@@ -134,10 +134,8 @@ class ExpiredResult(BatchResult):
 
 
 @model
-class UnknownResult(BatchResult):
-    """A result whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownResult(Unknown, BatchResult):
+    """A result whose type this version does not know, or that does not fit its class."""
 
 
 @model

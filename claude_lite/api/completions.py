@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from claude_lite.core.limits import check_collected_values, parse_json, values_in
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
 from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import Result, StructureError, reader_for
-from claude_lite.errors import ClaudeError, StreamTruncated
+from claude_lite.core.structure import StructureError, reader_for
+from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
 class Completion(Result):
     """Text that continues a prompt. In a stream, one piece of the text."""
 
+    ESSENTIAL = ("completion",)
     id: str
     completion: str
     model: str
@@ -43,6 +44,7 @@ class Completion(Result):
 class ChatCompletion(Result):
     """A chat completion in the shape of OpenAI's API."""
 
+    ESSENTIAL = ("choices",)
     id: str
     choices: list[Any]
     """One choice, as JSON."""
@@ -96,9 +98,20 @@ class _PiecesDecoder(ABC):
         )
 
     def close(self) -> list[dict[str, Any]]:
-        """Note the end of the body: without its last piece the stream was truncated."""
+        """Note the end of the body: without its last piece the stream was truncated.
+
+        The last piece may lack the blank line after it, if its JSON is whole.
+        """
+        _, text = self._sse.unfinished() or ("", b"")
+        found = self.receive(b"\n\n") if self._is_whole(text) else []
         self.fail(StreamTruncated("the stream ended before its last piece"))
-        return []
+        return found
+
+    def _is_whole(self, text: bytes) -> bool:
+        try:
+            return text.strip() == b"[DONE]" or isinstance(parse_json(text, self._limits), dict)
+        except (ValueError, ResponseTooLarge):
+            return False
 
     def item(self, raw: dict[str, Any]) -> Any:
         """The model of one piece."""
@@ -116,7 +129,8 @@ class _PiecesDecoder(ABC):
         except ValueError:
             piece = None
         if not isinstance(piece, dict):
-            raise unexpected(self.head, f"the data of event {name!r} is not a JSON object")
+            reason = f"the data of event {name!r} is not a JSON object"
+            raise unexpected(self.head, reason, text)
         if "error" in piece:
             self.fail(error_from_envelope(piece, self.head))
             return []

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from claude_lite.core.bodies import BytesDecoder
-from claude_lite.core.model import model
+from claude_lite.api.bodies import BytesDecoder
+from claude_lite.api.uploads import FORBIDDEN, MAX_NAME, FormBody, UploadOperation, file_part
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import (
     MEGABYTE,
     Route,
@@ -20,8 +21,6 @@ from claude_lite.core.operation import (
     operation,
 )
 from claude_lite.core.pages import CursorPaged, IdPaged, ListOperation, Page
-from claude_lite.core.structure import Result
-from claude_lite.core.uploads import FORBIDDEN, MAX_NAME, FormBody, UploadOperation, file_part
 from claude_lite.errors import UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -40,7 +39,7 @@ MAX_FILE: Final = 500 * MEGABYTE
 
 # Windows reads these names as devices, with any suffix, and drops these ends of names.
 _DEVICE: Final = re.compile(
-    r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
+    r"(con|conin\$|conout\$|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\..*)?", re.IGNORECASE
 )
 _DROPPED: Final = (".", " ")
 

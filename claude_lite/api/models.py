@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Route, WorkspaceOperation, operation
 from claude_lite.core.pages import IdPaged, Page
-from claude_lite.core.structure import Result
 
 __all__ = ["ListModels", "ModelInfo", "RetrieveModel"]
 
@@ -16,8 +15,8 @@ class ModelInfo(Result):
     """A model that the API offers. Times are RFC 3339."""
 
     id: str
-    display_name: str
-    created_at: str
+    display_name: str | None = None
+    created_at: str | None = None
     lifecycle: str | None = None
     line: dict[str, Any] | None = None
     max_input_tokens: int | None = None

@@ -7,10 +7,10 @@ The organization, its invites, users and API keys. Workspaces are in `workspaces
 from collections.abc import Sequence
 from typing import Any
 
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, Route, operation
 from claude_lite.core.pages import IdPaged
-from claude_lite.core.structure import Result
+from claude_lite.given.null import Null
 
 __all__ = [
     "APIKey",
@@ -237,5 +237,5 @@ class UpdateAPIKey(Operation[APIKey]):
     result_type = APIKey
 
     api_key_id: str
-    name: str | None = None
-    status: str | None = None
+    name: str | Null | None = None
+    status: str | Null | None = None

@@ -49,6 +49,8 @@ class RawRequest(Operation[Response]):
             )
         if not (self.method.isascii() and self.method.isalpha()):
             raise UsageError(f"method has to be a method of HTTP such as GET, not {self.method!r}")
+        if self.method.upper() in {"CONNECT", "TRACE"}:  # a tunnel; an echo of the credential
+            raise UsageError(f"method cannot be {self.method!r}: the API has no such endpoint")
         path = with_query(self.path, {**(self.query or {}), **(self.extra_query or {})})
         json = self.json
         if self.extra_body is not None:

@@ -8,8 +8,9 @@ attributes, too.
 import os
 from typing import Any, Final
 
-from claude_lite.core.bodies import BytesDecoder
-from claude_lite.core.model import model
+from claude_lite.api.bodies import BytesDecoder
+from claude_lite.api.uploads import FormBody, UploadOperation, skill_parts
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import (
     MEGABYTE,
     Route,
@@ -18,8 +19,6 @@ from claude_lite.core.operation import (
     operation,
 )
 from claude_lite.core.pages import CursorPaged, Page
-from claude_lite.core.structure import Result
-from claude_lite.core.uploads import FormBody, UploadOperation, skill_parts
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = [

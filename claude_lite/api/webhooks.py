@@ -68,6 +68,7 @@ class WebhookUnreadable(WebhookRefused):
 class WebhookEventData(Model):
     """What happened, and to which object. Other fields depend on `type`."""
 
+    ESSENTIAL = ("id",)
     id: str
     """The id of the object."""
     type: str
@@ -80,6 +81,7 @@ class WebhookEventData(Model):
 class WebhookEvent(Model):
     """One event."""
 
+    ESSENTIAL = ("data",)
     id: str
     """The API may send an event more than once, each time with the same id."""
     created_at: str
@@ -116,13 +118,16 @@ class Webhooks:
             UsageError: A secret is malformed, or the tolerance is negative or infinite.
 
         """
-        secrets = _concealed(secrets)  # rebound: tracebacks may show local variables
+        hidden = _concealed(secrets)
+        del secrets  # tracebacks may show local variables
+        if isinstance(hidden, UsageError):
+            raise hidden
         if not 0 <= tolerance < math.inf:
             raise UsageError(f"tolerance has to be a number of seconds, 0 or more, not {tolerance}")
-        for secret in secrets:
+        for secret in hidden:
             _key(secret)
         set_up = self.__attrs_init__  # pyright: ignore[reportAttributeAccessIssue]  # of attrs
-        set_up(secrets, tolerance, clock)
+        set_up(hidden, tolerance, clock)
 
     def verify(self, body: bytes | str, headers: Mapping[str, str]) -> WebhookEvent:
         """Check a webhook, and return its event.
@@ -166,7 +171,7 @@ class Webhooks:
     def _secrets(self) -> tuple[Secret, ...]:
         if self.secrets:
             return self.secrets
-        found = _concealed(os.environ.get(WEBHOOK_VARIABLE, ""))
+        found: tuple[Secret, ...] = _concealed(os.environ.get(WEBHOOK_VARIABLE, ""))
         if not found:
             raise CredentialMissing(
                 f"no secret for webhooks: give secrets=..., or set {WEBHOOK_VARIABLE}"
@@ -184,11 +189,12 @@ def _without_secrets(tolerance: float, clock: Callable[[], float]) -> Webhooks:
     return Webhooks(tolerance=tolerance, clock=clock)
 
 
-def _concealed(secrets: str | Secret | Sequence[str | Secret] | None) -> tuple[Secret, ...]:
+def _concealed(secrets: str | Secret | Sequence[str | Secret] | None) -> Any:
+    """Return the secrets, hidden. For a secret of a wrong type, return the error."""
     given = (secrets,) if isinstance(secrets, str | bytes | Secret) else secrets or ()
     wrong = {type(secret).__name__ for secret in given if not isinstance(secret, str | Secret)}
     if wrong:
-        raise UsageError(
+        return UsageError(
             f"a webhook secret has to be text as the Console shows it, not {min(wrong)}"
         )
     hidden = (Secret(secret) if isinstance(secret, str) else secret for secret in given if secret)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from claude_lite.api.organization import ORGANIZATIONS, Deleted
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, operation
 from claude_lite.core.pages import IdPaged
-from claude_lite.core.structure import Result
+from claude_lite.given.null import Null
 
 __all__ = [
     "AddWorkspaceMember",
@@ -40,6 +40,7 @@ class Workspace(Result):
     data_residency: dict[str, Any] | None = None
     compartment_id: str | None = None
     external_key_id: str | None = None
+    inference_data_privacy: dict[str, Any] | None = None
     tags: dict[str, str] | None = None
     user_profile_id: str | None = None
     type: str = "workspace"
@@ -63,11 +64,11 @@ class CreateWorkspace(Operation[Workspace]):
     result_type = Workspace
 
     name: str
-    data_residency: JSON | None = None
-    display_color: str | None = None
-    external_key_id: str | None = None
-    tags: JSON | None = None
-    user_profile_id: str | None = None
+    data_residency: JSON | Null | None = None
+    display_color: str | Null | None = None
+    external_key_id: str | Null | None = None
+    tags: JSON | Null | None = None
+    user_profile_id: str | Null | None = None
 
 
 @operation
@@ -105,10 +106,10 @@ class UpdateWorkspace(Operation[Workspace]):
 
     workspace_id: str
     name: str | None = None
-    data_residency: JSON | None = None
+    data_residency: JSON | Null | None = None
     display_color: str | None = None
     external_key_id: str | None = None
-    tags: JSON | None = None
+    tags: JSON | Null | None = None
     user_profile_id: str | None = None
 
 

@@ -1,15 +1,28 @@
 """Keep the outcomes of a run in a file: JSON lines, one per request, written as requests end.
 
+A line is a JSON object with these keys:
+
+    custom_id       the name of the request; null for a bad line without one
+    result          {"type": "succeeded", "message": ...} or {"type": "errored", "error": ...}
+    request_id      the API's id of the last attempt, or null
+    attempts        the number of attempts
+    usage           the tokens, or null
+    elapsed_ms      milliseconds, with retries and waits
+    line            the line of the request in its file
+    request_hash    a name of the request (`Item.request_hash`); bad lines have none
+
 A line is handed to the operating system before the next request is taken, so no answer is lost,
 whatever ends the run. An existing file is changed only in the modes "replace" and "resume". In
 the mode "resume" answers stay, and a failure stays until the same request has ended again: in
-the end the file has one line per request.
+the end the file has one line per request. While a file is open it is locked, by the operating
+system: a second run on the same file is refused.
 """
 
 import os
 import shutil
+import stat
+import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Self
 
@@ -22,10 +35,53 @@ from claude_lite.errors import UsageError
 ResultsMode = Literal["new", "replace", "resume"]
 """What to do with an existing file: refuse it, empty it, or add the results that it lacks."""
 
-_FLAGS: Final = {"new": "xb", "replace": "wb", "resume": "ab"}
-
 Span = tuple[int, int]
 _BEGINNING: Final = b'{"custom_id":'
+
+
+IS_WINDOWS: Final = sys.platform == "win32"
+
+
+def lock(file: BinaryIO, path: Path) -> None:
+    """Lock *file* for this process until the file is closed.
+
+    A file system without locks locks nothing.
+
+    Raises:
+        UsageError: Another process has locked the file, or has just replaced it.
+
+    """
+    try:
+        _lock(file.fileno())
+        free = os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        free = False
+    except OSError:  # a file system without locks
+        return
+    if not free:
+        raise UsageError(
+            f"another run is writing {path}: wait until it has ended, or name another file"
+        )
+
+
+if sys.platform == "win32":  # pragma: no cover
+
+    def _lock(number: int) -> None:
+        import msvcrt  # only on Windows
+
+        os.lseek(number, LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        os.lseek(number, 0, os.SEEK_END)
+else:
+
+    def _lock(number: int) -> None:
+        import fcntl  # not on Windows
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+LOCKED_BYTE: Final = 1 << 40
+"""Windows locks bytes against reading, too: this one is past the end of any file of results."""
 
 
 class ResultsFile:
@@ -45,17 +101,26 @@ class ResultsFile:
 
         """
         self.path = Path(path)
-        self.answered: set[str] = set()
-        """The `custom_id`s that the file had answers for when it was opened."""
+        self.answered: dict[str, str | None] = {}
+        """The `custom_id`s that the file had answers for when it was opened, with the
+        `request_hash` of each; None for a line of an older version."""
         self._failures: dict[str | int, Span] = {}  # by custom_id, or by line without one
         self._outdated: list[Span] = []
         found = b""
-        if mode == "resume":
-            with suppress(FileNotFoundError), self.path.open("rb") as file:
-                found = self._read(file)
-        self._file: BinaryIO = self.path.open(_FLAGS[mode])  # type: ignore[assignment]  # all are binary
-        if found:
-            self._mend(found)
+        self._file: BinaryIO = self.path.open("xb" if mode == "new" else "ab")
+        try:
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):  # not a pipe or a device
+                lock(self._file, self.path)
+                if mode == "replace":
+                    self._file.truncate(0)
+            if mode == "resume":
+                with self.path.open("rb") as file:
+                    found = self._read(file)
+            if found:
+                self._mend(found)
+        except BaseException:
+            self._file.close()
+            raise
 
     def _read(self, file: BinaryIO) -> bytes:
         """Note the answers and failures in the file; return its last line."""
@@ -71,7 +136,7 @@ class ResultsFile:
                         f"cannot resume {self.path}: line {number} is not a result of a run"
                     ) from None
             start = end
-        for custom_id in self.answered & self._failures.keys():
+        for custom_id in self.answered.keys() & self._failures.keys():
             self._outdated.append(self._failures.pop(custom_id))
         return line
 
@@ -79,7 +144,7 @@ class ResultsFile:
         custom_id, ending = data["custom_id"], data["result"]["type"]
         key = data["line"] if custom_id is None else custom_id
         if ending == "succeeded":
-            self.answered.add(key)
+            self.answered[key] = data.get("request_hash")
             return
         if key in self._failures:
             self._outdated.append(self._failures[key])
@@ -107,10 +172,14 @@ class ResultsFile:
 
     def close(self) -> None:
         """Close the file, and remove earlier failures of requests that have ended again."""
-        self._file.close()
-        if self._outdated:
-            self._leave_out(sorted(self._outdated))
-            self._outdated.clear()
+        if IS_WINDOWS:  # Windows replaces no open file
+            self._file.close()
+        try:
+            if self._outdated:
+                self._leave_out(sorted(self._outdated))
+                self._outdated.clear()
+        finally:
+            self._file.close()  # and with it the lock
 
     def _leave_out(self, spans: list[Span]) -> None:
         path = self.path.resolve()  # of a link, replace the file that it points to
@@ -136,5 +205,9 @@ class ResultsFile:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether *line* is the beginning of a result whose writing was interrupted."""
-    return not line.endswith(b"\n") and _BEGINNING.startswith(line[: len(_BEGINNING)])
+    """Whether *line* is the beginning of a result whose writing was interrupted.
+
+    After a power cut a file may end with NULs in place of what was written last.
+    """
+    start = line[: len(_BEGINNING)].rstrip(b"\0")
+    return not line.endswith(b"\n") and _BEGINNING.startswith(start)

@@ -14,13 +14,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any, Final
 
+import orjson
 from attrs import Factory, define, field, frozen
 
 from claude_lite.api.messages.message import Message
 from claude_lite.bulk.pace import Pace
 from claude_lite.client.clients import AsyncClient
+from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import Operation
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
 from claude_lite.wire import MASK, Clock
@@ -39,6 +42,16 @@ class Item:
     """The name of the request, which its outcome has, too."""
     operation: Operation[Message]
 
+    @property
+    def request_hash(self) -> str:
+        """A name of the request: SHA-256 of its JSON, whatever the order of keys, cut to 16 digits.
+
+        `stream` does not count: it changes how the answer comes, not the answer.
+        """
+        body = {k: v for k, v in self.operation.body().items() if k != "stream"}
+        text = orjson.dumps(loads(dumps(body)), option=orjson.OPT_SORT_KEYS)
+        return sha256(text).hexdigest()[:16]
+
 
 @frozen
 class Outcome:
@@ -52,6 +65,8 @@ class Outcome:
     attempts: int = 0
     elapsed_ms: float = 0.0
     """Milliseconds, with retries and waits."""
+    request_hash: str | None = None
+    """The `request_hash` of the request; None for a bad line."""
 
     @property
     def succeeded(self) -> bool:
@@ -75,6 +90,7 @@ class Outcome:
             "usage": usage,
             "elapsed_ms": self.elapsed_ms,
             "line": self.line,
+            **({} if self.request_hash is None else {"request_hash": self.request_hash}),
         }
 
 
@@ -214,7 +230,8 @@ class _Worker:
         except Exception as error:  # noqa: BLE001  # after a bug, keep the answers that were paid for
             result = ClaudeError(self._without_secrets(f"{type(error).__name__}: {error}"))
         elapsed = round((self._clock() - start) * 1000, 1)
-        return Outcome(item.line, item.custom_id, result, self._attempts, elapsed)
+        name = item.request_hash
+        return Outcome(item.line, item.custom_id, result, self._attempts, elapsed, name)
 
     async def _answer(self, operation: Operation[Message], start: float) -> Message:
         """Make a request, again and again while a rate limit refuses it."""

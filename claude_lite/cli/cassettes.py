@@ -22,8 +22,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_lite.cli.terminal import CONTROLS, EXIT_DONE, EXIT_FAILED
+from claude_lite.cli.terminal import CONTROLS, EXIT_DONE, EXIT_FAILED, KEY
 from claude_lite.errors import UsageError
+from claude_lite.wire import MASK
 
 if TYPE_CHECKING:
     from claude_lite_transports.recording.cassette import Interaction
@@ -240,4 +241,4 @@ def _existing(path: Path) -> Path:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text.translate(CONTROLS))
+    sys.stdout.write(KEY.sub(MASK, text).translate(CONTROLS))

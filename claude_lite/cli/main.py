@@ -6,22 +6,26 @@ usage, 130 interrupted. Keys come from the environment only, and no credential i
 """
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from claude_lite.cli import cassettes
+from claude_lite.cli.arguments import count, limits, port, seconds
 from claude_lite.cli.clients import make_emulator, sync_client
 from claude_lite.cli.terminal import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_MISUSED,
+    discard_output,
+    escape_unwritable,
     explained,
     is_open,
+    log_line,
+    presentable,
     say,
     show,
 )
@@ -31,8 +35,6 @@ from claude_lite.errors import ClaudeError, UsageError
 DEFAULT_MODEL: Final = "claude-sonnet-5-5"
 DEFAULT_MAX_TOKENS: Final = 4096
 
-LAST_PORT: Final = 65535
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code.
@@ -41,7 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; None takes those of the process.
 
     """
+    escape_unwritable()
     args = parser().parse_args(argv)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # to the end
+    if sys.stdout is None:
+        if args.command is not _run or str(args.output) == "-":
+            say("standard output is closed: nothing was sent")
+            return EXIT_FAILED
+        sys.stdout = sys.stderr  # only the summary goes there
     try:
         return int(args.command(args))
     except UsageError as error:
@@ -50,13 +60,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return EXIT_FAILED
+    except OSError as error:  # such as a full disk
+        say(f"standard output cannot be written: {error.strerror or error}")
+        discard_output()
+        return EXIT_FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of subcommands, whose errors show no key and do not steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(presentable(message))
 
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="claude-lite",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Call the Claude API from the command line.",
@@ -97,7 +118,11 @@ message:
 
 RESULTS gets a line per request, in the order in which the requests end:
 custom_id, result (type "succeeded" with the message, or "errored" with the
-error), request_id, attempts, usage, elapsed_ms, and the line of the request.
+error), request_id, attempts, usage, elapsed_ms, the line of the request, and
+request_hash, a name of the request. With --resume a request that is not the
+one that was answered under its custom_id is reported, and not sent.
+
+"-" is standard input (read to its end first) and standard output.
 Bad lines are reported and do not stop the other requests. After a rate limit
 the command waits, and it retries other failures that pass.
 
@@ -105,26 +130,31 @@ Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
         epilog="exit code: 0 all answered, 1 some failed, 2 wrong usage, 130 interrupted",
     )
     add.set_defaults(command=_run)
-    add.add_argument("requests", metavar="REQUESTS", type=Path, help="file of requests")
+    add.add_argument("requests", metavar="REQUESTS", type=Path, help='file of requests, or "-"')
     add.add_argument(
-        "-o", "--output", metavar="RESULTS", type=Path, required=True, help="file of results"
+        "-o",
+        "--output",
+        metavar="RESULTS",
+        type=Path,
+        required=True,
+        help='file of results, or "-"',
     )
     add.add_argument(
         "--concurrency",
-        type=_count,
+        type=count,
         default=32,
         metavar="N",
         help="requests at a time (default: 32)",
     )
     add.add_argument(
         "--attempts",
-        type=_count,
+        type=count,
         metavar="N",
         help="attempts per request, the first included (default: 3, and 50 after rate limits)",
     )
     add.add_argument(
         "--deadline",
-        type=_seconds,
+        type=seconds,
         metavar="S",
         help="seconds per request, including retries and waits (default: 3600)",
     )
@@ -153,7 +183,7 @@ def _add_message(commands: Any) -> None:
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
         "--max-tokens",
-        type=_count,
+        type=count,
         default=DEFAULT_MAX_TOKENS,
         metavar="N",
         help=f"the longest answer, in tokens (default: {DEFAULT_MAX_TOKENS})",
@@ -169,19 +199,51 @@ def _add_serve(commands: Any) -> None:
     add = commands.add_parser(
         "serve",
         help="serve the emulator of the API on a port",
-        description="Serve the emulator of the API on a port, until Ctrl-C.",
-        epilog="Any client of the API can use it, with any key.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Serve the emulator of the API on a port, until Ctrl-C. Each request is a line
+on standard error: method, path, status, milliseconds, request id.""",
+        epilog="""\
+Any client of the API can use it; without --api-key, with any key. On
+127.0.0.1 it answers requests to names of this machine only: a request whose
+Host is another name needs --host 0.0.0.0, for example.
+
+a limit that is soon reached, and answers at the pace of a model:
+  claude-lite serve --limits requests=50,input_tokens=30000 --bucket 1 \\
+    --tokens-per-second 80""",
     )
     add.set_defaults(command=_serve)
-    add.add_argument("--port", type=_port, default=8080, help="0 picks a free port (default: 8080)")
+    add.add_argument("--port", type=port, default=8080, help="0 picks a free port (default: 8080)")
     add.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     add.add_argument("--faults", type=Path, metavar="F", help="JSON file of faults to inject")
     add.add_argument(
         "--seed", type=int, default=0, help="seed of ids, filler text and faults (default: 0)"
     )
     add.add_argument(
-        "--latency", type=_seconds, default=0.0, metavar="S", help="seconds before each answer"
+        "--latency", type=seconds, default=0.0, metavar="S", help="seconds before each answer"
     )
+    add.add_argument(
+        "--limits",
+        type=limits,
+        metavar="L",
+        help="rate limits per minute and model: requests=N,input_tokens=N,output_tokens=N",
+    )
+    add.add_argument(
+        "--bucket",
+        type=seconds,
+        metavar="S",
+        help="seconds of a limit that can be used at once (default: 60)",
+    )
+    add.add_argument(
+        "--tokens-per-second", type=seconds, metavar="N", help="pace of answers (default: at once)"
+    )
+    add.add_argument(
+        "--api-key",
+        action="append",
+        metavar="KEY",
+        help="accept this key and no other; may be repeated (default: any key is accepted)",
+    )
+    add.add_argument("--quiet", action="store_true", help="do not log requests")
 
 
 def _add_bench(commands: Any) -> None:
@@ -195,19 +257,19 @@ def _add_bench(commands: Any) -> None:
     )
     add.set_defaults(command=_bench)
     add.add_argument(
-        "--concurrency", type=_count, default=32, metavar="N", help="calls at a time (default: 32)"
+        "--concurrency", type=count, default=32, metavar="N", help="calls at a time (default: 32)"
     )
     length = add.add_mutually_exclusive_group()
     length.add_argument(
-        "--requests", type=_count, default=200, metavar="N", help="number of calls (default: 200)"
+        "--requests", type=count, default=200, metavar="N", help="number of calls (default: 200)"
     )
     length.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="make calls for S seconds instead"
+        "--seconds", type=seconds, metavar="S", help="make calls for S seconds instead"
     )
     add.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     add.add_argument(
         "--max-tokens",
-        type=_count,
+        type=count,
         default=256,
         metavar="N",
         help="the longest answer, in tokens (default: 256)",
@@ -231,36 +293,6 @@ def _add_emulator(add: argparse.ArgumentParser) -> None:
     add.add_argument("--seed", type=int, metavar="N", help="seed of the emulator (default: 0)")
 
 
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"has to be a whole number, 1 or more, not {text!r}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"has to be a number of seconds above 0, not {text!r}")
-    return value
-
-
-def _port(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= LAST_PORT:
-        raise argparse.ArgumentTypeError(f"has to be a port from 0 to 65535, not {text!r}")
-    return value
-
-
 def _run(args: argparse.Namespace) -> int:
     from claude_lite.cli.run import run_command  # it imports asyncio
 
@@ -274,7 +306,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _message(args: argparse.Namespace) -> int:
-    prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
+    prompt = _standard_input() if args.prompt == "-" else args.prompt
     if not prompt.strip():
         raise UsageError("the prompt is empty: write what to ask")
     asked = sync_client(args)
@@ -310,16 +342,35 @@ def _message(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed: give the prompt as an argument")
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not {error.encoding}: {error.reason}") from None
+
+
 def _serve(args: argparse.Namespace) -> int:
     from claude_lite.emulator.serving import server  # it imports asyncio
 
     def announce(url: str) -> None:
         show("The emulator is running; stop it with Ctrl-C. To use it:\n")
-        show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY=any\n")
+        key = "..." if args.api_key else "any"
+        show(f"  export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}\n")
 
-    made = make_emulator(args.seed, args.faults, latency=args.latency)
+    limits = {**(args.limits or {}), **({"bucket": args.bucket} if args.bucket else {})}
+    made = make_emulator(
+        args.seed,
+        args.faults,
+        latency=args.latency,
+        limits=limits,
+        tokens_per_second=args.tokens_per_second,
+        api_keys=args.api_key,
+    )
+    log = None if args.quiet else log_line
     try:
-        server.run_server(made, args.host, args.port, announce=announce)
+        server.run_server(made, args.host, args.port, announce=announce, log=log)
     except OSError as error:
         say(f"cannot listen on {args.host}:{args.port}: {error.strerror or error}")
         return EXIT_FAILED

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
 
 from claude_lite.bulk.run import Tally
-from claude_lite.errors import escape_invisible
+from claude_lite.cli.terminal import presentable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,7 +49,7 @@ class PlainDisplay:
 
     def complain(self, text: str) -> None:
         """Print a line."""
-        print(escape_invisible(text), file=self._out, flush=True)
+        print(presentable(text), file=self._out, flush=True)
 
     def __enter__(self) -> Self:
         return self
@@ -84,9 +84,7 @@ class LiveDisplay:
 
     def complain(self, text: str) -> None:
         """Print a line above the live lines."""
-        self._live.console.print(
-            escape_invisible(text), markup=False, highlight=False, soft_wrap=True
-        )
+        self._live.console.print(presentable(text), markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -5,22 +5,33 @@ It opens files, shows progress and chooses the exit code; `claude_lite.bulk` doe
 
 import argparse
 import asyncio
+import os
+import shutil
+import stat
 import sys
-from collections.abc import Container, Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, Self
 
-from attrs import define
+from attrs import define, field
 
 from claude_lite import bulk
 from claude_lite.bulk.requests_file import read_requests
 from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.bulk.run import RATE_LIMITED, Item, Outcome, Tally
 from claude_lite.cli.clients import async_client
-from claude_lite.cli.progress import display, summary
-from claude_lite.cli.terminal import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, say
+from claude_lite.cli.progress import Display, display, summary
+from claude_lite.cli.terminal import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    discard_output,
+    say,
+)
 from claude_lite.client.clients import AsyncClient
+from claude_lite.core.json_text import dumps
 from claude_lite.core.retry import standard
 from claude_lite.errors import UsageError
 
@@ -35,24 +46,33 @@ def run_command(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             code = _run_file(client, args, tally, rest, stack)
-    except OSError as error:  # such as a full disk
-        say(f"stopped: {error.strerror or error}. To go on, use --resume")
+    except BrokenPipeError:  # the reader of the results has closed its end
+        discard_output()
         code = EXIT_FAILED
-    _summarise(tally, rest.skipped)
+    except OSError as error:  # such as a full disk
+        go_on = "" if args.output == STANDARD else ". To go on, use --resume"
+        say(f"stopped: {error.strerror or error}{go_on}")
+        if args.output == STANDARD:
+            discard_output()
+        code = EXIT_FAILED
+    _summarise(tally, rest.skipped, args.output)
     return code or (EXIT_FAILED if tally.failed or tally.bad_lines else EXIT_DONE)
 
 
 def _run_file(
     client: AsyncClient, args: argparse.Namespace, tally: Tally, rest: "_Rest", stack: ExitStack
 ) -> int:
-    requests = stack.enter_context(_opened(args.requests, "rb"))
+    requests = stack.enter_context(_requests(args.requests))
     _keep_apart(args)
     if args.log_file is not None:
         _log_to(stack.enter_context(_opened(args.log_file, "ab")), stack)
-    results = stack.enter_context(_results(args))
-    shown = stack.enter_context(display(tally, _total(args.requests, results), sys.stderr))
+    results = _results(args)
+    stack.enter_context(results)
+    total = _total(requests, results)
+    shown = stack.enter_context(display(tally, total, sys.stderr))
     rest.items = read_requests(requests, stream=args.stream)
     rest.answered = results.answered
+    rest.changed = lambda item: _report_change(item, args.output, tally, shown)
 
     def finished(outcome: Outcome) -> None:
         results.write(outcome)
@@ -96,15 +116,59 @@ class _Rest:
     """The requests that have no answer yet."""
 
     items: Iterable[Item | Outcome] = ()
-    answered: Container[str] = ()
+    answered: Mapping[str, str | None] = field(factory=dict)
     skipped: int = 0
+    changed: Callable[[Item], object] = print
 
     def __iter__(self) -> Iterator[Item | Outcome]:
         for item in self.items:
-            if isinstance(item, Item) and item.custom_id in self.answered:
+            if not isinstance(item, Item) or item.custom_id not in self.answered:
+                yield item
+            elif self.answered[item.custom_id] in (None, item.request_hash):
                 self.skipped += 1
             else:
-                yield item
+                self.changed(item)
+
+
+def _report_change(item: Item, output: Path, tally: Tally, shown: Display) -> None:
+    """Report a request that is not the one which was answered; its answer stays."""
+    tally.bad_lines += 1
+    shown.complain(
+        f"claude-lite: line {item.line}: the request {item.custom_id} is not the one that was"
+        f" answered, and was not sent: give it another custom_id, or remove its line from {output}"
+    )
+
+
+STANDARD: Final = Path("-")
+
+
+def _requests(path: Path) -> BinaryIO:
+    """Open the requests. Standard input is copied first: reading it would stop the event loop."""
+    if path != STANDARD:
+        return _opened(path, "rb")
+    if sys.stdin is None:
+        raise UsageError("standard input is closed: name a file of requests")
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the caller
+    shutil.copyfileobj(sys.stdin.buffer, copy)
+    copy.seek(0)
+    return copy
+
+
+class _StandardOutput:
+    """Results on standard output: a line per request, and nothing to resume."""
+
+    answered: Mapping[str, str | None] = {}
+
+    def write(self, outcome: Outcome) -> None:
+        """Write an outcome."""
+        sys.stdout.buffer.write(dumps(outcome.to_dict()) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def _opened(path: Path, mode: Literal["rb", "ab"]) -> BinaryIO:
@@ -115,8 +179,14 @@ def _opened(path: Path, mode: Literal["rb", "ab"]) -> BinaryIO:
         raise UsageError(f"cannot {what} {path}: {error.strerror}") from None
 
 
-def _results(args: argparse.Namespace) -> ResultsFile:
+def _results(args: argparse.Namespace) -> "ResultsFile | _StandardOutput":
     path: Path = args.output
+    if path == STANDARD:
+        if args.resume or args.force:
+            raise UsageError(
+                "standard output has no earlier results: leave out --resume and --force"
+            )
+        return _StandardOutput()
     try:
         return ResultsFile(path, "replace" if args.force else "resume" if args.resume else "new")
     except FileExistsError:
@@ -130,21 +200,21 @@ def _results(args: argparse.Namespace) -> ResultsFile:
 def _keep_apart(args: argparse.Namespace) -> None:
     """Refuse to read and write, or to write twice, the same file."""
     paths = [args.requests, args.output, args.faults, args.log_file]
-    given = [path.resolve() for path in paths if path is not None]
+    given = [path.resolve() for path in paths if path not in (None, STANDARD)]
     if len(set(given)) < len(given):
         raise UsageError("the files of requests, results, faults and logs have to differ")
 
 
-def _total(path: Path, results: ResultsFile) -> int | None:
-    """About how many requests are to be made; None if *path* is not a file on disk."""
-    if not path.is_file():  # a pipe can be read only once
+def _total(file: BinaryIO, results: "ResultsFile | _StandardOutput") -> int | None:
+    """About how many requests are to be made; None if *file* is not a file on disk."""
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe can be read only once
         return None
     last = b"\n"
     lines = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            lines += block.count(b"\n")
-            last = block[-1:]
+    while block := file.read(_BLOCK):
+        lines += block.count(b"\n")
+        last = block[-1:]
+    file.seek(0)
     return max(0, lines + (last != b"\n") - len(results.answered))
 
 
@@ -172,7 +242,7 @@ def _name_in_logs(item: Item) -> None:
     structlog.contextvars.bind_contextvars(custom_id=item.custom_id)
 
 
-def _summarise(tally: Tally, skipped: int) -> None:
+def _summarise(tally: Tally, skipped: int, output: Path) -> None:
     from rich.console import Console  # slow to import
 
-    Console().print(summary(tally, skipped))
+    Console(stderr=output == STANDARD).print(summary(tally, skipped))

@@ -10,19 +10,19 @@ This module has the same classes and methods as `sync.py`, in the same order.
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
-from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep
@@ -72,10 +72,12 @@ class AsyncStream(BaseStream[E, R]):
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
         get_token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
+        prepare: Callable[[float | None], Coroutine[Any, Any, None]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
         self._get_token = get_token
+        self._prepare = prepare
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
 
@@ -91,7 +93,8 @@ class AsyncStream(BaseStream[E, R]):
         return self
 
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        await self._prepare(exchange.time_left)
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 await self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
@@ -132,12 +135,12 @@ class AsyncStream(BaseStream[E, R]):
         await self._close(None)
 
     async def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
-        try:
-            if self._finished and hasattr(self._body, "finish"):
-                await self._body.finish()
-        finally:
-            await self._stack.aclose()
+        # A failure to close must not hide the answer.
+        with suppress(ClaudeError) if self._finished else nullcontext():
+            async with self._stack:
+                self._leave(error)
+                if self._finished and hasattr(self._body, "finish"):
+                    await self._body.finish()
 
     def __aiter__(self) -> AsyncIterator[E]:
         return _Items(partial(self._iterate, self._require_unread().item))
@@ -227,6 +230,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         transport = self._link.get()
         exchange = Exchange(operation, self.config, self._link.clock)
         try:
+            if self.config.dialect is not None:
+                await self._prepare(exchange.time_left)
             while not isinstance(action := exchange.next_action(), Done):
                 if isinstance(action, Request):
                     try:
@@ -265,7 +270,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         """
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
-        return cls(exchange, self._link.get(), self._get_token)
+        return cls(exchange, self._link.get(), self._get_token, self._prepare)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -276,7 +281,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
-        return await self.send(RawRequest(method=method, path=path, **fields))
+        return await self.send(make(RawRequest, fields, method=method, path=path))
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
@@ -308,25 +313,38 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
-            OSError: Writing failed, for example because the disk is full.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written,
+                for example because the disk is full. No part of the file is left.
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file:
+        with Arrival(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
                     file.write(piece)
         return file.size
 
+    async def _prepare(self, within: float | None) -> None:
+        """Let the dialect find its credential on a thread: `sign` would block the event loop."""
+        config = self.config
+        given = config.api_key or config.auth_token or "authorization" in config.headers
+        if not given and not getattr(config.dialect, "is_ready", lambda: True)():
+            named = "of the dialect", cast("Any", config.dialect).prepare
+            await self._link.tokens(AsyncTokens, named).get("ready", within)
+
     async def _get_token(self, stale: str | None, within: float | None) -> str:
-        return await self._link.tokens(AsyncTokens, self.config).get(stale, within)
+        return await self._link.tokens(AsyncTokens, self.config.credential_function).get(
+            stale, within
+        )
 
     async def close(self) -> None:
-        """Close the connections of the running event loop. A later call opens new connections."""
-        if (transport := self._link.transport) is not None:
+        """Close the connections of the running event loop. A later call opens new connections.
+
+        A client that `with_options` made closes nothing.
+        """
+        if not self._derived and (transport := self._link.transport) is not None:
             await transport.close()
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A file that appears only when it is complete: a temporary file in the same folder is renamed."""
+"""A file that appears only when it is complete, under a name that no other process has taken."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from typing import Self
 from claude_lite.errors import UsageError
 
 
-class AtomicFile:
+class Arrival:
     """A context manager that writes the file *path*.
 
     If an exception leaves the `with` block, no file appears. An existing file is replaced only if
@@ -28,7 +28,7 @@ class AtomicFile:
         try:
             self._file = self._partial.open("xb")
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise self._failure(error) from None
         return self
 
     def _check_target(self) -> None:
@@ -42,13 +42,34 @@ class AtomicFile:
                 f"{str(self.path)!r} cannot be the path of a file: it has a NUL or a lone surrogate"
             ) from None
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+            raise self._failure(error) from None
         if not self._overwrite:
-            raise UsageError(f"the file {self.path} exists: set overwrite=True to replace it")
+            raise self._failure(FileExistsError())
+
+    def _failure(self, error: OSError) -> UsageError:
+        if isinstance(error, FileExistsError):
+            return UsageError(f"the file {self.path} exists: set overwrite=True to replace it")
+        return UsageError(f"{self.path} cannot be written: {error.strerror}")
 
     def write(self, piece: bytes) -> None:
-        """Add a piece. Raises `OSError` if writing fails, for example because the disk is full."""
-        self.size += self._file.write(piece)
+        """Add a piece. Raises `UsageError` if that fails, for example because the disk is full."""
+        try:
+            self.size += self._file.write(piece)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _appear(self) -> None:
+        """Give the complete file its name. Without *overwrite*, only one process succeeds."""
+        if not self._overwrite:
+            try:
+                self.path.hardlink_to(self._partial)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without hard links: take the name, then replace
+                self.path.touch(exist_ok=False)
+            else:
+                return
+        self._partial.replace(self.path)
 
     def __exit__(
         self,
@@ -59,10 +80,9 @@ class AtomicFile:
         try:
             self._file.close()
             if kind is None:
-                self._check_target()  # the file may have appeared since the first check
-                self._partial.replace(self.path)
+                self._appear()
         except OSError as failure:
             if kind is None:
-                raise UsageError(f"{self.path} cannot be written: {failure.strerror}") from None
+                raise self._failure(failure) from None
         finally:
             self._partial.unlink(missing_ok=True)

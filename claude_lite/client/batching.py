@@ -151,7 +151,7 @@ class Waiting:
         self._retry_after = error.retry_after or 0.0
 
     def _check_ended(self, batch: MessageBatch) -> None:
-        if batch.processing_status == "ended":
+        if batch.processing_status == "ended" or (batch.ended_at and not batch.processing_status):
             self._ended = batch
 
 

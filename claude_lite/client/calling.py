@@ -9,13 +9,15 @@ client can be pickled, without the credential. This module does no I/O; `sync.py
 from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 
 from claude_lite.client.link import Link
+from claude_lite.client.tokens import is_async
 from claude_lite.core.bodies import Decoder
-from claude_lite.core.config import Config, Options
-from claude_lite.core.credentials import hide_credentials
+from claude_lite.core.config import Config, Options, hide_credentials
+from claude_lite.core.exchange import Authenticate
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import StreamInterrupted, UsageError
-from claude_lite.wire import Clock, Response
+from claude_lite.given.spellings import STREAMS, add_hints
+from claude_lite.wire import Clock, Done, Request, Response, Sleep
 
 E = TypeVar("E")
 R = TypeVar("R")
@@ -28,13 +30,19 @@ class BaseClient(Generic[T]):
     """A client without I/O: a configuration, and a link to a transport."""
 
     _ASYNC = False
+    _derived = False
 
     def __init__(self, transport: "str | T", options: dict[str, Any]) -> None:
         self.config = Config.from_options(options)
         self._link: Link[T] = Link(transport, is_async=self._ASYNC)
+        self._link.load()
+        self._check_function()
 
     def with_options(self, **options: Unpack[Options]) -> Self:
         """Return a client with some options changed. Both clients share their connections.
+
+        To close the new client, or to leave it as a context manager, closes nothing: the
+        connections stay open for the client that they belong to.
 
         Args:
             **options: Options of `Config`, by name. `headers` are added to the headers of this
@@ -46,8 +54,15 @@ class BaseClient(Generic[T]):
         """
         hide_credentials(cast("dict[str, Any]", options))
         derived = object.__new__(type(self))
-        derived.__dict__.update(config=self.config.with_options(**options), _link=self._link)
+        config = self.config.with_options(**options)
+        derived.__dict__.update(config=config, _link=self._link, _derived=True)
+        derived._check_function()
         return derived
+
+    def _check_function(self) -> None:
+        option, function = self.config.credential_function or ("", None)
+        if not self._ASYNC and is_async(function):
+            raise UsageError(f"{option} is an async function: only an AsyncClient can call it")
 
     @property
     def transport(self) -> T:
@@ -69,6 +84,9 @@ class BaseClient(Generic[T]):
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
         collect = collect or getattr(operation, "collect", False)
         return StreamExchange(operation, self.config, self._link.clock, collect=collect)
+
+    def __copy__(self) -> Self:
+        return self.with_options()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"config": self.config, "_link": self._link}
@@ -92,6 +110,7 @@ class BaseStream(Generic[E, R]):
     def __init__(self, exchange: StreamExchange[E, R]) -> None:
         self._exchange = exchange
         self._decoder: Decoder[E, R] | None = None
+        self._attempt: Any = None  # the context manager of the transport
         self._body: Any = None
         self._closed = False
         self._finished = False
@@ -136,6 +155,11 @@ class BaseStream(Generic[E, R]):
         self._exchange.start()
         return self._exchange
 
+    def _next_action(self) -> Request | Sleep | Authenticate | Done[Decoder[E, R]]:
+        if self._closed and not self._exchange.ready:  # closed during the opening
+            raise StreamInterrupted(CLOSED)
+        return self._exchange.next_action()
+
     def _require_unread(self) -> Decoder[E, R]:
         decoder = self._require_open()
         if self._finished:
@@ -178,11 +202,7 @@ class BaseStream(Generic[E, R]):
             self._decoder.fail(interrupted)
 
 
-def text_of(raw: dict[str, Any]) -> str | None:
-    """Return the text of a raw event; None if the event has no text."""
-    if raw["type"] == "content_block_delta" and raw["delta"]["type"] == "text_delta":
-        return cast("str", raw["delta"]["text"]) or None
-    return None
+add_hints(BaseStream, STREAMS)
 
 
 def discard(_: object) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from claude_lite.client.aio import AsyncioClient
 from claude_lite.client.messages import Messages
 from claude_lite.client.sync import SyncClient
+from claude_lite.given.spellings import CLIENTS
 
 if TYPE_CHECKING:
     from claude_lite.client import namespaces
@@ -40,7 +41,8 @@ class WithGroups:
         def __getattr__(self, name: str) -> Any:
             """Create the group of methods *name* at the first use, and keep the group."""
             if name not in GROUPS:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+                hint = f": {CLIENTS[name]}" if name in CLIENTS else ""
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
             if name == "messages":
                 cls: Any = Messages
             else:

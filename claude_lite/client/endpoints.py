@@ -23,6 +23,8 @@ from typing import (
 
 from claude_lite.client.aio import AsyncioClient, AsyncMessageStream, AsyncStream
 from claude_lite.client.sync import MessageStream, Stream, SyncClient
+from claude_lite.core.operation import make
+from claude_lite.given.spellings import GROUPS, add_hints
 
 if TYPE_CHECKING:
     from claude_lite.api.messages.operations import StreamMessage
@@ -45,6 +47,9 @@ class Namespace(Generic[C_co]):
 
     def __init__(self, client: C_co) -> None:
         self.client = client
+
+
+add_hints(Namespace, GROUPS)
 
 
 class _OperationMethod(Generic[P]):
@@ -71,7 +76,8 @@ class _OperationMethod(Generic[P]):
         # For help() and notebooks. `updated=()`: the `__dict__` of the class is not copied.
         @functools.wraps(operation, updated=())
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return client_method(operation(*args, **kwargs))
+            args = (None,) * len(args)  # type: ignore[assignment]  # a traceback may show variables
+            return client_method(make(operation, kwargs, *args))
 
         if inspect.iscoroutinefunction(client_method):
             _mark(call)

@@ -13,18 +13,18 @@ in the same order.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
-from claude_lite.api.messages.operations import StreamMessage
+from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard, text_of
+from claude_lite.client.calling import BaseClient, BaseStream, discard
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
-from claude_lite.core.operation import Operation, StreamOperation
+from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Response, Sleep, Transport
@@ -48,7 +48,7 @@ class Stream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        get_token: Callable[[str | None], str],
+        get_token: Callable[[str | None, float | None], str],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
@@ -68,15 +68,16 @@ class Stream(BaseStream[E, R]):
         return self
 
     def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
-        while not isinstance(action := exchange.next_action(), Done):
+        while not isinstance(action := self._next_action(), Done):
             if isinstance(action, Sleep):
                 self._transport.sleep(action.seconds)
             elif isinstance(action, Authenticate):
-                exchange.receive_token(self._get_token(action.stale))
+                exchange.receive_token(self._get_token(action.stale, exchange.time_left))
             else:
                 with ExitStack() as stack:
                     try:
-                        head, chunks = stack.enter_context(self._transport.stream(action))
+                        self._attempt = self._transport.stream(action)
+                        head, chunks = stack.enter_context(self._attempt)
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
@@ -101,16 +102,21 @@ class Stream(BaseStream[E, R]):
         self._close(error)
 
     def close(self) -> None:
-        """Close the connection, also before the end of the stream. Later reads raise an error."""
+        """Close the connection, also before the end of the stream. Later reads raise an error.
+
+        Any thread may call this method. A thread that waits for the stream gets the error
+        `StreamInterrupted` at once, or after a wait between two attempts.
+        """
         self._close(None)
 
     def _close(self, error: BaseException | None) -> None:
-        self._leave(error)
-        try:
+        # A failure to close must not hide the answer.
+        with suppress(ClaudeError) if self._finished else nullcontext(), self._stack:
+            self._leave(error)
             if self._finished and hasattr(self._body, "finish"):
                 self._body.finish()
-        finally:
-            self._stack.close()
+            elif hasattr(self._attempt, "stop"):
+                self._attempt.stop()
 
     def __iter__(self) -> Iterator[E]:
         return self._iterate(self._require_unread().item)
@@ -202,7 +208,7 @@ class SyncClient(BaseClient[Transport]):
                 elif isinstance(action, Sleep):
                     transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(self._get_token(action.stale))
+                    exchange.receive_token(self._get_token(action.stale, exchange.time_left))
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -239,7 +245,7 @@ class SyncClient(BaseClient[Transport]):
             **fields: Other fields of `RawRequest`: `json`, `query`, `extra_headers`, `resend`, ...
 
         """
-        return self.send(RawRequest(method=method, path=path, **fields))
+        return self.send(make(RawRequest, fields, method=method, path=path))
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
@@ -271,24 +277,27 @@ class SyncClient(BaseClient[Transport]):
             overwrite: Whether to replace an existing file.
 
         Raises:
-            UsageError: The file exists and *overwrite* is false, or the file cannot be written.
-            OSError: Writing failed, for example because the disk is full.
+            UsageError: The file exists and *overwrite* is false, or the file cannot be written,
+                for example because the disk is full. No part of the file is left.
             ClaudeError: The call failed; `claude_lite.errors` has a class per reason.
 
         """
-        from claude_lite.client.arrival import AtomicFile  # only for downloads
+        from claude_lite.client.arrival import Arrival  # only for downloads
 
-        with AtomicFile(path, overwrite=overwrite) as file, self.stream(operation) as stream:
+        with Arrival(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
                 file.write(piece)
         return file.size
 
-    def _get_token(self, stale: str | None) -> str:
-        return self._link.tokens(Tokens, self.config).get(stale)
+    def _get_token(self, stale: str | None, within: float | None) -> str:
+        return self._link.tokens(Tokens, self.config.credential_function).get(stale, within)
 
     def close(self) -> None:
-        """Close the connections. A later call opens new connections."""
-        if (transport := self._link.transport) is not None:
+        """Close the connections. A later call opens new connections.
+
+        A client that `with_options` made closes nothing.
+        """
+        if not self._derived and (transport := self._link.transport) is not None:
             transport.close()
 
     def __enter__(self) -> Self:

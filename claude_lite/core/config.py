@@ -8,69 +8,76 @@ credential comes from the environment, or from the function that was given as `a
 import math
 import os
 import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Generic, TypedDict, TypeVar, cast
+from contextlib import suppress
+from types import NoneType
+from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack, cast
 
 from attrs import evolve, field, fields, frozen
 
 from claude_lite.core.credentials import (
+    FRAMING_HEADERS,
     Credential,
     Secret,
     bearer,
     checked_credential,
     from_environment,
     header_value,
-    hide_credentials,
     mask_headers,
-    to_secret,
     words_to_mask,
+    wrong_type,
 )
-from claude_lite.core.logs import Observer
-from claude_lite.core.option_hints import OPTION_HINTS
 from claude_lite.core.retry import RetryPolicy, standard
-from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target
+from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, checked_url
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr, is_secret_header
+from claude_lite.given.addresses import header_lines, union_of_betas
+from claude_lite.given.spellings import OPTIONS
+from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 
 __all__ = ["Config", "Options"]
 
 T = TypeVar("T")
 
+Observer = Callable[[str, Mapping[str, Any]], None]
+"""A function that gets an event's name and fields, on the thread or event loop of the call.
 
-_BASE_URL: Final = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?", re.ASCII
-)
+The call waits for the function, so the function has to be fast.
+"""
 
 
 def _to_headers(given: Mapping[str, Any] | None) -> Mapping[str, str]:
-    headers = mask_headers(given or {})
-    return {name: header_value(name, v) for name, v in headers.items() if v is not None}
+    if wrong := FRAMING_HEADERS.intersection(given or ()):
+        raise UsageError(f"headers cannot have {min(wrong)!r}: the transport sets this header")
+    return {name: header_value(name, v) for name, v in (given or {}).items() if v is not None}
 
 
 def _to_base_url(given: str | None) -> str:
-    url = (given or os.environ.get("ANTHROPIC_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    if not _BASE_URL.fullmatch(url):  # the URL is not shown: it may contain a password
-        raise UsageError(
-            f"{'base_url' if given else 'ANTHROPIC_BASE_URL'} has to be"
-            " http(s)://host[:port][/path], in ASCII, without a credential and without a query"
-        )
-    return url
+    name = "base_url" if given else "ANTHROPIC_BASE_URL"
+    return checked_url(name, MaskedStr(given or os.environ.get(name) or DEFAULT_BASE_URL))
+
+
+def _custom_headers() -> Mapping[str, str]:
+    name = "ANTHROPIC_CUSTOM_HEADERS"
+    with suppress(UsageError):
+        headers = header_lines(os.environ.get(name, ""))
+        if headers is not None:
+            return _to_headers(mask_headers(headers))
+    headers = None  # a traceback may show local variables
+    raise UsageError(f"{name} has a line that is not `Name: value`, or not a valid header")
 
 
 def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    flags = (given,) if isinstance(given, str) else tuple(given)
+    if wrong := [flag for flag in flags if not isinstance(flag, str)]:
+        raise wrong_type("each flag in betas", "a str", wrong[0])
+    return tuple(map(str, flags))
 
 
 def _check_positive(_: object, attribute: Any, value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
         name = attribute.name
         raise UsageError(f"{name} is {value}: it has to be positive, or None for no limit")
-
-
-def _check_policy(_: object, __: object, value: object) -> None:
-    if not isinstance(value, RetryPolicy):
-        kind = type(value).__name__
-        raise UsageError(f"retry is of type {kind}: give standard(), never() or defer()")
 
 
 class _CachedProperty(Generic[T]):
@@ -99,7 +106,7 @@ class Options(TypedDict, total=False):
     dialect: Dialect | None
     api_version: str
     betas: str | Sequence[str]
-    headers: Mapping[str, Any]
+    headers: Mapping[str, Any] | None
     retry: RetryPolicy
     timeout: float | None
     connect_timeout: float | None
@@ -114,6 +121,44 @@ class Options(TypedDict, total=False):
     observe: Observer | None
 
 
+_TYPES: Final[dict[str, tuple[Any, ...]]] = {
+    name: tuple(typing.get_origin(kind) or kind for kind in typing.get_args(hint) or (hint,))
+    for name, hint in Options.__annotations__.items()
+}
+_WANTED: Final = {"retry": "standard(), never() or defer()", "headers": "a dict"}
+
+
+def hide_credentials(options: dict[str, Any]) -> None:
+    """Mask the texts in *options* where they are: no traceback shows a credential from now on.
+
+    Raises:
+        UsageError: An option is unknown, or has a wrong type.
+
+    """
+    if unknown := options.keys() - _TYPES.keys():
+        options.clear()
+        advice = "; ".join(OPTIONS[name] for name in sorted(unknown & OPTIONS.keys()))
+        names = ", ".join(sorted(unknown))
+        raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
+    options.update({name: _hidden(name, value) for name, value in options.items()})
+    for value in options.values():
+        if isinstance(value, UsageError):
+            raise value
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """Mask the text in an option. In place of a value of a wrong type, return the error."""
+    kinds = (*_TYPES[name], int) if float in _TYPES[name] else _TYPES[name]
+    if isinstance(value, (bytes, bool)) or not isinstance(value, kinds):
+        names = " | ".join("None" if kind is NoneType else kind.__name__ for kind in _TYPES[name])
+        return wrong_type(name, _WANTED.get(name, names), value)
+    if isinstance(value, Mapping):
+        return mask_headers(value)
+    if isinstance(value, str):
+        return Secret(value) if Secret in kinds else MaskedStr(value)
+    return value
+
+
 @frozen(kw_only=True, slots=False, repr=False)
 class Config:
     """The options of a client. Times are in seconds, sizes in bytes; None means no limit.
@@ -124,15 +169,20 @@ class Config:
     the body of an error only the first megabyte is used.
 
     Attributes:
-        api_key: An API key, or a function that returns a key. The function is called at the first
-            request of each client and of each derived client. The default is the key in
-            ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN.
-        auth_token: A bearer token in place of `api_key`, or a function that returns a token. The
-            function is called again after a 401.
+        api_key: An API key, or a function that returns a key. The default is the key in
+            ANTHROPIC_API_KEY, or else the token in ANTHROPIC_AUTH_TOKEN. A function is called
+            before the first request, and again after a 401: once per call, and once for all calls
+            that wait. Derived clients share the key. A plain function runs on a thread of its own;
+            an async function, which only an `AsyncClient` takes, runs on the event loop.
+        auth_token: A bearer token in place of `api_key`, or a function that returns a token.
         base_url: The address of the API. The default is ANTHROPIC_BASE_URL, or else the public API.
+            One `/v1` or `/v1/messages` at its end is cut, because operations add it. If the paths
+            of a gateway begin with `/v1/v1/`, write both.
         api_version: The value of the header `anthropic-version`.
-        betas: The beta flags for every request: a string, or a sequence of strings.
-        headers: More headers for every request. A header with the value None is left out.
+        betas: The beta flags for every request: a string, or a sequence of strings. The flags in
+            `headers` are added to them.
+        headers: More headers for every request. A header with the value None is left out. Without a
+            dialect, the lines `Name: value` of ANTHROPIC_CUSTOM_HEADERS are added; `headers` win.
         retry: The retry policy: `standard()`, `never()` or `defer()`.
         timeout: The longest time without a byte from the server, before and during a reply.
         connect_timeout: The time for DNS, TCP and TLS together.
@@ -153,19 +203,20 @@ class Config:
             event: two bytes of JSON can take 100 bytes of memory. All events of a collected stream
             together may have three times this number.
         observe: A function that gets the name and the fields of each log event of a call
-            (`claude_lite.core.logs`).
+            (`claude_lite.core.logs`). The call waits for the function. If the function raises an
+            exception, the exception is reported as a warning, and the call goes on.
         dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Only
             the platform's own credentials are then read from the environment.
 
     """
 
-    api_key: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
-    auth_token: "Secret | Callable[[], Any] | None" = field(default=None, converter=to_secret)
+    api_key: "Secret | Callable[[], Any] | None" = None
+    auth_token: "Secret | Callable[[], Any] | None" = None
     base_url: str = field(default=None, converter=_to_base_url)
-    api_version: str = API_VERSION
+    api_version: str = field(default=API_VERSION, converter=str)
     betas: tuple[str, ...] = field(default=(), converter=_to_betas)
     headers: Mapping[str, str] = field(factory=dict, converter=_to_headers)
-    retry: RetryPolicy = field(factory=standard, validator=_check_policy)
+    retry: RetryPolicy = field(factory=standard)
     timeout: float | None = field(default=600.0, validator=_check_positive)
     connect_timeout: float | None = field(default=10.0, validator=_check_positive)
     content_timeout: float | None = field(default=600.0, validator=_check_positive)
@@ -179,9 +230,17 @@ class Config:
     observe: Observer | None = None
     dialect: Dialect | None = None
 
+    def __init__(self, **options: Unpack[Options]) -> None:
+        hide_credentials(cast("dict[str, Any]", options))
+        set_up = self.__attrs_init__  # type: ignore[attr-defined]  # of attrs
+        set_up(**options)
+
     def __attrs_post_init__(self) -> None:
         if self.dialect is not None:
-            object.__setattr__(self, "base_url", _to_base_url(self.dialect.base_url))
+            url = checked_url("the base_url of the dialect", self.dialect.base_url)
+            object.__setattr__(self, "base_url", url)
+        in_headers = self.headers.pop("anthropic-beta", "")  # type: ignore[attr-defined]  # a dict of our own
+        object.__setattr__(self, "betas", union_of_betas(*self.betas, in_headers))
         if self.api_key is not None and self.auth_token is not None:
             raise UsageError("give api_key or auth_token, not both: the API takes one credential")
 
@@ -190,32 +249,35 @@ class Config:
 
         Args:
             **changes: Options by name. `headers` are merged with the present headers; the value
-                None removes a header. A new `api_key` removes `auth_token`, and the reverse.
+                None removes a header. `betas` are added to the present flags; the header
+                `anthropic-beta` with the value None removes those first. A new `api_key` removes
+                `auth_token`, and the reverse.
 
         Raises:
             UsageError: An option is unknown, or has an invalid value.
 
         """
         hide_credentials(changes)
+        betas = self.betas
         if "headers" in changes:
-            changes["headers"] = {**self.headers, **changes["headers"]}
+            headers = changes["headers"] or {}
+            if headers.get("anthropic-beta", "") is None:
+                betas = ()
+            changes["headers"] = {**self.headers, **headers}
+        changes["betas"] = (*betas, *_to_betas(changes.get("betas", ())))
         for new, old in (("api_key", "auth_token"), ("auth_token", "api_key")):
             if changes.get(new) is not None:
                 changes.setdefault(old, None)
         if "dialect" in changes and changes["dialect"] is None:  # go back to the API's own URL
             changes.setdefault("base_url", None)
-        _check_names(changes, changes.get("dialect", self.dialect))
+        _check_dialect(changes, changes.get("dialect", self.dialect))
         return evolve(self, **changes)
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "Config":
-        """Make a configuration from *options* by name.
-
-        The credentials in *options* are replaced by `Secret` objects, so that tracebacks with local
-        variables do not show them.
-        """
+        """Make a configuration from *options* by name, and mask the credentials in *options*."""
         hide_credentials(options)
-        _check_names(options, options.get("dialect"))
+        _check_dialect(options, options.get("dialect"))
         return cls(**options)
 
     @_CachedProperty
@@ -238,10 +300,20 @@ class Config:
             max_event=self.max_event,
         )
 
-    @property
-    def token_provider(self) -> "Callable[[], Any] | None":
-        """The function given as `auth_token`; None if there is none."""
-        return self.auth_token if callable(self.auth_token) else None
+    @_CachedProperty
+    def credential_function(self) -> "tuple[str, Callable[[], Any]] | None":
+        """The option that is a function, by name, and the function; None if there is none."""
+        if callable(self.auth_token):
+            return "auth_token", self.auth_token
+        if callable(self.api_key) and not {"x-api-key", "authorization"} & self.headers.keys():
+            return "api_key", self.api_key
+        return None
+
+    def headers_of(self, credential: MaskedStr) -> dict[str, str]:
+        """Return the headers for a *credential* that the credential function returned."""
+        if callable(self.auth_token):
+            return bearer(credential)
+        return {"x-api-key": checked_credential("api_key", credential)}
 
     @_CachedProperty
     def target(self) -> Target:
@@ -251,25 +323,27 @@ class Config:
             CredentialMissing: Neither an option nor the environment gives a credential.
 
         """
-        headers = {
+        headers: dict[str, str] = {
             "anthropic-version": self.api_version,
-            **({"anthropic-beta": ",".join(self.betas)} if self.betas else {}),
+            **(_custom_headers() if self.dialect is None else {}),
             **self.headers,
-            **({} if self.token_provider else self._credential()),
         }
-        return Target(self.base_url, headers, self.betas, self.limits)
+        headers |= {} if self.credential_function else self._credential(headers)
+        url = self.base_url
+        if self.dialect is None:
+            url = re.sub("/v1(/messages)?$", "", url)  # operations bring this part
+        return Target(url, headers, self.betas, self.limits)
 
-    def _credential(self) -> dict[str, str]:
+    def _credential(self, headers: Mapping[str, str]) -> dict[str, str]:
         given = self.api_key is not None or self.auth_token is not None
         dialect_has_it = self.dialect is not None and not given  # it adds the platform's credential
-        if dialect_has_it or any(name in self.headers for name in ("x-api-key", "authorization")):
+        if dialect_has_it or any(name in headers for name in ("x-api-key", "authorization")):
             return {}
         if self.auth_token is not None:
             return bearer(self.auth_token.reveal())  # type: ignore[union-attr]  # not callable here
-        if isinstance(self.api_key, Secret):
-            return {"x-api-key": checked_credential("api_key", self.api_key.reveal())}
         if self.api_key is not None:
-            return {"x-api-key": checked_credential("api_key", self.api_key())}
+            key = self.api_key.reveal()  # type: ignore[union-attr]  # not callable here
+            return {"x-api-key": checked_credential("api_key", key)}
         if key := from_environment("ANTHROPIC_API_KEY"):
             return {"x-api-key": checked_credential("ANTHROPIC_API_KEY", key)}
         if token := from_environment("ANTHROPIC_AUTH_TOKEN"):
@@ -293,7 +367,8 @@ class Config:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
-        state["headers"] = {k: v for k, v in self.headers.items() if not is_secret_header(k)}
+        secret = {k for k, v in mask_headers(self.headers).items() if isinstance(v, MaskedStr)}
+        state["headers"] = {k: v for k, v in self.headers.items() if k not in secret}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -313,12 +388,7 @@ class Config:
         return self
 
 
-def _check_names(options: Mapping[str, Any], dialect: object) -> None:
-    unknown = options.keys() - {a.name for a in fields(Config)}
-    if unknown:
-        advice = "; ".join(OPTION_HINTS[name] for name in sorted(unknown & OPTION_HINTS.keys()))
-        names = ", ".join(sorted(unknown))
-        raise UsageError(f"unknown option: {names}", advice=advice or "`Config` lists the options.")
+def _check_dialect(options: Mapping[str, Any], dialect: object) -> None:
     if dialect is not None and options.get("base_url") is not None:
         raise UsageError(
             "the dialect sets base_url: give base_url to the dialect, not to the client"

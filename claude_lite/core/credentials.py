@@ -4,18 +4,31 @@ An error of this module shows the name of the option or header, and never the va
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from claude_lite.errors import ClaudeError, UsageError
-from claude_lite.wire import MASK, MaskedStr, is_secret_header
+from claude_lite.wire import MASK, Masked, MaskedStr, is_secret_header
 
 __all__ = ["Secret"]
 
 SHORTEST_SECRET: Final = 8
 
+FRAMING_HEADERS: Final = frozenset(
+    {"content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers that only a transport may set: they say where a request ends, and what follows it."""
 
-class Secret:
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSAFE: Final = re.compile(r"[^\t -~\x80-\xff]")
+_CREDENTIAL: Final = re.compile(r"[!-~]+")
+LIVE: Final = re.compile(r"(?i)^\s*(?:bearer|basic) |\bsk-[\w-]{8,}|\beyJ[\w-]{9,999}\.[\w.-]{9,}")
+"""What a credential looks like: an authorization, a key also within other text, a JWT."""
+
+
+class Secret(Masked):
     """A hidden value: a repr shows a mask, a pickle holds None, JSON raises an error.
 
     Args:
@@ -26,7 +39,11 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        wrong = None if isinstance(value, str) else wrong_type("a Secret", "made of a str", value)
         self._value = MaskedStr(value)
+        del value  # a traceback may show variables
+        if wrong is not None:
+            raise wrong
 
     def reveal(self) -> MaskedStr:
         """Return the value as text. The repr and the pickle of the text are masked."""
@@ -41,14 +58,8 @@ class Secret:
     def __hash__(self) -> int:
         return hash(self._value)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object, /) -> tuple[Any, ...]:
         return _unpickle_as_none, ()
-
-    def __copy__(self) -> "Secret":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "Secret":
-        return self
 
 
 def _unpickle_as_none() -> None:
@@ -58,26 +69,34 @@ def _unpickle_as_none() -> None:
 Credential = str | Secret | Callable[[], Any] | None
 
 
-def to_secret(value: Credential) -> "Secret | Callable[[], Any] | None":
-    """Convert text to a `Secret`; return any other value unchanged."""
-    return Secret(value) if isinstance(value, str) else value
+def wrong_type(name: str, wanted: str, value: object) -> UsageError:
+    """Return the error for an option of a wrong type. The error does not show the value."""
+    return UsageError(f"{name} has to be {wanted}, not {type(value).__name__}")
 
 
-def hide_credentials(options: dict[str, Any]) -> None:
-    """Replace the credentials in *options* by masked values: tracebacks may show *options*."""
-    for name in ("api_key", "auth_token"):
-        if name in options:
-            options[name] = to_secret(options[name])
-    if options.get("headers"):
-        options["headers"] = mask_headers(options["headers"])
+def mask_headers(headers: Any) -> dict[str, Any]:
+    """Return a copy of *headers* with lower-case names. Each secret value is a `MaskedStr`.
+
+    A value is secret by its name, or if it looks like a credential: "Bearer ...", or text with a
+    key in it, such as a gateway's configuration. In place of a value of a wrong type there is an
+    error, which `header_value` raises.
+    """
+    if not isinstance(headers, Mapping):
+        return {"": wrong_type("headers", "a dict", headers)}
+    return {_lower(name): _masked_value(name, value) for name, value in headers.items()}
 
 
-def mask_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of *headers* with lower-case names. Each secret value is a `MaskedStr`."""
-    return {
-        name.lower(): MaskedStr(value) if is_secret_header(name) and value else value
-        for name, value in headers.items()
-    }
+def _lower(name: Any) -> str:
+    return MaskedStr(name).lower() if LIVE.search(str(name)) else str(name).lower()
+
+
+def _masked_value(name: Any, value: Any) -> Any:
+    if not isinstance(name, str):
+        return wrong_type("the name of a header", "a str", name)
+    if not isinstance(value, str | int | float | UsageError | None):
+        return wrong_type(f"the header {name!r}", "a str", value)
+    is_secret = is_secret_header(name) or (isinstance(value, str) and LIVE.search(value))
+    return MaskedStr(value) if isinstance(value, str) and is_secret else value
 
 
 def header_value(name: str, value: object) -> str:
@@ -88,21 +107,16 @@ def header_value(name: str, value: object) -> str:
             another control character, or characters outside Latin-1.
 
     """
+    if isinstance(value, UsageError):
+        raise value
     text = value if isinstance(value, str) else str(value)
-    if not name or any(c <= " " or c in ':"(),/;<=>?@[\\]{}\x7f' or c > "~" for c in name):
+    if not _TOKEN.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a header: use letters, digits and hyphens"
         )
-    if any((c < " " and c != "\t") or c == "\x7f" for c in text):
-        raise UsageError(
-            f"the value of header {name!r} has a line break or control character: remove it"
-        )
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise UsageError(
-            f"the value of header {name!r} has characters outside Latin-1: remove them"
-        ) from None
+    if wrong := _UNSAFE.search(text):
+        kind = "characters outside Latin-1" if wrong[0] > "\xff" else "a line break or the like"
+        raise UsageError(f"the value of header {name!r} has {kind}: remove it")
     return text
 
 
@@ -114,9 +128,11 @@ def bearer(token: MaskedStr) -> dict[str, str]:
 def words_to_mask(value: str) -> list[MaskedStr]:
     """Return the words of a credential that must be masked.
 
-    Words under 8 characters stay: masking short words would hide ordinary text.
+    A server may repeat a key that is within other text, such as JSON, and escape the text. Words
+    under 8 characters stay: masking short words would hide ordinary text.
     """
-    return [MaskedStr(word) for word in value.split() if len(word) >= SHORTEST_SECRET]
+    words = dict.fromkeys((*value.split(), *LIVE.findall(value)))
+    return [MaskedStr(word) for word in words if len(word) >= SHORTEST_SECRET]
 
 
 def from_environment(name: str) -> MaskedStr | None:
@@ -131,37 +147,37 @@ def checked_credential(name: str, value: object) -> MaskedStr:
         UsageError: *value* is not a valid credential. The message shows *name*, never *value*.
 
     """
-    if not isinstance(value, str):
-        raise UsageError(f"{name} has to be a str, not {type(value).__name__}")
-    value = MaskedStr(value.strip())
-    if not value or any(not "!" <= c <= "~" for c in value):
+    value = MaskedStr(value.strip()) if isinstance(value, str) else wrong_type(name, "a str", value)
+    if isinstance(value, UsageError):
+        raise value
+    if not _CREDENTIAL.fullmatch(value):
         fault = "has a space or a character outside printable ASCII" if value else "is empty"
         raise UsageError(f"{name} {fault}: copy the credential again")
     return value
 
 
-def mask_error(error: ClaudeError, secrets: Iterable[str]) -> None:
+def mask_error(error: ClaudeError, secrets: Collection[str]) -> None:
     """Mask *secrets* in the fields of *error*: a server may repeat a credential in its reply."""
     error.__context__ = None  # may be the error of a JSON parser, which holds the whole reply
+    if not secrets:
+        return
     fields = {name: getattr(error, name) for name in error.FIELDS}
     masked_fields = mask_words(fields, secrets)
     if masked_fields != fields:
         error.update(**masked_fields)
 
 
-def mask_words(value: Any, secrets: Iterable[str]) -> Any:
-    """Return a copy of *value* (texts, dicts, lists, other scalars) with each secret masked."""
-    for secret in secrets:
-        value = _mask_word(value, secret)
-    return value
+def mask_words(value: Any, secrets: Collection[str]) -> Any:
+    """Return *value* (texts, dicts, lists, other scalars) with each secret masked.
 
-
-def _mask_word(value: Any, secret: str) -> Any:
-    """Return a copy of *value* (texts, dicts, lists, other scalars) with *secret* masked."""
-    if isinstance(value, str):
-        return value.replace(secret, MASK)
+    Parts without a secret are not copied: the message so far may be large.
+    """
     if isinstance(value, dict):
-        return {_mask_word(k, secret): _mask_word(v, secret) for k, v in value.items()}
+        masked: Any = {mask_words(k, secrets): mask_words(v, secrets) for k, v in value.items()}
+        return value if masked == value else masked
     if isinstance(value, list):
-        return [_mask_word(item, secret) for item in value]
+        masked = [mask_words(item, secrets) for item in value]
+        return value if masked == value else masked
+    for secret in secrets if isinstance(value, str) else ():
+        value = value.replace(secret, MASK)
     return value

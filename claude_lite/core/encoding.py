@@ -12,10 +12,14 @@ from claude_lite.core.limits import ZLIB_INPUT, ZLIB_OUTPUT
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 
 _GZIP: Final = 16 + zlib.MAX_WBITS  # 16: zlib expects a gzip header
+_MAGIC: Final = b"\x1f\x8b"  # a gzip member begins so
 
 
 class ContentDecoder:
-    """A decoder of one `content-encoding`: identity, gzip (of any number of members) or deflate."""
+    """A decoder of one `content-encoding`: identity, gzip (of any number of members) or deflate.
+
+    Bytes after the whole body are ignored: the answer that came before them may have been paid for.
+    """
 
     def __init__(self, encoding: str, limit: int | None = None) -> None:
         """Make a decoder. Raises `UnexpectedResponse` for any other *encoding*.
@@ -30,6 +34,7 @@ class ContentDecoder:
         self._zlib = None if name in {"", "identity"} else zlib.decompressobj(_GZIP)
         self._is_gzip = name != "deflate"
         self._begun = False
+        self._after = b""  # the first two bytes after a member
         self._limit = limit
         self._size = 0
 
@@ -51,10 +56,13 @@ class ContentDecoder:
         """Decompress *data* in pieces of at most `ZLIB_OUTPUT` bytes, over all gzip members."""
         more = True
         while self._zlib is not None and (data or more):
-            if self._zlib.eof and not self._is_gzip:
-                raise UnexpectedResponse("the compressed body is followed by more bytes")
             if self._zlib.eof:
-                self._zlib = zlib.decompressobj(_GZIP)
+                # What follows a whole body, and is no other member, is ignored, as gzip does it.
+                data = self._after + data
+                self._after = data[:2]
+                if not self._is_gzip or self._after != _MAGIC:
+                    return
+                self._after, self._zlib = b"", zlib.decompressobj(_GZIP)
             try:
                 piece = self._zlib.decompress(data, ZLIB_OUTPUT)
             except zlib.error as error:

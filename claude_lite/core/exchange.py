@@ -13,8 +13,7 @@
     return action.result
 
 The exchange decides the next step. A client (`claude_lite.client`) runs this loop: the client
-sends, waits and gets tokens. The exchange reads the time from its clock, and never waits. tenacity
-computes the waits, and is imported only after a failed attempt, because the import is slow.
+sends, waits and gets tokens. The exchange reads the time from its clock, and never waits.
 """
 
 import time
@@ -23,7 +22,7 @@ from typing import Final, Generic, TypeVar, cast
 from attrs import evolve, frozen
 
 from claude_lite.core.config import Config
-from claude_lite.core.credentials import bearer, mask_error, words_to_mask
+from claude_lite.core.credentials import mask_error, words_to_mask
 from claude_lite.core.logs import call_log
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
@@ -31,6 +30,7 @@ from claude_lite.core.responses import (
     error_from_response,
     should_retry,
     unexpected,
+    with_body,
     with_head_fields,
 )
 from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
@@ -44,12 +44,12 @@ from claude_lite.errors import (
     TimedOut,
     UnexpectedResponse,
 )
-from claude_lite.wire import MASK, Clock, Done, MaskedStr, Request, Response, Sleep
+from claude_lite.wire import DECISIVE, MASK, Clock, Done, MaskedStr, Request, Response, Sleep
 
 R = TypeVar("R")
 
 ERROR: Final = 400
-REDIRECT: Final = 300
+NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 
@@ -98,7 +98,7 @@ class Exchange(Generic[R]):
         self._resent = 0  # the number of retries after a broken connection
         self._redirects = 0
         self._signed: Request | None = None
-        self._log = call_log(operation.route.name, config.observe, clock)
+        self._log = call_log(operation.route.name, config, clock)
 
     def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
         """Decide the next step of the call.
@@ -120,7 +120,7 @@ class Exchange(Generic[R]):
             wait = self._decide_wait(error)
             if wait > 0:
                 return Sleep(wait)
-        if self.config.token_provider is not None and self._token is None:
+        if self._token is None and self.config.credential_function is not None:
             return Authenticate(self._refused_token)
         return self._attempt()
 
@@ -140,13 +140,14 @@ class Exchange(Generic[R]):
         try:
             if "content-encoding" in response.headers:
                 response = self._decode(response)
-            if response.status >= REDIRECT:
+            if response.status >= DECISIVE:
                 self._handle_error_status(response)
                 return
             limits = self.config.limits
             limit = limits.max_response
             if limit is not None and len(response.body) > limit:  # some transports have no limits
-                raise with_head_fields(ResponseTooLarge.over_max_response(limit), response)
+                error = with_body(ResponseTooLarge.over_max_response(limit), response.body)
+                raise with_head_fields(error, response)
             result = self.operation.call_parse(response, limits)
         except ClaudeError as error:
             self.receive_failure(error)
@@ -193,7 +194,9 @@ class Exchange(Generic[R]):
     def _build_request(self) -> Request:
         request = self.operation.build(self.config.target)
         if self._token is not None:
-            request = evolve(request, headers={**request.headers, **bearer(self._token)})
+            request = evolve(
+                request, headers={**request.headers, **self.config.headers_of(self._token)}
+            )
         if self.config.dialect is not None:
             request = self.config.dialect.adapt(request)
         return request
@@ -214,7 +217,7 @@ class Exchange(Generic[R]):
         try:
             body = decompress_body(response, self.config.max_response)
         except UnexpectedResponse as error:
-            if response.status < REDIRECT:
+            if response.status < DECISIVE:
                 raise with_head_fields(error, response) from None
             body = b""
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
@@ -239,7 +242,10 @@ class Exchange(Generic[R]):
         for secret in self._secrets():
             body = body.replace(secret.encode(), MASK.encode())
         error = error_from_response(response, body)
-        server_says = should_retry(response.headers)
+        if response.status == NOT_FOUND and self._request is not None:
+            asked = f"{self._request.method} {self._request.url.partition('?')[0]}"
+            error.update(advice=f"The request was {asked}")
+        server_says = should_retry(response)
         if server_says is not None:
             error.update(details={**error.details, "should_retry": server_says})
         self.receive_failure(error)
@@ -260,7 +266,7 @@ class Exchange(Generic[R]):
     def _decide_wait(self, error: ClaudeError) -> float:
         """Return the seconds to wait before the next attempt; raise *error* to end the call."""
         mask_error(error, self._secrets())
-        # The API refused a token of the provider: get a new token, once per call.
+        # The API refused the credential of a function: get a new credential, once per call.
         if isinstance(error, AuthenticationFailed) and self._token and not self._refused_token:
             self._refused_token, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)

@@ -3,11 +3,16 @@
 orjson is fast, but it reads integers of more than 64 bits as floats. If a text may have such an
 integer, the standard library parses the text again. JSON that is too deep for Python to compare,
 copy or pickle raises `TooDeep`.
+
+`loads` takes JSON only. `loads_reply` also takes what is nearly JSON, because the rest of a reply
+is paid for: a mistake costs one character or one number, and what was read can be written again.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
 from typing import Any, Final
 
 import orjson
@@ -57,6 +62,60 @@ def loads(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
         if depth_is_ok and THREE_DIGITS not in data[::STEP].translate(DIGITS):
             return value
     return json.loads(data) if _check_depth_and_rounding(value, max_depth) else value
+
+
+def loads_reply(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse JSON of a server that may have mistakes in it.
+
+    Bytes that are not UTF-8, and surrogates without a partner, become U+FFFD. NaN, infinities, and
+    numbers too large for Python become None. Control characters within texts are kept. A byte order
+    mark, and NULs at the end, are ignored. The standard library reads the same, or less.
+
+    Args:
+        data: The JSON text, in UTF-8, UTF-16 or UTF-32.
+        max_depth: The largest number of levels of lists and objects.
+
+    Raises:
+        TooDeep: The text has more levels.
+        ValueError: The text is not JSON.
+
+    """
+    try:
+        return loads(data, max_depth)
+    except TooDeep:
+        raise
+    except ValueError:
+        text = data.decode(json.detect_encoding(data), "replace").rstrip("\0 \t\r\n")
+    try:
+        value = LENIENT.decode(text)
+        _check_depth_and_rounding(value, max_depth)
+        return _without_surrogates(value) if "\\u" in text else value
+    except RecursionError as error:
+        raise TooDeep(str(error)) from None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return int(text)  # raises for more than 4,300 digits
+    except ValueError:
+        number = float(text)
+        return number if math.isfinite(number) else None
+
+
+LENIENT: Final = json.JSONDecoder(
+    strict=False, parse_float=_number, parse_int=_number, parse_constant=lambda _: None
+)
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace surrogates, which UTF-8 cannot encode. Two that are a pair become their character."""
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list) else value
 
 
 def _count_brackets(data: bytes) -> int:
@@ -116,6 +175,8 @@ def dumps(value: Any) -> bytes:
 
 
 def _plain_data(value: Any) -> Any:
+    if isinstance(value, Enum):  # only orjson knows enums by itself
+        return value.value
     if isinstance(value, Model):  # written in the form that the API accepts in a request
         return value.to_param()
     if isinstance(value, Mapping):
@@ -160,7 +221,8 @@ def _refuse_non_json(value: Any) -> None:
             if not math.isfinite(item):
                 raise _not_json(f"{item} is not a JSON number")
         else:
-            pending.append(_plain_data(item))
+            with suppress(TypeError):  # orjson writes a few more types by itself, such as UUID
+                pending.append(_plain_data(item))
 
 
 def _not_json(why: str) -> UsageError:

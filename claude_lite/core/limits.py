@@ -30,7 +30,10 @@ These limits are constants:
   together. A typical text event has five values. Commas in its text are counted, too, about one per
   event. So an event counts as six values, and 360,000 values are about 60,000 events.
 - `ERROR_BODY`: only the first megabyte of an error's body is used, because the status already says
-  what failed.
+  what failed. For the same reason the body of a response with a status of 300 or more gets one
+  second (`wire.ERROR_BODY_SECONDS`), which is enough for a megabyte at 10 Mbit/s. A server in
+  trouble may send a head and then nothing, and callers should not wait for `timeout` to learn that
+  they were refused. The transport enforces this limit.
 - `SLICE`: a chunk is decoded in slices of this many bytes, so that the event loop can run other
   tasks in between. A compressed chunk is decoded in slices of `COMPRESSED_SLICE` bytes, because one
   byte of gzip can become a thousand bytes.
@@ -44,7 +47,7 @@ import functools
 import re
 from typing import Any, Final
 
-from claude_lite.core.json_text import TooDeep, loads
+from claude_lite.core.json_text import TooDeep, loads, loads_reply
 from claude_lite.errors import ResponseTooLarge
 from claude_lite.wire import DEFAULT_LIMITS, Limits
 
@@ -67,12 +70,13 @@ BYTES_PER_LETTER: Final = 6  # measured, as the text at the top says
 TEXT_IN_JSON: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
-def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
+def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS, *, strict: bool = False) -> Any:
     """Parse JSON that a server sent.
 
     Args:
         data: The JSON text.
         limits: The limits; only `max_values` and `max_depth` are used.
+        strict: Whether to refuse mistakes that `loads_reply` mends.
 
     Raises:
         ResponseTooLarge: The text has more values or levels than *limits* allow.
@@ -85,7 +89,8 @@ def parse_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
         message = f"the JSON has more than {max_values} values"
         raise ResponseTooLarge.over_limit("max_values", max_values, message)
     try:
-        return loads(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
+        read = loads if strict else loads_reply
+        return read(data, UNLIMITED_DEPTH if max_depth is None else max_depth)
     except TooDeep as error:  # also if `max_depth` is None: orjson refuses over 1,024 levels
         limit = max_depth or UNLIMITED_DEPTH
         message = f"the JSON is too deep: {error}"

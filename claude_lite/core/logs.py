@@ -17,11 +17,19 @@ Events go to structlog if the application has configured structlog. Otherwise th
 standard logger `claude_lite`, if this logger or the root logger has a handler. They also go to the
 client's `observe` function. This module configures no logging. If nobody listens to an event, its
 fields are not computed.
+
+Telemetry never changes the outcome of a call. If a logger, one of its processors or handlers, or
+`observe` raises an exception, the event is lost there, and the call goes on. Each client reports
+this once per place, as a `RuntimeWarning`. An exception that is not an `Exception`, such as
+KeyboardInterrupt, ends the call. Loggers and `observe` run on the thread or the event loop of the
+call, and the call waits for them: a slow one should put its events into a queue.
 """
 
 import functools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.credentials import mask_words
@@ -31,10 +39,9 @@ from claude_lite.wire import Clock, Response
 if TYPE_CHECKING:
     from logging import Logger
 
-Observer = Callable[[str, Mapping[str, Any]], None]
-"""A function that gets an event's name and fields, on the thread or event loop of the call."""
+    from claude_lite.core.config import Config
 
-Secrets = Callable[[], Iterable[str]]
+Secrets = Callable[[], Collection[str]]
 """A function that returns the texts to mask: a server may repeat a credential in its headers."""
 
 Fields = Mapping[str, Any]
@@ -130,25 +137,44 @@ class CallLog:
         self._report(level, "claude_lite.call", fields)
 
 
-def call_log(operation: str, observe: Observer | None, clock: Clock) -> CallLog | None:
+def call_log(operation: str, config: "Config", clock: Clock) -> CallLog | None:
     """Return the log of a call; None if nobody listens. *operation* is the operation's name."""
-    report = reporter(observe)
+    report = reporter(config)
     return None if report is None else CallLog(report, operation, clock)
 
 
-def reporter(observe: Observer | None) -> Report | None:
-    """Return the function that writes events; None if nobody listens."""
-    report = _structlog_report() or _standard_report()
+def reporter(config: "Config") -> Report | None:
+    """Return the function that writes events and never fails; None if nobody listens."""
+    report = _safely(config, _structlog_report) or _safely(config, _standard_report)
+    observe = config.observe
     if observe is None:
-        return report
+        return report and functools.partial(_safely, config, report)
 
     def both(level: str, event: str, fields: Callable[[], Fields]) -> None:
         computed = fields()
         if report is not None:
-            report(level, event, lambda: computed)
-        observe(event, computed)
+            _safely(config, report, level, event, lambda: computed)
+        _safely(config, observe, event, computed)
 
-    return both
+    return functools.partial(_safely, config, both)
+
+
+def _safely(config: "Config", function: Callable[..., Any], *args: object) -> Any:
+    """Call *function*. If it raises an exception, report the exception as a warning."""
+    try:
+        return function(*args)
+    except Exception as error:  # noqa: BLE001  # telemetry never changes the outcome of a call
+        at = error.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        where = at and f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+        text = f"a log event was lost: {type(error).__name__} in {where}"  # the class is no secret
+    warned: set[str] = config.__dict__.setdefault("_warned", set())  # by this client
+    if text not in warned:
+        warned.add(text)
+        with suppress(Exception):  # the application may have made warnings exceptions
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+    return None
 
 
 # structlog and logging are slow to import. If one of them is not imported yet, the application has

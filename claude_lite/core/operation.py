@@ -12,7 +12,8 @@ A class declares a `Route` and fields. If the path of the route has the name of 
 the field goes into the path. A field declared with `header` goes into a header; a field declared
 with `local` is not sent. All other fields go into the JSON body if the method is POST, and into the
 query if it is another method; a POST with `has_body=False` does not send them. A field that is None
-is left out. For parameters without a field, use `extra_body`, `extra_query` and `extra_headers`.
+is left out; a field of the body that is `NULL` is sent as null. For parameters without a field, use
+`extra_body`, `extra_query` and `extra_headers`.
 """
 
 import functools
@@ -35,15 +36,17 @@ from typing import (
 from attrs import NOTHING, Factory, field, fields, frozen
 
 from claude_lite.core import registry
-from claude_lite.core.credentials import header_value
+from claude_lite.core.credentials import FRAMING_HEADERS, header_value, mask_headers, wrong_type
 from claude_lite.core.json_text import dumps, loads
-from claude_lite.core.option_hints import OPTION_HINTS
-from claude_lite.core.responses import head_of, json_body, unexpected
+from claude_lite.core.responses import decompress_body, head_of, json_body, unexpected
 from claude_lite.core.retry import Resend
 from claude_lite.core.structure import StructureError, reader_for
 from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
-from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response, is_secret_header
+from claude_lite.given.addresses import union_of_betas
+from claude_lite.given.null import NULL
+from claude_lite.given.spellings import OPTIONS
+from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request, Response, is_secret_header
 
 if TYPE_CHECKING:
     from claude_lite.core.bodies import Decoder
@@ -62,10 +65,12 @@ __all__ = [
 C = TypeVar("C", bound=type)
 R = TypeVar("R")
 E = TypeVar("E")
+T = TypeVar("T")
 
 JSON = Mapping[str, Any]
 """A JSON object, as a dict or as a model."""
 
+ROUTING_HEADERS: Final = FRAMING_HEADERS | {"connection", "host", "http2-settings", "via"}
 EXTRA_FIELDS: Final = frozenset({"extra_body", "extra_query", "extra_headers", "betas"})
 MEGABYTE: Final = 1024 * 1024
 
@@ -173,7 +178,7 @@ def kept_fields(cls: type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Con
     declared = {a.name: a for a in fields(cast("Any", cls))}
     for name in names:
         if name not in declared:
-            hint = f": {OPTION_HINTS[name]}" if name in OPTION_HINTS else ""
+            hint = f": {OPTIONS[name]}" if name in OPTIONS else ""
             raise TypeError(f"{cls.__name__} has no field {name!r}{hint}")
     missing = [n for n, a in declared.items() if a.default is NOTHING and n not in names]
     if missing:
@@ -192,19 +197,32 @@ def path_names(path: str) -> tuple[str, ...]:
     return tuple(part.split("}")[0] for part in path.split("{")[1:])
 
 
-def _no_credentials(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    for name in filter(is_secret_header, headers or ()):
-        raise UsageError(
-            f"the header {name!r} in extra_headers is a credential, and operations are stored and"
-            " logged: give the credential to the client, by with_options(api_key=...) or"
-            " with_options(headers=...)"
-        )
-    # Copied, so that no credential can be added later.
-    return None if headers is None else dict(headers)
+def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    if given is None:
+        return None
+    given = mask_headers(given)  # a copy, so that no credential can be added later
+    for name, value in given.items():
+        if is_secret_header(name) or isinstance(value, MaskedStr):
+            raise UsageError(
+                f"the header {name!r} in extra_headers is a credential, and operations are stored"
+                " and logged: give the credential to the client, by with_options(api_key=...) or"
+                " with_options(headers=...)"
+            )
+        if (plain := name.replace("_", "-")) in ROUTING_HEADERS or plain.startswith("proxy-"):
+            raise UsageError(
+                f"the header {name!r} in extra_headers would change where the request goes, or"
+                " where it ends: leave it out; a client takes `host` and `connection` in headers="
+            )
+        if value is not None:
+            header_value(name, value)
+    return given
 
 
-def _as_sequence(betas: str | Sequence[str] | None) -> Sequence[str] | None:
-    return (betas,) if isinstance(betas, str) else betas
+def _checked_betas(betas: str | Sequence[str] | None) -> Sequence[str] | None:
+    flags = (betas,) if isinstance(betas, str) else betas
+    if wrong := [flag for flag in flags or () if not isinstance(flag, str)]:
+        raise wrong_type("each flag in betas", "a str", wrong[0])
+    return flags
 
 
 @functools.cache
@@ -226,7 +244,8 @@ class Operation(Generic[R]):
         extra_query: Parameters to add to the query.
         extra_headers: Headers to add to the request. A value of None removes a header that this
             operation sets, not a header of the client.
-        betas: Beta flags to add to those of the client, in the header `anthropic-beta`.
+        betas: Beta flags. The header `anthropic-beta` gets the flags of the client, of `betas`, of
+            `extra_headers` and of the route, each once.
 
     """
 
@@ -240,19 +259,28 @@ class Operation(Generic[R]):
 
     extra_body: JSON | None = None
     extra_query: JSON | None = None
-    extra_headers: Mapping[str, str] | None = field(default=None, converter=_no_credentials)
-    betas: Sequence[str] | None = field(default=None, converter=_as_sequence)
+    extra_headers: Mapping[str, str] | None = field(default=None, converter=_checked_headers)
+    betas: Sequence[str] | None = field(default=None, converter=_checked_betas)
 
     def __init__(self, /, *positional: object, **given: Any) -> None:
         """Raise `TypeError` for a field that is missing or not known."""
         if positional:
-            raise TypeError(f"{type(self).__name__} takes its fields by name: write name=value")
+            # `positional` is emptied, because a traceback may show variables.
+            declared, positional = fields(cast("Any", type(self))), ()
+            needed = ", ".join(f"{a.name}=..." for a in declared if a.default is NOTHING)
+            raise TypeError(
+                f"{type(self).__name__} takes its fields by name: write {needed or 'name=value'}"
+            )
         names = tuple(given)
-        ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
-        if ordered != names:
-            given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
-        for name, convert in converters:
-            given[name] = convert(given[name])
+        try:
+            ordered, converters = kept_fields(type(self), names)  # type: ignore[arg-type]  # a class is hashable
+            if ordered != names:
+                given = {n: given[n] if n in given else getattr(self, n) for n in ordered}
+            for name, convert in converters:
+                given[name] = convert(given[name])
+        except BaseException:
+            given.clear()  # a traceback may show variables, and these may hold a credential
+            raise
         set_fields(self, given)
 
     @classmethod
@@ -324,7 +352,8 @@ class Operation(Generic[R]):
         try:
             result: Any = reader_for(self.result_type)(data)
         except StructureError as error:
-            raise unexpected(response, str(error)) from None
+            body = decompress_body(response, limits.max_response)
+            raise unexpected(response, str(error), body) from None
         # A model is frozen, so the response is put into its `__dict__`. The body is left out,
         # because the model has its JSON.
         result.__dict__["_response"] = response if not response.body else head_of(response)
@@ -359,11 +388,13 @@ class Operation(Generic[R]):
         for attribute, name in self._header_names.items():
             if attribute in self.__dict__:
                 own[name] = self.__dict__[attribute]
-        if self.betas or route.betas:
-            betas = (*target.betas, *(self.betas or ()), *route.betas)
-            own["anthropic-beta"] = ",".join(dict.fromkeys(betas))
-        if self.extra_headers:
-            own |= {name.lower(): value for name, value in self.extra_headers.items()}
+        own |= self.extra_headers or {}
+        asked = own.get("anthropic-beta", "")
+        if asked is not None:  # None keeps the flags of the client, and no others
+            betas = union_of_betas(*target.betas, *(self.betas or ()), str(asked), *route.betas)
+            own["anthropic-beta"] = ",".join(betas) or None
+        if NULL in own.values():
+            raise UsageError(f"a header of {route.name} is NULL: only a JSON body can have null")
         return {k: header_value(k, v) for k, v in own.items() if v is not None}
 
     def path_with_query(self) -> str:
@@ -384,7 +415,8 @@ class Operation(Generic[R]):
             **changes: The fields to change, by name.
 
         """
-        return type(self)(**{**self.__dict__, **changes})
+        changes = {**self.__dict__, **changes}
+        return make(type(self), changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the operation as a JSON object, for a queue; `from_dict` reads the object."""
@@ -410,16 +442,24 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        values = dict(data)
+        is_object = isinstance(data, Mapping)
+        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
+        del data  # a traceback may show variables, and these may hold a credential
+        if isinstance(values, UsageError):
+            raise values
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
+            values.clear()
             raise UsageError(
                 f"no operation is named {name!r}: import the module that declares the operation, or"
                 ' correct the key "operation"'
             )
+        if cls.route.method == "POST":
+            body = cls._body_fields
+            values = {k: NULL if v is None and k in body else v for k, v in values.items()}
         try:
-            return cls(**values)
+            return make(cls, values)
         except TypeError as error:
             raise UsageError(f"{name}: {error}") from None
 
@@ -439,6 +479,18 @@ class Operation(Generic[R]):
     def __repr__(self) -> str:
         given = (f"{k}={v!r}" for k, v in self._non_default_fields().items())
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+def make(cls: Callable[..., T], given: dict[str, Any], /, *args: Any, **more: Any) -> T:
+    """Return `cls(*args, **more, **given)`. If that fails, empty *given*.
+
+    A caller that has *given* as a variable shows no credential in a traceback.
+    """
+    try:
+        return cls(*args, **more, **given)
+    except BaseException:
+        given.clear()
+        raise
 
 
 # The class's descriptor for `__dict__` sets the `__dict__` of a frozen instance in one step.

@@ -10,10 +10,11 @@ two kinds of paging: by the id of an item (`IdPaged`), and by a cursor (`CursorP
 
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from claude_lite.core.model import model
+from claude_lite.core.model import Result, model
 from claude_lite.core.operation import Operation, operation
-from claude_lite.core.responses import head_of, json_body, unexpected
-from claude_lite.core.structure import Result, StructureError, reader_for
+from claude_lite.core.responses import decompress_body, head_of, json_body, unexpected
+from claude_lite.core.structure import StructureError, item_reader, reader_for
+from claude_lite.given.spellings import PAGES, add_hints
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = ["CursorPaged", "IdPaged", "ListOperation", "Page"]
@@ -34,6 +35,7 @@ class Page(Result, Generic[T]):
 
     """
 
+    ESSENTIAL = ("data",)
     data: list[T]
     has_more: bool | None = None
     first_id: str | None = None
@@ -45,6 +47,9 @@ class Page(Result, Generic[T]):
         """The operation that gets the next page; None if this is the last page."""
         operation: ListOperation[T] | None = self.__dict__.get("_operation")
         return operation.next_operation(self) if operation is not None else None
+
+
+add_hints(Page, PAGES)
 
 
 @operation
@@ -64,12 +69,13 @@ class ListOperation(Operation[Page[T]], Generic[T]):
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Page[T]:
         """Read one page; see `Operation.parse`."""
         data = json_body(response, limits)
-        item = reader_for(self.item_type)
+        item = item_reader(self.item_type)
         try:
             page = reader_for(Page)(data)
             items = [item(each) for each in page.data]
         except StructureError as error:
-            raise unexpected(response, f"a page of the wrong shape ({error})") from None
+            body = decompress_body(response, limits.max_response)
+            raise unexpected(response, f"a page of the wrong shape ({error})", body) from None
         page.__dict__.update(data=items, _response=head_of(response), _operation=self)
         return cast("Page[T]", page)
 
@@ -96,9 +102,11 @@ class IdPaged(ListOperation[T], Generic[T]):
         # If `has_more` is None, the API does not say: ask for the next page.
         if page.has_more is False or not page.data:
             return None
+        name, found, item = "after_id", page.last_id, page.data[-1]
         if self.before_id is not None:
-            return self.replace(before_id=page.first_id) if page.first_id else None
-        return self.replace(after_id=page.last_id) if page.last_id else None
+            name, found, item = "before_id", page.first_id, page.data[0]
+        cursor = found or (page.has_more and getattr(item, "id", None))
+        return self.replace(**{name: cursor}) if cursor else None
 
 
 @operation

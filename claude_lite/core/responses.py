@@ -4,27 +4,40 @@ Source: https://docs.claude.com/en/api/errors and https://docs.claude.com/en/api
 """
 
 import math
+import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from claude_lite.core.encoding import ContentDecoder
 from claude_lite.core.limits import ERROR_BODY, parse_json
 from claude_lite.errors import (
+    BY_TYPE,
     APIError,
     ClaudeError,
     ResponseTooLarge,
     UnexpectedResponse,
     error_class,
 )
+from claude_lite.given.refusals import (
+    LIMIT_OF_ZERO,
+    event_data,
+    limit_is_zero,
+    message_in,
+    text_of,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 E = TypeVar("E", bound=ClaudeError)
 
 RAW_TEXT: Final = 1000
+KEPT_BODY: Final = 64 * 1024  # characters of a body in an error: most answers are shorter
 LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds (49 days): a longer wait can overflow a clock
 
+# Digits, as in RFC 9110, also with a fraction or an exponent. `float` takes more, such as "1_0".
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?(e[0-9]+)?"
 RATE_LIMITS: Final = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 
 
@@ -35,13 +48,11 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     The result is None if neither header has a positive number or a date in the future.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
+        value = headers.get(name, "").strip()
+        if re.fullmatch(_NUMBER, value):
             seconds = float(value) * unit
-        except ValueError:
-            seconds = _seconds_until(value, headers.get("date"))
+        else:
+            seconds = _seconds_until(value, headers.get("date")) if value else math.nan
         if math.isfinite(seconds) and seconds > 0:
             return min(seconds, LONGEST_WAIT)
     return None
@@ -78,12 +89,13 @@ def decompress_body(response: Response, limit: int | None) -> bytes:
     encoding = response.headers.get("content-encoding")
     if encoding is None:
         return response.body
+    body = b""
     try:
         decoder = ContentDecoder(encoding, limit)
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
-        raise with_head_fields(error, response) from None
+        raise with_head_fields(with_body(error, body or response.body), response) from None
     return body
 
 
@@ -95,14 +107,16 @@ def json_body(response: Response, limits: Limits = DEFAULT_LIMITS) -> Any:
         ResponseTooLarge: The body is larger than *limits* allow.
 
     """
+    body = b""
     try:
-        return parse_json(decompress_body(response, limits.max_response), limits)
+        body = decompress_body(response, limits.max_response)
+        return parse_json(body, limits)
     except ResponseTooLarge as error:
-        raise with_head_fields(error, response) from None
+        raise with_head_fields(with_body(error, body), response) from None
     except ValueError:
         content_type = response.headers.get("content-type", "no content-type")
         reason = f"the body is not JSON ({len(response.body)} bytes, {content_type})"
-        raise unexpected(response, reason) from None
+        raise unexpected(response, reason, body) from None
 
 
 def head_of(response: Response) -> Response:
@@ -112,26 +126,22 @@ def head_of(response: Response) -> Response:
 
 def error_from_response(response: Response, body: bytes) -> APIError:
     """Make the error for a response with status 400 or more. *body* is the decompressed body."""
-    try:
-        envelope = parse_json(body[:ERROR_BODY])
-    except (ValueError, ResponseTooLarge):
-        envelope = None
-    if isinstance(envelope, dict) and isinstance(envelope.get("error"), dict):
-        return error_from_envelope(envelope, response)
     text = body[:RAW_TEXT].decode("utf-8", "replace").strip()
-    found = {"body": text} if text else {}
-    return error_class(response.status, None, None)(
-        _gateway_message(envelope, response.status),
+    envelope: Any = text_of(text)
+    for data in (event_data(body[:ERROR_BODY]), body[:ERROR_BODY]):
+        with suppress(ValueError, ResponseTooLarge):
+            envelope = parse_json(data)
+    fields = envelope if isinstance(envelope, dict) else {}
+    if isinstance(fields.get("error"), dict):
+        return error_from_envelope(fields, response)
+    type_ = _text_or_none(fields.get("type"))
+    type_ = type_ if type_ in BY_TYPE else None
+    return error_class(response.status, type_, None)(
+        message_in(envelope)[:RAW_TEXT] or f"HTTP status {response.status}",
+        type=type_,
         **_error_fields(response),
-        details={**found, **_details(response)},
+        details={**({"body": text} if text else {}), **_details(response)},
     )
-
-
-def _gateway_message(body: Any, status: int) -> str:
-    """Find the message in an error of a gateway or of AWS: `message`, `Message` or `error`."""
-    keys = body if isinstance(body, dict) else {}
-    found = (_text_or_none(keys.get(name)) for name in ("message", "Message", "error"))
-    return next((text for text in found if text), f"HTTP status {status}")
 
 
 def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError:
@@ -152,7 +162,7 @@ def error_from_envelope(envelope: Mapping[str, Any], head: Response) -> APIError
     if _text_or_none(envelope.get("request_id")):
         fields["request_id"] = envelope["request_id"]
     return error_class(status, type_, code)(
-        _text_or_none(inner.get("message")) or "the API sent an error without a message",
+        message_in(inner) or "the API sent an error without a message",
         type=type_,
         error_code=code,
         **fields,
@@ -165,9 +175,28 @@ def with_head_fields(error: E, head: Response) -> E:
     return error.update(**_error_fields(head))
 
 
-def unexpected(head: Response, reason: str) -> UnexpectedResponse:
-    """Make the error for a response in a form that the API never uses. *reason* says why."""
-    return with_head_fields(UnexpectedResponse(f"unexpected response: {reason}"), head)
+def unexpected(head: Response, reason: str, body: bytes = b"") -> UnexpectedResponse:
+    """Make the error for a response in a form that the API never uses.
+
+    Args:
+        head: The response, or its head.
+        reason: Why the form is wrong.
+        body: The part of the body that is wrong. The default is the body of *head*.
+
+    """
+    error = UnexpectedResponse(f"unexpected response: {reason}")
+    return with_head_fields(with_body(error, body or head.body), head)
+
+
+def with_body(error: E, body: bytes) -> E:
+    """Add the text of *body* to the details of *error*: the answer in it may be paid for.
+
+    A long text ends with a whole word: half of a credential would not be masked.
+    """
+    text = body[:KEPT_BODY].decode("utf-8", "replace")
+    if len(body) > KEPT_BODY:
+        text = text.rpartition(" ")[0]
+    return error.update(details={**error.details, **({"body": text} if text else {})})
 
 
 def _error_fields(head: Response) -> dict[str, Any]:
@@ -177,6 +206,7 @@ def _error_fields(head: Response) -> dict[str, Any]:
         "request_id": head.request_id,
         "organization_id": head.organization_id,
         "retry_after": retry_after(head.headers),
+        "advice": LIMIT_OF_ZERO if limit_is_zero(head.status, head.headers) else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -188,9 +218,13 @@ def _details(head: Response) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Return the header `x-should-retry`; None if it is missing or has another value."""
-    return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+def should_retry(head: Response) -> bool | None:
+    """Return the header `x-should-retry`; None if it is missing or has another value.
+
+    A 429 without this header is False if a limit is 0, because no wait helps.
+    """
+    unsaid = False if limit_is_zero(head.status, head.headers) else None
+    return {"true": True, "false": False}.get(head.headers.get("x-should-retry", ""), unsaid)
 
 
 def _text_or_none(value: object) -> str | None:

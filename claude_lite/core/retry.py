@@ -10,10 +10,13 @@ A policy is a frozen value. The function `should_try_again` is the standard poli
 API surely has not processed the request, there is another attempt. If the API may have processed
 the request, `Resend` says how often it may be sent again.
 
-tenacity computes the waits: the option `wait` can be any wait object of tenacity. Nothing here
-waits: an exchange asks the policy for the seconds, and the client waits.
+The option `wait` can be any wait object of tenacity, or a function of tenacity's state. Such a
+function must not block: an async client calls it on the event loop. If it raises an exception, the
+call ends with the error of its last attempt. Nothing here waits: an exchange asks the policy for
+the seconds, and the client waits.
 """
 
+import math
 import os
 import threading
 from datetime import timedelta
@@ -37,8 +40,6 @@ from claude_lite.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tenacity import RetryCallState
     from tenacity.wait import WaitBaseT
 
@@ -101,6 +102,10 @@ class RetryPolicy:
     tried: int = 0
     rules: tuple[Rule, ...] = ()
 
+    def __attrs_post_init__(self) -> None:
+        if any(callable(wait) for wait in (self.wait, *(rule.wait for rule in self.rules))):
+            import tenacity  # noqa: F401  # slow to import, and a failing call must not import
+
     def on(
         self,
         *errors: type[ClaudeError],
@@ -149,19 +154,34 @@ class RetryPolicy:
         if failure.error.retry_after is not None:
             return float(failure.error.retry_after)
         wait = self.wait if rule is None or rule.wait is None else rule.wait
-        if wait is not None and not callable(wait):
-            return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)
-        # A wait of tenacity is a function of the state.
-        return float((wait or _full_jitter())(_state(failure, history)))
+        try:
+            return _seconds(wait, failure, history)
+        except Exception as fault:  # noqa: BLE001  # whatever the user's function raises
+            advice = f"The wait of the retry policy failed ({type(fault).__name__}): correct it."
+            failure.error.update(advice=advice).__cause__ = fault
+            return None
 
     def rule_for(self, error: ClaudeError) -> Rule | None:
         """Return the user's rule for *error*; None if no rule fits. The last rule added wins."""
         return next((rule for rule in self.rules if isinstance(error, rule.errors)), None)
 
 
+def _seconds(wait: "Wait | None", failure: "FailedAttempt", history: "CallHistory") -> float:
+    if wait is None:  # as `tenacity.wait_random_exponential(multiplier=0.5, max=8)`
+        from random import uniform  # loaded with the first client
+
+        return uniform(0.0, min(8.0, 0.5 * 2.0 ** (history.attempts - 1)))  # noqa: S311
+    if isinstance(wait, timedelta):
+        return wait.total_seconds()
+    seconds = float(wait(_state(failure, history)) if callable(wait) else wait)
+    if math.isfinite(seconds):
+        return seconds
+    raise ValueError("the wait is not a finite number of seconds")
+
+
 def _state(failure: "FailedAttempt", history: "CallHistory") -> "RetryCallState":
     """Make the state from which tenacity computes a wait."""
-    from tenacity import Future, RetryCallState, Retrying  # slow to import, and rarely needed
+    from tenacity import Future, RetryCallState, Retrying  # loaded with the policy
 
     state = RetryCallState(Retrying(), None, (failure,), {})
     state.start_time, state.outcome_timestamp = history.started, history.now
@@ -169,12 +189,6 @@ def _state(failure: "FailedAttempt", history: "CallHistory") -> "RetryCallState"
     state.outcome = Future(history.attempts)
     state.outcome.set_exception(failure.error)
     return state
-
-
-def _full_jitter() -> "Callable[[RetryCallState], float]":
-    from tenacity import wait_random_exponential  # slow to import, and rarely needed
-
-    return wait_random_exponential(multiplier=0.5, max=8)
 
 
 def standard(

@@ -53,6 +53,10 @@ class SSEDecoder:
             return self._parse_up_to_limit([*first, *blocks], self._limit)
         return self._parse_all([*map(bytes, first), *blocks] if first else blocks)
 
+    def unfinished(self) -> tuple[str, bytes] | None:
+        """Return the event that the next blank line would complete; None if there is none."""
+        return self._parse(bytes(self._buffer).rstrip(b"\n"))
+
     def _parse_up_to_limit(
         self, blocks: list[bytes | bytearray], limit: int
     ) -> Iterator[tuple[str, bytes]]:

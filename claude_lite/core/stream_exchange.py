@@ -16,7 +16,7 @@ from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Config
 from claude_lite.core.credentials import mask_error
 from claude_lite.core.encoding import ContentDecoder
-from claude_lite.core.exchange import REDIRECT, Exchange
+from claude_lite.core.exchange import Exchange
 from claude_lite.core.limits import (
     COMPRESSED_SLICE,
     ERROR_BODY,
@@ -27,8 +27,9 @@ from claude_lite.core.limits import (
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.responses import unexpected, with_head_fields
 from claude_lite.core.retry import FailedAttempt, budget_for
+from claude_lite.core.targets import JSON_TYPE
 from claude_lite.errors import ClaudeError, TimedOut
-from claude_lite.wire import Clock, Done, Request, Response
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Done, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +70,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._encoding: ContentDecoder | None = None
         self._translate: Callable[[bytes], Iterable[bytes]] | None = None
         self._error_body = bytearray()
+        self._odd: str | None = None  # what is wrong with the head of a response below status 300
         self._content_at = self._started  # the time of the last item that was not a ping
         self._values = 0  # the number of JSON values in `items`
 
@@ -96,7 +98,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self.head = head
         self._reading = True
         self._content_at = self._clock()
-        if head.status >= REDIRECT:  # `receive_data` collects the body of the error
+        if head.status >= DECISIVE:  # `receive_data` collects the body of the error
             return
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -104,7 +106,10 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._translate = self.config.dialect.decode(head)
         if self._translate is None and wanted not in {None, content_type}:
             reason = f"the content-type is {content_type or 'missing'}, not {wanted}"
-            self._error = unexpected(head, reason)
+            if content_type == JSON_TYPE:  # the answer, not streamed: `receive_data` collects it
+                self._odd = reason
+            else:
+                self._error = unexpected(head, reason)
             return
         encoding = head.headers.get("content-encoding")
         try:
@@ -119,7 +124,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         decoder = self._decoder
         if decoder is None:
             self._error_body += data
-            if len(self._error_body) > ERROR_BODY:
+            late = self._clock() - self._content_at > ERROR_BODY_SECONDS
+            if (late and self._odd is None) or len(self._error_body) > ERROR_BODY:
                 self.receive_end()
             return
         is_plain = self._encoding is None and self._translate is None
@@ -171,14 +177,20 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self.items.extend(self._decoder.close())
             self._update_state(self._decoder)
         else:
-            head = cast("Response", self.head)
-            self.receive_response(evolve(head, body=bytes(self._error_body)))
+            response = evolve(cast("Response", self.head), body=bytes(self._error_body))
+            if self._odd is None:
+                self.receive_response(response)
+            else:
+                self._error = unexpected(response, self._odd)
 
     def receive_failure(self, error: ClaudeError) -> None:
         """Report the error of the last request, or of the stream."""
         if self._decoder is not None:
             self._decoder.fail(error)
-        if self._done is None:
+            self._update_state(self._decoder)  # the body may have been whole
+        elif self.wants_data:  # the body of an error or of a redirect broke off: the status decides
+            self.receive_end()
+        elif self._error is None:
             self._error = error
 
     def raise_stream_error(self) -> None:
@@ -233,7 +245,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             decoder.fail(TimedOut("content", f"the stream had only pings for {limit:g} s"))
 
     def _attempt(self) -> Request:
-        self._decoder = self._encoding = self._translate = None
+        self._decoder = self._encoding = self._translate = self._odd = None
         self._values = 0
         self._reading = False
         self.items.clear()

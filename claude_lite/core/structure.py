@@ -1,25 +1,43 @@
-"""Convert parsed JSON to models, and models to JSON.
+"""Convert parsed JSON to models and lose no part of it: the rules, and the code that applies them.
 
-Each class of models has a reader: a function that converts a parsed JSON object to a model. The
-reader is generated at the first use of the class. The JSON object, or a copy with models in place
-of nested objects, becomes the `__dict__` of the model.
+A server may leave a field out, send null, or change a type. The answer is paid for, so a field that
+does not fit never makes the rest unreadable. `to_dict` always returns exactly what was received.
 
-A reader checks that required fields are there and have the right type, because callers rely on
-required fields. Optional text, numbers and objects that are not models are not checked: the API may
-change their type later. Fields that are models, or lists of models, are converted, too. A
-`StructureError` names the class and the field that did not fit. If `structure` is called with a
-type that is not a model, such as `list[Message]`, cattrs converts it, and calls the readers.
+- **A member of a family** (a block, a citation, a delta, an event, a result of a batch) fits if
+  each required field is there and has its type. Otherwise it becomes the `Unknown…` member of the
+  family, like JSON with a `type` that this version does not know. `kind` is the API's `type`. JSON
+  that is not an object becomes such a member, too.
+- **A required field of another model** (`Usage.input_tokens`, `Message.id`) that does not fit reads
+  as the empty value of its type: 0, "", False, an empty list, dict or model. So a required field
+  always has the type that it declares. Integers and floats are both numbers.
+- **A field with a default** reads as the default if it is missing or null. It also reads as the
+  default if it declares a model, a list of models or a type without None, and the JSON has another
+  type. Any other optional field reads as it came, because the API may change its type later.
+- **The result of a call** is refused with `StructureError` if none of its fields fits: it is the
+  page of a proxy, or the error of a gateway under status 200. `ESSENTIAL` names the field without
+  which a result is no answer, such as the content of a message.
+- **An item of a page** is never refused.
+
+Each class has a reader, which is generated at the first use of the class. The JSON object becomes
+the `__dict__` of the model. If a required field is a model, or a list of models, the `__dict__` is
+a copy with the models in place. The reader checks required fields only. A field with a default is
+checked, and made a model, when a program first reads it (`Field`): most programs never read the
+citations or the container of a message. If something does not fit, `_mend` does the work of the
+reader, slowly. It stores a required field that does not fit under a key of bytes (`b"id"`), so that
+Python finds the empty value in the class (`Empty`); `to_dict` turns the key back into text.
+
+If `structure` is called with a type that is not a model, such as `list[Message]`, cattrs converts
+it, and calls the readers.
 """
 
 import functools
 import types
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable
+from contextlib import suppress
 from typing import (
     TYPE_CHECKING,
     Any,
     Final,
-    Self,
     TypeVar,
     Union,
     cast,
@@ -28,39 +46,40 @@ from typing import (
     get_type_hints,
 )
 
-from attrs import NOTHING, Attribute, fields
-
-from claude_lite.core.model import Model, escape_keys, model, set_values
-from claude_lite.errors import UsageError
-from claude_lite.wire import Response
+from attrs import NOTHING, fields
+from attrs.exceptions import FrozenInstanceError
 
 if TYPE_CHECKING:
     from cattrs.preconf.orjson import OrjsonConverter
 
-__all__ = ["Result", "StructureError", "converter", "structure", "unstructure"]
+__all__ = ["StructureError", "converter", "structure", "unstructure"]
 
 M = TypeVar("M")
 Reader = Callable[..., Any]
 
-_CHECKED_TYPES: Final = {
-    str: "str",
-    int: "int",
-    float: "float",
-    bool: "bool",
-    dict: "dict",
-    list: "list",
-}
+JSON_TYPES: Final = frozenset({str, int, float, bool, dict, list})
+NUMBERS: Final = (int, float)
+WHOLE: Final = b""
+"""The key of a model's `__dict__` under which JSON that is not an object is stored."""
 
 
 class StructureError(ValueError):
     """The JSON does not fit the model."""
 
 
+class Record:
+    """The base of `Model`: an object whose `__dict__` is a JSON object."""
+
+
+set_values = Record.__dict__["__dict__"].__set__
+"""`set_values(model, values)` makes *values* the `__dict__` of a frozen model."""
+
+
 def structure(data: Any, cls: type[M]) -> M:
     """Convert parsed JSON to *cls*.
 
     Args:
-        data: The parsed JSON. The model may use this dict as its `__dict__`: do not change the dict
+        data: The parsed JSON. The model may use this dict as its `__dict__`: do not use the dict
             afterwards.
         cls: A model, or any type that cattrs knows, such as a list of models.
 
@@ -92,8 +111,52 @@ def converter() -> "OrjsonConverter":
     return shared
 
 
+class Empty:
+    """The value of a required field if the JSON has none that fits.
+
+    This is no data descriptor: Python looks in the `__dict__` of the model first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: Any) -> Any:
+        kind, read, _ = shape(owner)[self._name]
+        if read is None or kind is list:
+            return None if kind is None else kind()
+        return read({})
+
+
+class Field:
+    """A field with a default. Its value is checked, and made a model, when it is first read."""
+
+    def __init__(self, name: str, default: object) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, instance: object, owner: Any) -> Any:
+        value = None if instance is None else instance.__dict__.get(self._name)
+        if value is None:
+            return self._default
+        kind, read, as_it_came = shape(owner)[self._name]
+        if as_it_came or isinstance(value, Record):
+            return value
+        if not _fits(value, kind):
+            return self._default
+        if read is not None and not (kind is list and (not value or isinstance(value[0], Record))):
+            value = instance.__dict__[self._name] = read(value)
+        return value
+
+    def __set__(self, instance: object, value: object) -> None:
+        raise FrozenInstanceError
+
+
 def _is_model(cls: Any) -> bool:
-    return isinstance(cls, type) and issubclass(cls, Model)
+    return isinstance(cls, type) and issubclass(cls, Record)
+
+
+def _is_family(cls: Any) -> bool:
+    return any("TAGS" in vars(member) for member in cls.__subclasses__())
 
 
 @functools.cache
@@ -101,7 +164,23 @@ def reader_for(cls: Any) -> Reader:
     """Return the function that converts parsed JSON to *cls*."""
     if not _is_model(cls):
         return functools.partial(_structured, cls=cls)
-    return _union_reader(cls) if any(c.TAGS for c in cls.__subclasses__()) else _class_reader(cls)
+    return _family_reader(cls) if _is_family(cls) else _class_reader(cls)
+
+
+@functools.cache
+def item_reader(cls: Any) -> Reader:
+    """Return a function that converts parsed JSON to *cls*. A model refuses no JSON here."""
+    read = reader_for(cls)
+
+    def read_item(data: Any) -> Any:
+        try:
+            return read(data)
+        except StructureError:
+            if not _is_model(cls):
+                raise
+            return _mend(cls, data, refuse=False)
+
+    return read_item
 
 
 # cattrs calls every reader with (value, type), so a reader has a second parameter.
@@ -110,14 +189,14 @@ def _structured(data: Any, _: object = None, *, cls: Any) -> Any:
         return converter().structure(data, cls)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         expected = cls.__name__ if isinstance(cls, type) else cls
-        raise StructureError(f"expected {expected}, not {_kind(data)} ({error})") from None
+        raise StructureError(f"expected {expected}, not {type(data).__name__} ({error})") from None
 
 
-def _union_reader(base: type[Model]) -> Reader:
+def _family_reader(base: Any) -> Reader:
     """Return a reader that chooses a subclass of *base* by the JSON key `type`.
 
     `TAGS` of a subclass has the values of `type` for the subclass. Exactly one subclass has no
-    TAGS: it is used for unknown values.
+    TAGS: it is used for all other JSON.
     """
     members: list[Any] = base.__subclasses__()
     classes = {tag: cls for cls in members for tag in cls.TAGS}
@@ -131,131 +210,115 @@ def _union_reader(base: type[Model]) -> Reader:
             if chosen is unknown and tag in classes:
                 chosen = readers[tag] = _class_reader(classes[tag])
             return chosen(data)
-        except (AttributeError, TypeError):  # `data` is not a dict, or its `type` is not hashable
-            if isinstance(data, dict):
-                return unknown(data)
-            raise StructureError(
-                f"{base.__name__} has to be a JSON object, not {_kind(data)}"
-            ) from None
+        # `data` does not fit, `data` is not a dict, or its `type` is not hashable.
+        except (StructureError, AttributeError, TypeError):
+            return unknown(data)
 
     return read
+
+
+@functools.cache
+def shape(cls: Any) -> dict[str, tuple[type | None, Reader | None, bool]]:
+    """Return what each field of *cls* declares, by name.
+
+    This is the class that the JSON must have (None: any class), the function that makes models of
+    the JSON (None: it stays JSON), and whether JSON of another class is returned as it came.
+    """
+    hints = get_type_hints(cls)
+    return {a.name: _declared(hints[a.name]) for a in fields(cls) if a.name != "received"}
+
+
+def _declared(hint: Any) -> tuple[type | None, Reader | None, bool]:
+    args = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        first, *others = [arg for arg in args if arg is not types.NoneType]
+        kind, read, _ = (None, None, True) if others else _declared(first)
+        return kind, read, read is None and types.NoneType in args
+    if _is_model(hint):
+        return (None if _is_family(hint) else dict), reader_for(hint), False
+    if get_origin(hint) is list and _is_model(args[0]):
+        read_item = item_reader(args[0])
+        return list, lambda value: list(map(read_item, value)), False
+    kind = get_origin(hint) or hint
+    return (kind if kind in JSON_TYPES else None), None, False
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    return kind is None or value.__class__ in (NUMBERS if kind in NUMBERS else (kind,))
 
 
 @functools.cache
 def _class_reader(cls: Any) -> Reader:
     """Generate the reader of *cls*.
 
-    The reader of a model with the fields `id: str` and `usage: Usage | None = None`:
+    The reader of a model with the fields `id: str`, `usage: Usage` and `speed: str | None = None`:
 
         def read(data, _=None):
-         if data.__class__ is not dict: fail(cls, '', data, 'dict')
-         values = data
          try:
-          pass
-          value = data['id']
-          if value.__class__ is not str: fail(cls, 'id', value, 'str')
-          if data.get('usage') is not None:
-           value = data['usage']
-           if value.__class__ is not dict: fail(cls, 'usage', value, 'dict')
-           if values is data: values = data.copy()
-           values['usage'] = read_usage(value)
-         except KeyError as error: fail(cls, error.args[0], None)
+          if data.__class__ is not dict or data['id'].__class__ is not str
+           or data['usage'].__class__ is not dict: return mend(data)
+          values = {**data, 'usage': read_usage(data['usage'])}
+         except mendable: return mend(data)
          result = new(cls)
          set_values(result, values)
          return result
     """
-    hints = get_type_hints(cls)
-    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "fail": _fail}
-    scope |= {"set_values": set_values, "internal": cls.INTERNAL_KEYS, "escape_keys": escape_keys}
-    lines = [
-        "def read(data, _=None):",
-        " if data.__class__ is not dict: fail(cls, '', data, 'dict')",
-    ]
-    if cls.INTERNAL_KEYS:
-        collides = " or ".join(f"{name!r} in data" for name in sorted(cls.INTERNAL_KEYS))
-        lines.append(f" if {collides}: data = escape_keys(data, internal)")
-    declared = [a for a in fields(cls) if a.name != "received"]  # see `Model.received`
-    lines += [" values = data", " try:", "  pass"]
-    for attribute in declared:
-        lines += _field_lines(attribute, hints[attribute.name], scope)
-    lines += [" except KeyError as error: fail(cls, error.args[0], None)"]
-    lines += [" result = new(cls)", " set_values(result, values)", " return result"]
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "set_values": set_values}
+    scope |= {"mend": functools.partial(_mend, cls), "mendable": (KeyError, StructureError)}
+    odd = ["data.__class__ is not dict", *(f"{n!r} in data" for n in sorted(cls.INTERNAL_KEYS))]
+    models = ""
+    for name in _required(cls):
+        kind, read, _ = shape(cls)[name]
+        if kind is not None:
+            odd.append(f"data[{name!r}].__class__ is not {kind.__name__}")
+        if read is not None:
+            scope[f"read_{name}"] = read
+            models += f", {name!r}: read_{name}(data[{name!r}])"
     # The generated text contains names that the class declares, and nothing from a server.
-    exec("\n".join(lines), scope)  # noqa: S102
+    text = f"""def read(data, _=None):
+ try:
+  if {" or ".join(odd)}: return mend(data)
+  values = {f"{{**data{models}}}" if models else "data"}
+ except mendable: return mend(data)
+ result = new(cls)
+ set_values(result, values)
+ return result"""
+    exec(text, scope)  # noqa: S102
     return cast("Reader", scope["read"])
 
 
-def _field_lines(attribute: "Attribute[Any]", hint: Any, scope: dict[str, Any]) -> list[str]:
-    """Return lines of code for one field: they check a required field, and convert models."""
-    name = attribute.name
-    convert, kind = _conversion(hint, name, scope)
-    lines = [f"value = data[{name!r}]"]
-    if kind:
-        lines.append(f"if value.__class__ is not {kind}: fail(cls, {name!r}, value, {kind!r})")
-    if convert:
-        lines += ["if values is data: values = data.copy()", f"values[{name!r}] = {convert}"]
-    if attribute.default is NOTHING:
-        return ["  " + line for line in lines]
-    if not convert:
-        return []
-    return [f"  if data.get({name!r}) is not None:", *("   " + line for line in lines)]
+@functools.cache
+def _required(cls: Any) -> tuple[str, ...]:
+    return tuple(a.name for a in fields(cls) if a.default is NOTHING)
 
 
-def _conversion(hint: Any, name: str, scope: dict[str, Any]) -> tuple[str, str]:
-    """Return an expression that converts `value`, and the class that `value` must have.
-
-    "" as the expression means no conversion. "" as the class means no check.
-    """
-    if get_origin(hint) in (Union, types.UnionType):  # models declare no union but `X | None`
-        (hint,) = [arg for arg in get_args(hint) if arg is not types.NoneType]
-    if _is_model(hint):
-        scope[f"read_{name}"] = reader_for(hint)
-        return f"read_{name}(value)", "dict"
-    if get_origin(hint) is list and _is_model(get_args(hint)[0]):
-        scope[f"read_{name}"] = reader_for(get_args(hint)[0])
-        return f"list(map(read_{name}, value))", "list"
-    return "", _CHECKED_TYPES.get(get_origin(hint) or hint, "")
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-def _fail(cls: type[Model], name: str, value: Any, kind: str = "") -> None:
-    where = f"{cls.__name__}.{name}" if name else cls.__name__
-    why = "is missing or null" if value is None else f"has to be {kind}, not {type(value).__name__}"
-    raise StructureError(f"{where} {why}")
+def _mend(cls: Any, data: Any, *, refuse: bool = True) -> Any:
+    """Convert JSON in which something may not fit; raise `StructureError` if *refuse* allows it."""
+    is_object = data.__class__ is dict
+    values: dict[str, Any] = dict(data) if is_object else {}
+    wrong = set(_required(cls))
+    for name in _required(cls):
+        kind, read, _ = shape(cls)[name]
+        with suppress(StructureError):
+            if name in values and _fits(values[name], kind):
+                values[name] = values[name] if read is None else read(values[name])
+                wrong.remove(name)
+    if refuse and _is_refused(cls, data, wrong):
+        why = f"missing or of a wrong type: {', '.join(sorted(wrong))}" if wrong else "nothing fits"
+        raise StructureError(f"{cls.__name__}: {why if is_object else 'not a JSON object'}")
+    result: Any = object.__new__(cls)
+    wrong |= cls.INTERNAL_KEYS
+    escaped = {k.encode() if k in wrong else k: value for k, value in values.items()}
+    set_values(result, escaped if is_object else {WHOLE: data})
+    return result
 
 
-@model
-class Result(Model):
-    """Base of the results of calls: a model with `response` (status and headers)."""
-
-    # `_response` is set by `Operation.parse`, `_operation` by `pages.py`.
-    INTERNAL_KEYS = frozenset({"_response", "_operation"})
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a result from the JSON object that `to_dict` returned, after a queue for example.
-
-        Args:
-            data: The JSON object. It is copied.
-
-        Raises:
-            UsageError: The JSON object does not fit.
-
-        """
-        try:
-            return structure(deepcopy(dict(data)), cls)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UsageError(f"this JSON is not a {cls.__name__} from to_dict: {error}") from None
-
-    @property
-    def response(self) -> Response | None:
-        """The status and headers of the response. For the JSON of the body, use `to_dict`."""
-        return self.__dict__.get("_response")
-
-    @property
-    def request_id(self) -> str | None:
-        """The API's id for the request (`req_…`). Anthropic's support asks for this id."""
-        return self.response.request_id if self.response else None
+def _is_refused(cls: Any, data: Any, wrong: set[str]) -> bool:
+    """Tell whether *data* cannot be a *cls*; *wrong* has the required fields that do not fit."""
+    fitting = set(data) - wrong if data.__class__ is dict else set()
+    if cls.TAGS:
+        return bool(wrong) or not isinstance(data, dict)
+    if isinstance(data, dict) and data.get("type") == "error":
+        fitting.discard("type")
+    needed = shape(cls) if cls.ESSENTIAL is None else cls.ESSENTIAL
+    return bool(needed) and not any(data[name] is not None for name in fitting.intersection(needed))

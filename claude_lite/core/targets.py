@@ -11,6 +11,8 @@ from attrs import field, frozen
 
 from claude_lite.core.credentials import header_value, mask_headers
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import clean_url, union_of_betas
+from claude_lite.given.null import NULL
 from claude_lite.wire import DEFAULT_LIMITS, Limits, repr_headers
 
 __all__ = ["Target", "__version__"]
@@ -29,12 +31,24 @@ STANDARD_HEADERS: Final = {
 }
 
 
-def _with_standard(given: Mapping[str, str]) -> dict[str, str]:
-    headers = {name: header_value(name, value) for name, value in mask_headers(given).items()}
-    return {**STANDARD_HEADERS, **headers}
+def checked_url(name: str, given: str) -> str:
+    """Return a base URL, cleaned by `clean_url`.
+
+    Raises:
+        UsageError: *given* is no base URL. The message shows *name*, and never the URL: the URL may
+            contain a password.
+
+    """
+    url = clean_url(given)
+    if url is None:
+        raise UsageError(
+            f"{name} has to be http(s)://host[:port][/path], in ASCII, without a query and a"
+            " credential: give a credential by api_key or headers"
+        )
+    return url
 
 
-@frozen(slots=False, repr=False)
+@frozen(slots=False, repr=False, init=False)
 class Target:
     """The base URL, headers, beta flags and limits that all requests of a client share.
 
@@ -45,26 +59,37 @@ class Target:
         base_url: The address to which paths are added, without a slash at its end.
         headers: The headers of a request without a body. Names become lower-case. The standard
             headers (`accept`, `anthropic-version`, ...) are added if they are missing.
-        betas: The beta flags, in order. The header `anthropic-beta` in `headers` has to hold the
-            same flags. An operation with flags of its own replaces this header by all of them.
+        betas: The beta flags, in order. The flags in the header `anthropic-beta` of `headers` are
+            added to them, each flag once.
         limits: The limits of each attempt.
         json_headers: `headers` with the content type of a JSON body. Computed, not an argument.
 
     """
 
-    base_url: str = DEFAULT_BASE_URL
-    headers: Mapping[str, str] = field(factory=dict, converter=_with_standard)
-    betas: tuple[str, ...] = ()
-    limits: Limits = DEFAULT_LIMITS
-    json_headers: Mapping[str, str] = field(init=False, eq=False)
+    base_url: str
+    headers: Mapping[str, str]
+    betas: tuple[str, ...]
+    limits: Limits
+    json_headers: Mapping[str, str] = field(eq=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.__dict__["json_headers"] = {**self.headers, "content-type": JSON_TYPE}
+    def __init__(
+        self,
+        base_url: str = DEFAULT_BASE_URL,
+        headers: Mapping[str, str] | None = None,
+        betas: tuple[str, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        headers = mask_headers(headers or {})  # first, because a traceback may show variables
+        headers = STANDARD_HEADERS | {k: header_value(k, value) for k, value in headers.items()}
+        betas = union_of_betas(*betas, headers.get("anthropic-beta", ""))
+        if betas:
+            headers["anthropic-beta"] = header_value("anthropic-beta", ",".join(betas))
+        self.__dict__.update(base_url=base_url, headers=headers, betas=betas, limits=limits)
+        self.__dict__["json_headers"] = {**headers, "content-type": JSON_TYPE}
 
     def __repr__(self) -> str:
-        # If the converter of `headers` fails, a traceback may show a target without `headers`.
-        headers = self.__dict__.get("headers", {})
-        return f"Target({self.base_url!r}, {repr_headers(headers)})"
+        known = self.__dict__  # empty if `__init__` failed, and a traceback shows this object
+        return f"Target({known.get('base_url')!r}, {repr_headers(known.get('headers', {}))})"
 
 
 def path_segment(name: str, value: object) -> str:
@@ -131,5 +156,7 @@ def _pairs(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
             yield from _pairs(f"{prefix}[]", item)
     elif isinstance(value, bool):
         yield prefix, str(value).lower()
+    elif value is NULL:
+        raise UsageError(f"{prefix} is NULL: only a JSON body can have null; None leaves it out")
     elif value is not None:
         yield prefix, value.isoformat() if hasattr(value, "isoformat") else str(value)

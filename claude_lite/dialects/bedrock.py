@@ -13,12 +13,14 @@ from typing import Any, ClassVar
 
 from attrs import Factory, field, frozen
 
+from claude_lite.dialects import sigv4
 from claude_lite.dialects.eventstream import CONTENT_TYPE, EventStreamDecoder
 from claude_lite.dialects.rewriting import (
     as_bearer,
     body_of,
     default_from_environment,
     environment,
+    hiding,
     key_as_bearer,
     lacks,
     named,
@@ -26,11 +28,12 @@ from claude_lite.dialects.rewriting import (
     rewritten,
     segment,
     versioned,
+    with_betas,
     with_headers,
     without_slash,
 )
 from claude_lite.dialects.sigv4 import AWSKeys, signed
-from claude_lite.wire import Request, Response
+from claude_lite.wire import MaskedStr, Request, Response
 
 PROFILE_HEADER = "anthropic-user-profile-id"
 
@@ -63,16 +66,29 @@ class _OnAWS:
         """Add a bearer token or a signature; raises `CredentialMissing` if there is neither."""
         if "authorization" in request.headers:
             return request
-        own = self.keys is not None or self.profile is not None
-        if not own and os.environ.get(self._TOKEN_VARIABLE):
-            return with_headers(request, as_bearer(os.environ[self._TOKEN_VARIABLE]))
+        if self._has_token():
+            return with_headers(request, as_bearer(MaskedStr(os.environ[self._TOKEN_VARIABLE])))
         return signed(request, self._SERVICE, self.region, self.keys, self.profile)
+
+    def _has_token(self) -> bool:
+        own = self.keys is not None or self.profile is not None
+        return not own and bool(os.environ.get(self._TOKEN_VARIABLE))
+
+    def is_ready(self) -> bool:
+        """Tell whether `sign` gets a credential without I/O."""
+        return self._has_token() or self.keys is not None or sigv4.is_ready(self.profile)
+
+    def prepare(self) -> str:
+        """Find keys for `sign`; blocks, and raises what `sign` raises."""
+        sigv4.find(None, self.profile)
+        return "ready"
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Return None: streams are server-sent events."""
         return None
 
 
+@hiding
 @frozen(kw_only=True)
 class Bedrock(_OnAWS):
     """Amazon Bedrock, InvokeModel: creates messages, streamed or not, and nothing else.
@@ -97,8 +113,7 @@ class Bedrock(_OnAWS):
         body = versioned(body_of(request), request.headers, "bedrock")
         model = segment("model", body.pop("model", None))
         action = "invoke-with-response-stream" if body.pop("stream", None) else "invoke"
-        if betas := request.headers.get("anthropic-beta"):
-            body.setdefault("anthropic_beta", betas.split(","))
+        body = with_betas(body, request.headers)
         if PROFILE_HEADER in request.headers:
             body.setdefault("user_profile_id", request.headers[PROFILE_HEADER])
         url = f"{self.base_url}/model/{model}/{action}"
@@ -111,6 +126,7 @@ class Bedrock(_OnAWS):
         return EventStreamDecoder(head).receive if kind == CONTENT_TYPE else None
 
 
+@hiding
 @frozen(kw_only=True)
 class BedrockMantle(_OnAWS):
     """Amazon Bedrock Mantle: the operations on /v1/messages, in the API's own form.
@@ -134,6 +150,7 @@ class BedrockMantle(_OnAWS):
         return key_as_bearer(request)
 
 
+@hiding
 @frozen(kw_only=True)
 class ClaudeOnAWS(_OnAWS):
     """The Claude Platform on AWS: the whole API, in one workspace, paid through AWS.

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import orjson
 
-from claude_lite.core.json_text import loads
+from claude_lite.core.json_text import loads, loads_reply
 from claude_lite.core.responses import unexpected
 from claude_lite.errors import ResponseTooLarge, UnexpectedResponse
 from claude_lite.wire import Response
@@ -130,7 +130,7 @@ class EventStreamDecoder:
             return b""
         try:
             data = binascii.a2b_base64(loads(payload)["bytes"], strict_mode=True)
-            event = loads(data)
+            event = loads_reply(data)
             name = event.get("type")
         except (ValueError, TypeError, KeyError, AttributeError):
             raise self._malformed("has a payload that is not an event of the API") from None

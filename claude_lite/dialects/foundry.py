@@ -8,8 +8,10 @@ from typing import Any
 
 from attrs import Factory, field, frozen
 
+from claude_lite.core.credentials import checked_credential
 from claude_lite.dialects.rewriting import (
     environment,
+    hiding,
     lacks,
     named,
     path_of,
@@ -23,6 +25,7 @@ from claude_lite.wire import MaskedStr, Request, Response
 LACKING = ("/v1/messages/batches/", "/v1/models/")
 
 
+@hiding
 @frozen(kw_only=True)
 class Foundry:
     """Microsoft Foundry: the API without batches and models.
@@ -65,7 +68,8 @@ class Foundry:
                 "no Foundry key: give api_key=... or auth_token=...,"
                 " or set ANTHROPIC_FOUNDRY_API_KEY"
             )
-        key = MaskedStr(os.environ["ANTHROPIC_FOUNDRY_API_KEY"].strip())
+        name = "ANTHROPIC_FOUNDRY_API_KEY"
+        key = checked_credential(name, MaskedStr(os.environ[name]))
         return with_headers(request, {"x-api-key": key, "api-key": key})
 
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol

@@ -49,6 +49,13 @@ def token(credentials: Any) -> MaskedStr:
     return MaskedStr(used.token)
 
 
+def is_ready(credentials: Any) -> bool:
+    """Tell whether `token` would return at once."""
+    if credentials is None:
+        return bool(_default.cache_info().currsize and _default().valid)
+    return bool(credentials.valid)
+
+
 @functools.cache
 def _default() -> Any:
     from google.auth import default  # an extra

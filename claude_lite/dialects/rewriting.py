@@ -1,20 +1,28 @@
 """Functions that dialects share: read a request, change it, refuse it, read the environment."""
 
+import functools
 import os
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from attrs import Factory, evolve
 
-from claude_lite.core.credentials import bearer
+from claude_lite.core.credentials import bearer, wrong_type
 from claude_lite.core.json_text import dumps, loads
-from claude_lite.core.operation import MEGABYTE, too_large
+from claude_lite.core.operation import MEGABYTE, make, too_large
+from claude_lite.core.targets import checked_url
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import union_of_betas
 from claude_lite.wire import MaskedStr, Request
 
+C = TypeVar("C", bound=type)
+
 NAME_IN_URL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+CHAT: Final = {"POST /v1/messages", "POST /v1/messages/count_tokens"}
+"""The operations that a platform with some operations only has."""
 
 PLATFORM_VERSIONS: Final = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 """The platform's name for the API version 2023-06-01, if it has a name of its own."""
@@ -33,9 +41,49 @@ def required(what: str, *names: str) -> str:
     return value
 
 
+def hiding(cls: C) -> C:
+    """Hide what may be a credential in the arguments of a dialect. A class decorator.
+
+    The variables of `__init__` of attrs are its arguments, and a traceback may show them. A base
+    URL may hold a password; keys that are no object would show themselves. The repr of a dialect
+    whose `__init__` failed must not fail, because a traceback may show this dialect, too.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]  # of a class that attrs has made
+    shown: Any = cls.__repr__
+
+    @functools.wraps(init)
+    def hidden(self: Any, **options: Any) -> None:
+        options.update({name: _hidden(name, value) for name, value in options.items()})
+        wrong = [value for value in options.values() if isinstance(value, UsageError)]
+        if wrong:
+            raise wrong[0]
+        make(init, options, self)
+
+    @functools.wraps(shown)
+    def described(self: Any) -> str:
+        try:
+            return str(shown(self))
+        except AttributeError:
+            return f"<{cls.__name__}, not initialised>"
+
+    cls.__init__ = hidden  # type: ignore[misc]
+    cls.__repr__ = described  # type: ignore[assignment]
+    return cls
+
+
+def _hidden(name: str, value: Any) -> Any:
+    """Mask a base URL. In place of keys of a wrong type, return the error."""
+    if name in {"keys", "credentials"} and isinstance(value, str | bytes | Mapping | Sequence):
+        wanted = "AWSKeys(...)" if name == "keys" else "an object of google-auth"
+        return wrong_type(name, wanted, value)
+    return MaskedStr(value) if name == "base_url" and isinstance(value, str) else value
+
+
 def without_slash(dialect: Any) -> None:
-    """Strip the base URL of *dialect*, which is being made, as `Config` strips its own."""
-    object.__setattr__(dialect, "base_url", dialect.base_url.strip().rstrip("/"))
+    """Clean the base URL of *dialect*, which is being made, as `Config` cleans its own."""
+    name = f"base_url of {type(dialect).__name__}"
+    object.__setattr__(dialect, "base_url", MaskedStr(dialect.base_url))  # a traceback may show it
+    object.__setattr__(dialect, "base_url", checked_url(name, dialect.base_url))
 
 
 def named(_: object, attribute: Any, value: str) -> None:
@@ -71,9 +119,19 @@ def path_of(request: Request, base_url: str) -> str:
     return path
 
 
+def with_betas(body: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    """Add the beta flags of *headers* to those in *body*, each once."""
+    in_body = body.get("anthropic_beta") or ()
+    betas = union_of_betas(headers.get("anthropic-beta", ""), *in_body)
+    return {**body, "anthropic_beta": list(betas)} if betas else body
+
+
 def lacks(platform: str, request: Request, path: str) -> UsageError:
-    """Make the error for an operation that the platform does not have."""
-    endpoint = f"{request.method} {path.partition('?')[0]}"
+    """Make the error for an operation that the platform does not have, or for a query."""
+    path, _, query = path.partition("?")
+    endpoint = f"{request.method} {path}"
+    if query and endpoint in CHAT:
+        return UsageError(f"{platform} takes no query: leave out extra_query; nothing was sent")
     return UsageError(f"{platform} has no {endpoint}; nothing was sent")
 
 
@@ -133,9 +191,13 @@ def key_as_bearer(request: Request) -> Request:
     """Send the API key of *request*, if it has one, as a bearer token."""
     headers = dict(request.headers)
     key = headers.pop("x-api-key", None)
-    return request if key is None else evolve(request, headers={**headers, **as_bearer(key)})
+    return (
+        request
+        if key is None
+        else evolve(request, headers={**headers, **as_bearer(MaskedStr(key))})
+    )
 
 
-def as_bearer(token: str) -> dict[str, str]:
-    """Make the header that carries *token*."""
-    return bearer(MaskedStr(token))
+def as_bearer(token: MaskedStr) -> dict[str, str]:
+    """Make the header that carries *token*, which is masked where it is read."""
+    return bearer(token)

@@ -8,37 +8,59 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+import os
+from typing import Any, Final
 
-from attrs import evolve, field, frozen
-from attrs.converters import optional
+from attrs import evolve, frozen
 
-from claude_lite.core.credentials import Secret
+from claude_lite.core.credentials import Secret, checked_credential, mask_headers, wrong_type
 from claude_lite.dialects.rewriting import missing_extra
-from claude_lite.errors import CredentialMissing
-from claude_lite.wire import MaskedStr, Request
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from claude_lite.errors import CredentialMissing, UsageError
+from claude_lite.wire import Request
 
 SIGNED: Final = ("content-type", "anthropic-version", "anthropic-beta", "anthropic-workspace-id")
 """The headers that are signed besides `host` and those of AWS. A proxy may change the others."""
 
 
-def _secret(value: "str | Secret") -> Secret:
-    return Secret(value) if isinstance(value, str) else value
+_found: Final[dict[tuple[int, str | None], Any]] = {}
+"""What botocore found, by process and profile."""
 
 
-@frozen
+def _secret(name: str, value: "str | Secret | None") -> Any:
+    """Hide a key. In place of a value of a wrong type, return the error."""
+    if value is None or isinstance(value, Secret):
+        return value
+    return Secret(value) if isinstance(value, str) else wrong_type(name, "a str", value)
+
+
+@frozen(init=False)
 class AWSKeys:
     """An access key of AWS, its secret key, and a session token if the key is temporary.
 
     No repr shows them. A pickle becomes None: in the other process botocore looks for keys.
     """
 
-    access_key: Secret = field(converter=_secret)
-    secret_key: Secret = field(converter=_secret)
-    session_token: Secret | None = field(default=None, converter=optional(_secret))
+    access_key: Secret
+    secret_key: Secret
+    session_token: Secret | None
+
+    def __init__(
+        self,
+        access_key: str | Secret,
+        secret_key: str | Secret,
+        session_token: str | Secret | None = None,
+    ) -> None:
+        """Hide the keys; raises `UsageError` for one that is not a text."""
+        # Rebound before an error is raised: a traceback may show variables.
+        access_key = _secret("access_key", access_key)
+        secret_key = _secret("secret_key", secret_key)
+        session_token = _secret("session_token", session_token)
+        keys = {"access_key": access_key, "secret_key": secret_key, "session_token": session_token}
+        for name, key in keys.items():
+            object.__setattr__(self, name, key)
+        for key in keys.values():
+            if isinstance(key, UsageError):
+                raise key
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _forgotten, ()
@@ -84,10 +106,7 @@ def signed(
         SigV4Auth(_credentials(keys, profile), service, region).add_auth(unsigned)
     except BotoCoreError as error:
         raise CredentialMissing(f"no AWS credential: {error}") from None
-    made: Mapping[str, str] = {name.lower(): value for name, value in unsigned.headers.items()}
-    for name in ("authorization", "x-amz-security-token"):
-        if name in made:
-            made = {**made, name: MaskedStr(made[name])}
+    made = mask_headers(dict(unsigned.headers))
     return evolve(request, url=url, headers={**request.headers, **made})
 
 
@@ -98,14 +117,34 @@ def _digest(request: Request) -> str:
     return digest.hexdigest()
 
 
+def find(keys: AWSKeys | None, profile: str | None) -> None:
+    """Find keys, and refresh them if they need it; raises what `signed` raises."""
+    try:
+        from botocore.exceptions import BotoCoreError  # an extra
+    except ImportError:
+        raise missing_extra("bedrock", "botocore") from None
+    try:
+        _credentials(keys, profile)
+    except BotoCoreError as error:
+        raise CredentialMissing(f"no AWS credential: {error}") from None
+
+
+def is_ready(profile: str | None) -> bool:
+    """Tell whether botocore has keys for the profile that need no refresh."""
+    found = _found.get((os.getpid(), profile))
+    return found is not None and not getattr(found, "refresh_needed", bool)()
+
+
 def _credentials(keys: AWSKeys | None, profile: str | None) -> Any:
     """The credentials, as a value that does not change; None if there are none."""
     from botocore.credentials import Credentials  # an extra
 
     if keys is not None:
-        token = keys.session_token and keys.session_token.reveal()
-        return Credentials(keys.access_key.reveal(), keys.secret_key.reveal(), token)
-    found = _session(profile).get_credentials()
+        names = ("access_key", "secret_key", "session_token")
+        given = {name: key.reveal() for name in names if (key := getattr(keys, name)) is not None}
+        checked = [checked_credential(name, value) for name, value in given.items()]
+        return Credentials(*checked)
+    found = _found[os.getpid(), profile] = _session(profile).get_credentials()
     return found and found.get_frozen_credentials()
 
 

@@ -14,6 +14,7 @@ from claude_lite.dialects.rewriting import (
     body_of,
     default_from_environment,
     environment,
+    hiding,
     lacks,
     named,
     path_of,
@@ -48,6 +49,15 @@ class _OnGoogleCloud:
             return request
         return with_headers(request, as_bearer(google_token.token(self.credentials)))
 
+    def is_ready(self) -> bool:
+        """Tell whether `sign` gets a token without I/O."""
+        return google_token.is_ready(self.credentials)
+
+    def prepare(self) -> str:
+        """Get a token for `sign`; blocks, and raises what `google_token.token` raises."""
+        google_token.token(self.credentials)
+        return "ready"
+
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Return None: streams are server-sent events."""
         return None
@@ -61,6 +71,7 @@ def _made(cls: Any, values: dict[str, Any]) -> Any:
     return cls(**values)
 
 
+@hiding
 @frozen(kw_only=True)
 class Vertex(_OnGoogleCloud):
     """Google Vertex AI: creates messages, streamed or not, and counts their tokens.
@@ -106,6 +117,7 @@ class Vertex(_OnGoogleCloud):
         return rewritten(request, url, body, without={"anthropic-version"}, limit=30)
 
 
+@hiding
 @frozen(kw_only=True)
 class ClaudeOnGoogleCloud(_OnGoogleCloud):
     """The Claude Platform on Google Cloud: the whole API, in one workspace, paid through Google.

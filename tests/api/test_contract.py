@@ -21,9 +21,9 @@ from claude_lite.api.files import ListFiles
 from claude_lite.api.reports import CostReport
 from claude_lite.api.skills import ListSkills
 from claude_lite.core.config import Config
+from claude_lite.core.model import Result
 from claude_lite.core.operation import EXTRA_FIELDS, Operation
 from claude_lite.core.pages import ListOperation, Page
-from claude_lite.core.structure import Result
 from claude_lite.emulator import Emulator
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
@@ -411,8 +411,17 @@ COST = json.loads(sample("responses/organization.cost_report.json"))["data"][0]
         ),
         (ListBatches(), {"has_more": False, "first_id": "a", "last_id": "b"}, None),
         (ListBatches(), {"has_more": True, "last_id": "b", "data": []}, None),
-        (ListBatches(), {"has_more": True, "first_id": "a", "last_id": None}, None),
-        (ListBatches(before_id="x"), {"has_more": True, "last_id": "b"}, None),
+        (
+            ListBatches(),
+            {"has_more": True, "first_id": "a", "last_id": None},
+            {"after_id": "msgbatch_01SampleBatchAbCd"},  # of the last item
+        ),
+        (
+            ListBatches(before_id="x"),
+            {"has_more": True, "last_id": "b"},
+            {"before_id": "msgbatch_01SampleBatchAbCd"},  # of the first item
+        ),
+        (ListBatches(), {"first_id": "a", "last_id": None}, None),
         (ListBatches(), {"first_id": "a", "last_id": "b"}, {"after_id": "b"}),
         (ListSkills(source="custom"), {"next_page": "p2"}, {"page": "p2", "source": "custom"}),
         (ListSkills(page="p2"), {"next_page": "p3", "data": []}, {"page": "p3"}),

@@ -1,14 +1,17 @@
 """Files and skills from disk to the API and back: streamed, checked, and whole or not at all."""
 
 import asyncio
+import errno
 import io
 import json
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from driving import answer, both_modes, client, do
@@ -16,7 +19,7 @@ from driving import answer, both_modes, client, do
 from claude_lite import AsyncClient, Client, Response, never
 from claude_lite.api.files import DownloadFile, UploadFile
 from claude_lite.api.skills import CreateSkill, CreateSkillVersion, DownloadSkillVersion
-from claude_lite.client.arrival import AtomicFile
+from claude_lite.client.arrival import Arrival
 from claude_lite.core.config import Config
 from claude_lite.emulator import Emulator
 from claude_lite.errors import (
@@ -262,7 +265,7 @@ def test_a_folder_is_not_replaced_by_a_download(mode, tmp_path):
 
 def test_a_path_that_cannot_be_one_is_a_usage_error(tmp_path):
     """No file has NUL in its name."""
-    with pytest.raises(UsageError, match="cannot be the path"), AtomicFile(tmp_path / "a\0b"):
+    with pytest.raises(UsageError, match="cannot be the path"), Arrival(tmp_path / "a\0b"):
         pass
 
 
@@ -270,7 +273,7 @@ def test_a_download_below_a_file_is_a_usage_error(tmp_path):
     """The error says what is wrong with the path, and the file stays."""
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    with pytest.raises(UsageError, match="Not a directory"), AtomicFile(path / "a"):
+    with pytest.raises(UsageError, match="Not a directory"), Arrival(path / "a"):
         pass
     assert path.read_bytes() == b"abc"
 
@@ -281,10 +284,55 @@ def test_a_folder_is_not_overwritten_either(tmp_path):
     path.mkdir()
     with (
         pytest.raises(UsageError, match="folder cannot be written"),
-        AtomicFile(path, overwrite=True),
+        Arrival(path, overwrite=True),
     ):
         pass
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
+    """Of two downloads to one path the first to end keeps it; the other is a `UsageError`."""
+    path = tmp_path / "a"
+    second = Arrival(path).__enter__()
+    second.write(b"second")
+    with Arrival(path) as first:
+        first.write(b"first")
+    with pytest.raises(UsageError, match="exists: set overwrite=True"):
+        second.__exit__(None, None, None)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"first", [path])
+
+
+class WithoutLinks(type(Path())):
+    """A path on a file system that has no hard links."""
+
+    def hardlink_to(self, target):
+        """Refuse, as such a file system does."""
+        raise OSError(errno.EPERM, "Operation not permitted", target)
+
+
+@pytest.mark.parametrize("kind", [Path, WithoutLinks])
+def test_only_one_of_two_at_once_gets_the_path(kind, tmp_path):
+    """Whoever loses is told so, also where there are no hard links; no file is replaced."""
+    names, start, won = range(400), threading.Barrier(2), []
+
+    def download(tag):
+        for name in names:
+            start.wait(30)
+            with suppress(UsageError):
+                with Arrival(tmp_path / f"{name}") as file:
+                    file.path = kind(file.path)
+                    file.write(tag)
+                    start.wait(30)
+                won.append((name, tag))
+
+    threads = [threading.Thread(target=download, args=(tag,)) for tag in (b"A", b"B")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for name, _ in won) == list(names)
+    assert all((tmp_path / f"{name}").read_bytes() == tag for name, tag in won)
+    assert len(list(tmp_path.iterdir())) == len(names)
 
 
 @contextmanager
@@ -306,8 +354,17 @@ def full_disk():
 )
 def test_a_disk_that_is_full_at_the_end_leaves_no_file(error, wanted, said, tmp_path):
     """It is a `UsageError`, unless the download had failed before: then that is what is told."""
-    with pytest.raises(wanted, match=said), full_disk(), AtomicFile(tmp_path / "a") as file:
+    with pytest.raises(wanted, match=said), full_disk(), Arrival(tmp_path / "a") as file:
         arrive(file, error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@both_modes
+def test_a_disk_that_is_full_meanwhile_leaves_no_file(mode, tmp_path):
+    """It is the same `UsageError` when a piece cannot be written, and the call has ended."""
+    made, file_id = stored(mode, bytes(1000) * 4000)
+    with pytest.raises(UsageError, match="a cannot be written: File too large"), full_disk():
+        asyncio.run(do(made.download, DownloadFile(file_id=file_id), tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
 
 

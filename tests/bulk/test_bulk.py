@@ -1,6 +1,7 @@
 """Many requests through one client: outcomes, rate limits, counting, and ends before the end."""
 
 import asyncio
+import warnings
 
 import pytest
 
@@ -121,6 +122,7 @@ def test_an_outcome_is_a_line_of_results():
         "usage",
         "elapsed_ms",
         "line",
+        "request_hash",
     ]
     assert found["result"] == {"type": "succeeded", "message": outcome.result.to_dict()}
     assert found["request_id"] == outcome.result.request_id
@@ -303,6 +305,21 @@ def test_a_cancelled_run_keeps_what_has_ended():
     asyncio.run(main())
     assert sorted(outcome.custom_id for outcome in outcomes) == ["q-1", "q-2"]
     assert (tally.succeeded, tally.in_flight, emulator.in_flight) == (2, 1, 0)
+
+
+def test_an_observer_that_fails_costs_no_outcome():
+    """Each request has its answer and its count of attempts, though `observe` raises each time."""
+
+    def broken(*_):
+        raise KeyError("telemetry")
+
+    world = World(observe=broken)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tally = world.run(items(5))
+    assert (tally.succeeded, len(world.outcomes)) == (5, 5)
+    assert {outcome.attempts for outcome in world.outcomes} == {1}
+    assert {"a log event was lost" in str(warning.message) for warning in caught} == {True}
 
 
 def test_the_clients_own_observer_still_hears_everything():

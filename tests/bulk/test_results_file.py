@@ -1,11 +1,17 @@
 """The file of results: nothing is lost or overwritten; in the end it has one line a request."""
 
+import re
+import subprocess
+import sys
+
+import attrs
 import orjson
 import pytest
 
 from claude_lite import Message, Overloaded, UsageError
-from claude_lite.bulk import Outcome
-from claude_lite.bulk.results_file import ResultsFile
+from claude_lite.bulk import Item, Outcome
+from claude_lite.bulk.requests_file import operation_from
+from claude_lite.bulk.results_file import ResultsFile, lock
 from claude_lite.core.structure import structure
 
 
@@ -60,6 +66,81 @@ def test_a_file_that_is_there_is_not_touched(path):
     with pytest.raises(FileExistsError):
         ResultsFile(path)
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("mode", ["resume", "replace"])
+def test_one_run_writes_a_file(path, mode):
+    """A file that is open is refused in the same and in another process, and is not changed."""
+    code = "import sys; from claude_lite.bulk import ResultsFile; ResultsFile(*sys.argv[1:])"
+    with ResultsFile(path) as file:
+        file.write(answer("a"))
+        before = path.read_bytes()
+        with pytest.raises(UsageError, match="another run is writing"):
+            ResultsFile(path, mode)
+        done = subprocess.run(  # noqa: S603  # this interpreter
+            [sys.executable, "-c", code, str(path), mode],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "another run is writing" in done.stderr
+        assert path.read_bytes() == before
+    ResultsFile(path, mode).close()
+
+
+def test_a_file_that_was_just_replaced_is_refused(path, tmp_path):
+    """The lock of a file that another run has replaced meanwhile is worth nothing."""
+    path.write_bytes(b"")
+    with path.open("ab") as old:
+        (tmp_path / "new").write_bytes(b"")
+        (tmp_path / "new").replace(path)
+        with pytest.raises(UsageError, match="another run"):
+            lock(old, path)
+
+
+@pytest.mark.parametrize("begun", [b"", b'{"cus', b'{"custom_id":"b","result":{"type":"suc'])
+@pytest.mark.parametrize("nuls", [1, 5000])
+def test_a_tail_of_nuls_is_cut(path, begun, nuls):
+    """What a power cut leaves, with or without the beginning of a line, is no obstacle."""
+    write(path, answer("a"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + begun + b"\0" * nuls)
+    assert write(path, answer("b"), mode="resume") == {"a"}
+    assert content(path) == [("a", "succeeded"), ("b", "succeeded")]
+
+
+def test_the_hash_of_a_request_is_in_its_line(path):
+    """It is known when the file is opened again; a line of an older version has none."""
+    known = attrs.evolve(answer("a"), request_hash="0123456789abcdef")
+    write(path, known, answer("b"))
+    with ResultsFile(path, "resume") as file:
+        assert file.answered == {"a": "0123456789abcdef", "b": None}
+
+
+def test_the_hash_of_a_request_is_that_of_its_content():
+    """Neither the order of keys nor `stream` count; any other change does."""
+    one, two, three, four = (
+        Item(1, "a", operation_from(params)).request_hash
+        for params in (
+            {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "é"}]},
+            {
+                "stream": True,
+                "messages": [{"content": "é", "role": "user"}],
+                "max_tokens": 1,
+                "model": "m",
+            },
+            {"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": "é"}]},
+            {
+                "model": "m",
+                "max_tokens": 1,
+                "messages": [{"role": "user", "content": "é"}],
+                "system": None,
+            },
+        )
+    )
+    assert one == two
+    assert len({one, three, four}) == 3
+    assert re.fullmatch("[0-9a-f]{16}", one)
 
 
 def test_it_can_be_replaced(path):

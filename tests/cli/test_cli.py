@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from claude_lite import AuthenticationFailed, Client, RateLimited, never
+from claude_lite.bulk import ResultsFile
 from claude_lite.cli.main import DEFAULT_MODEL, main
 from claude_lite.emulator import Emulator, message_hash
 from claude_lite.emulator.serving import emulator_server
@@ -458,6 +461,29 @@ def test_a_key_that_cannot_be_one_is_not_repeated(cli, monkeypatch):
         assert CANARY not in out + err
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["message", "Hi", "--api-key", CANARY],
+        ["--api-key", CANARY, "message", "Hi"],
+        ["message", "Hi", CANARY],
+        ["serve", "--port", CANARY],
+        ["cassettes", "redact", "--env", CANARY, "none.json"],
+        ["cassettes", "check", "bad.json"],
+        ["message", "Hi", "--\x1b]0;title\x07"],
+    ],
+    ids=" ".join,
+)
+def test_a_key_in_a_wrong_place_is_not_repeated(cli, args):
+    """A message about arguments or files shows no key that is in them, and no escape sequence."""
+    save("bad.json", json.dumps({"version": CANARY, "interactions": []}))
+    code, out, err = cli(*args)
+    assert code in {1, 2}
+    assert out + err
+    assert CANARY not in out + err
+    assert "\x1b" not in out + err
+
+
 # What run shows
 
 
@@ -552,13 +578,125 @@ def test_a_refusal_says_so(cli):
 
 
 def test_an_answer_cannot_play_with_the_terminal():
-    """Control characters in an answer do not reach a terminal; elsewhere the text is whole."""
-    prompt = "bell \x07 and escape \x1b[2J"
+    """Control characters and bidi overrides are escapes on a terminal; elsewhere all is whole."""
+    prompt = "bell \x07, escape \x1b[2J, \x9b31m, \u202eleft, \u2066right, \u2028line, 日本"
     with terminal() as (tty, shown):
         done = ran("message", prompt, "--emulator", stdout=tty)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "bell  and escape [2J" in shown()
+        escaped = r"bell \x07, escape \x1b[2J, \x9b31m, \u202eleft, \u2066right, \u2028line, 日本"
+        assert escaped in shown()
     assert prompt in ran("message", prompt, "--emulator").stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+def test_an_answer_fits_any_encoding(encoding):
+    """What the encoding of standard output lacks is written as an escape."""
+    prompt = "caf\u00e9 \U0001f600 done"
+    done = ran(
+        "message",
+        prompt,
+        "--emulator",
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        encoding=None,
+    )
+    expected = prompt.encode(encoding, "backslashreplace")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert expected in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_summary_fits_any_encoding(encoding):
+    """The table of `run` is written in any encoding, too."""
+    done = ran(
+        *("run", asked(2), "-o", "out.jsonl", "--emulator"),
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        encoding=None,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert b"succeeded" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [(">&-", "standard output is closed"), (">/dev/full", "standard output cannot be written")],
+)
+@pytest.mark.parametrize("errors", ["", "2>&-"])
+def test_an_output_that_takes_nothing(redirection, said, errors):
+    """It is exit code 1, a sentence where there is room for one, and no traceback."""
+    done = shell(f"{COMMAND} message Hi --emulator {redirection} {errors}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert errors or (said in done.stderr and done.stderr.count("\n") == 1)
+
+
+@pytest.mark.parametrize("errors", ["", "2>&-"])
+def test_run_needs_no_standard_output(errors):
+    """With a file of results nothing but the summary is lost."""
+    done = shell(f"{COMMAND} run {asked(3)} -o out.jsonl --emulator >&- {errors}")
+    assert (done.returncode, len(results())) == (0, 3)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_prompt_that_is_not_text():
+    """Bytes that are not of the encoding of standard input are wrong usage."""
+    done = shell(f"printf '\\377' | PYTHONIOENCODING=utf-8 {COMMAND} message - --emulator")
+    assert done.returncode == 2
+    assert done.stderr.startswith("claude-lite: standard input is not utf-8")
+    closed = shell(f"{COMMAND} message - --emulator <&-")
+    assert (closed.returncode, "standard input is closed" in closed.stderr) == (2, True)
+
+
+def test_run_from_standard_input_to_standard_output():
+    """A file named "-" is both; the summary is on standard error."""
+    done = shell(f"cat {asked(5)} | {COMMAND} run - -o - --emulator")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert {row["custom_id"] for row in rows} == {f"q-{n}" for n in range(5)}
+    assert all(row["result"]["type"] == "succeeded" for row in rows)
+    assert "succeeded" in done.stderr
+    assert not Path("-").exists()
+    refused = shell(f"{COMMAND} run {asked(1)} -o - --resume --emulator")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    cut = shell(f"{COMMAND} run {asked(50)} -o - --emulator | head -1 | wc -l")
+    assert cut.stdout.strip() == "1"
+    assert "Traceback" not in cut.stderr
+
+
+COMMAND = shlex.join(CLI)
+
+
+def shell(line):
+    """Run a line of shell."""
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)  # noqa: S603, S607  # our own
+
+
+def test_a_request_that_was_changed_is_not_sent(cli):
+    """With --resume it is reported by its line, its answer stays, and the exit code is 1."""
+    path = asked(3)
+    assert cli("run", path, "-o", "out.jsonl", "--emulator")[0] == 0
+    before = Path("out.jsonl").read_bytes()
+    lines = Path(path).read_text().splitlines()
+    changed = json.loads(lines[1])
+    changed["params"]["messages"] = HELLO
+    reordered = json.loads(lines[2])
+    reordered["params"] = dict(reversed(reordered["params"].items()))
+    Path(path).write_text("\n".join([lines[0], json.dumps(changed), json.dumps(reordered)]))
+    code, out, err = cli("run", path, "-o", "out.jsonl", "--emulator", "--resume")
+    assert code == 1
+    assert err.startswith("claude-lite: line 2: the request q-1 is not the one that was answered")
+    assert err.count("\n") == 1
+    assert row(out, "answered before") == 2
+    assert Path("out.jsonl").read_bytes() == before
+
+
+def test_a_second_run_on_the_same_results_is_refused(cli):
+    """It is wrong usage, and the first run loses nothing."""
+    path = asked(2)
+    with ResultsFile("out.jsonl"):
+        for mode in ("--resume", "--force"):
+            code, out, err = cli("run", path, "-o", "out.jsonl", "--emulator", mode)
+            assert (code, out) == (2, "")
+            assert "another run is writing out.jsonl" in err
+    assert cli("run", path, "-o", "out.jsonl", "--emulator", "--resume")[0] == 0
 
 
 def test_a_reader_that_leaves_is_no_traceback():
@@ -632,7 +770,51 @@ def test_serve_prints_what_to_export_and_serves(cli, monkeypatch):
         assert "2 attempt(s)" in err
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
-        assert process.stderr.read() == ""
+        lines = process.stderr.read().splitlines()
+    assert [line.rpartition(" req_")[0].split()[:3] for line in lines] == [
+        ["POST", "/v1/messages", "529"],
+        ["POST", "/v1/messages", "200"],
+    ]
+
+
+def test_serve_has_limits_a_pace_and_keys(monkeypatch, cli):
+    """The limits refuse, the bucket is small, the pace is kept, and another key is refused."""
+    key = "sk-ant-served-0123456789"
+    options = ("--limits", "requests=60,input_tokens=100000", "--bucket", "1")
+    more = ("--tokens-per-second", "1000", "--api-key", key, "--port", "0")
+    with running("serve", *options, *more) as process:
+        line = "".join(itertools.islice(process.stdout, 2))
+        assert key not in line
+        url = re.search(r"ANTHROPIC_BASE_URL=(\S+)", line)[1]
+        with Client(api_key=key, base_url=url, retry=never()) as client:
+            ask = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": HELLO}
+            message = client.messages.create(**ask)
+            limits = message.response.rate_limits
+            assert (limits.requests.limit, limits.input_tokens.limit) == (60, 100_000)
+            with pytest.raises(RateLimited, match="60 requests per minute"):
+                client.messages.create(**ask)
+            with pytest.raises(AuthenticationFailed):
+                client.with_options(api_key="sk-ant-other").messages.create(**ask)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+        log = process.stderr.read()
+    assert [entry.split()[2] for entry in log.splitlines()] == ["200", "429", "401"]
+    assert key not in log
+
+
+def test_serve_can_be_quiet():
+    """With --quiet nothing is logged."""
+    with running("serve", "--port", "0", "--quiet") as process:
+        url = re.search(r"ANTHROPIC_BASE_URL=(\S+)", "".join(itertools.islice(process.stdout, 2)))[
+            1
+        ]
+        with Client(api_key="any", base_url=url) as client:
+            client.models.list()
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(timeout=10), process.stderr.read()) == (0, "")
+
+
+HELLO = [{"role": "user", "content": "Hello"}]
 
 
 def test_ctrl_c_ends_the_server(monkeypatch, cli):

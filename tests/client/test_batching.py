@@ -297,7 +297,7 @@ def test_results_are_matched_and_what_does_not_match_is_reported():
         None,
         ("a", "expired"),
         ("b", "canceled"),
-        ("d", "astonished"),
+        ("d", "unknown"),
     ]
     assert work.report == BatchReport(
         succeeded=1,

@@ -205,16 +205,22 @@ def test_a_derived_client_makes_the_transport_for_all():
     assert derived.transport is one.transport
 
 
+@pytest.mark.parametrize("cls", [Client, AsyncClient])
+def test_an_unknown_name(cls):
+    """A name that no package registers is a `UsageError` when the client is made."""
+    with pytest.raises(UsageError, match=r"no transport is named 'aoihttp'.*urllib"):
+        cls("aoihttp", api_key=KEY)
+
+
 @pytest.mark.parametrize(
     ("cls", "given", "said"),
     [
-        (Client, "aoihttp", "no transport is named 'aoihttp'.*urllib"),
         (AsyncClient, "urllib", "needs an AsyncTransport, not UrllibTransport"),
         (Client, "aiohttp", "needs a Transport, not AiohttpTransport"),
     ],
 )
 def test_names_that_do_not_fit(cls, given, said):
-    """A name that is unknown, or only for the other client, is a `UsageError` at first use."""
+    """A name that is only for the other client is a `UsageError` at first use."""
     made = cls(given, api_key=KEY)
     with pytest.raises(UsageError, match=said):
         run(made.send, OPERATION)
@@ -273,16 +279,13 @@ def test_contexts_close_the_transport():
 
 
 def test_closing_what_was_never_opened():
-    """Closing a client that made no call does nothing, and loads no transport."""
-    with Client("no-such-transport", api_key=KEY) as made:
+    """Closing a client that made no call does nothing, and makes no transport."""
+    with Client(api_key=KEY) as made:
         pass
     made.close()
-
-    async def scenario():
-        async with AsyncClient("no-such-transport", api_key=KEY):
-            pass
-
-    asyncio.run(scenario())
+    async_made = AsyncClient(api_key=KEY)
+    asyncio.run(async_made.close())
+    assert made._link.transport is async_made._link.transport is None
 
 
 def test_reprs_say_what_a_client_is():

@@ -9,7 +9,15 @@ import aiohttp
 import pytest
 from timing import Stopwatch
 
-from claude_lite import AsyncClient, ClaudeError, Client, Overloaded, TimedOut, standard
+from claude_lite import (
+    AsyncClient,
+    ClaudeError,
+    Client,
+    Overloaded,
+    ServerError,
+    TimedOut,
+    standard,
+)
 from claude_lite.testing import message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply
 from claude_lite_transports.aiohttp import AiohttpTransport
@@ -151,6 +159,7 @@ CASES = {
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_a_deadline_holds(name, transport):
     """Half a second after its deadline at most the call has failed, with the right error."""
     script, form, options = CASES[name]
@@ -159,6 +168,8 @@ def test_a_deadline_holds(name, transport):
         error = in_time(lambda: run(transport, url, form, **options))
     if "waits" in name:  # it is not begun: the deadline comes before its end
         assert type(error) is Overloaded
+    elif "the body of an error" in name:  # the status came in time
+        assert (type(error), error.status) == (ServerError, 500)
     else:
         assert isinstance(error, TimedOut)
         assert error.phase == "total" or "TLS" in name

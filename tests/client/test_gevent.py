@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from places import PEM
+from certificates import PEM
 from programs import EchoServer, python
 
 PATCH = "from gevent import monkey; monkey.patch_all(); import gevent\n"
@@ -27,6 +27,7 @@ def server_tls():
     return context
 
 
+@pytest.mark.slow
 def test_fifty_greenlets_at_once():
     """Fifty calls of half a second each take less than ten such calls one by one."""
     code = """

@@ -49,6 +49,7 @@ def test_fifty_loops_one_after_the_other(name, run, server):
 
 
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
+@pytest.mark.slow
 def test_aiohttp_on_uvloop(case):
     """The transport on aiohttp conforms on uvloop as well."""
 
@@ -155,7 +156,7 @@ def test_tokens_do_not_keep_loops():
         await asyncio.sleep(0)
         return f"token-{next(numbers)}"
 
-    tokens, token = AsyncTokens(create_token), None
+    tokens, token = AsyncTokens(create_token, "auth_token"), None
 
     async def main():
         loops.add(asyncio.get_running_loop())
@@ -212,6 +213,21 @@ def test_streams_on_trio(server):
     assert client.transport.open == 0
 
 
+def test_a_function_on_trio(server):
+    """On trio a plain function gives the key, asked once; there the loop waits for it."""
+    asked = []
+    client = AsyncClient(
+        TrioTransport(), api_key=lambda: asked.append(1) or KEY, base_url=server.url("")
+    )
+
+    async def main():
+        for text in ("one", "two"):
+            assert (await client.messages.create(**ask(text))).text == text
+
+    trio.run(main)
+    assert asked == [1]
+
+
 def test_limits_on_trio(server):
     """On trio a deadline ends a call, and so does trio's own cancellation; neither leaks."""
     client = on_trio(server, deadline=0.2)
@@ -260,7 +276,7 @@ def test_transports_of_asyncio_on_trio(name, server):
     client = AsyncClient(name, api_key=KEY, base_url=server.url(""))
 
     async def main():
-        with pytest.raises(RuntimeError, match="no running event loop"):
+        with pytest.raises(UsageError, match="no running asyncio event loop"):
             await client.messages.create(**ask("hello"))
 
     trio.run(main)

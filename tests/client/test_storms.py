@@ -76,6 +76,7 @@ def test_threads_in_a_storm(form):
 
 @pytest.mark.parametrize("form", ["create", "stream"])
 @pytest.mark.parametrize("name", MADE)
+@pytest.mark.slow
 def test_tasks_in_a_storm(name, form):
     """200 tasks against a server that only says 529: no more than 1.2 times and the bucket."""
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import itertools
 import json
 import threading
 import time
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from driving import (
@@ -16,6 +18,7 @@ from driving import (
     START,
     STOP,
     WHOLE,
+    AsyncScriptTransport,
     ScriptTransport,
     answer,
     both,
@@ -23,6 +26,7 @@ from driving import (
     client,
     do,
     error_event,
+    event,
     refusal,
     sample,
     stream,
@@ -34,6 +38,7 @@ from claude_lite import (
     ClaudeError,
     Client,
     ConnectionLost,
+    InvalidRequest,
     Message,
     Overloaded,
     RateLimited,
@@ -303,6 +308,47 @@ def test_the_connection_is_left_exactly_once(mode, way):
     assert asyncio.run(scenario()) == 1
 
 
+class BadEnd(ScriptTransport):
+    """A transport that fails when the context of a stream is left."""
+
+    @contextmanager
+    def stream(self, request):
+        """Give the next answer in pieces, and fail at the end."""
+        with super().stream(request) as reply:
+            yield reply
+        raise StreamInterrupted("the connection cannot be closed")
+
+
+class AsyncBadEnd(AsyncScriptTransport):
+    """The same for asyncio."""
+
+    @asynccontextmanager
+    async def stream(self, request):
+        """Give the next answer in pieces, and fail at the end."""
+        async with super().stream(request) as reply:
+            yield reply
+        raise StreamInterrupted("the connection cannot be closed")
+
+
+@both_modes
+def test_a_failure_to_close_hides_no_answer(mode):
+    """A transport that cannot close a connection does not take the message that has arrived."""
+    made = {"sync": lambda: Client(BadEnd(stream()), api_key="k")}
+    made["async"] = lambda: AsyncClient(AsyncBadEnd(stream()), api_key="k")
+
+    async def scenario():
+        one = made[mode]()
+        first = await do(one.send, OPERATION)
+        async with opened(one) as s:
+            second = await s.final_message()
+        with pytest.raises(StreamInterrupted, match="cannot be closed"):
+            async with opened(one) as s:
+                await anext(aiter(s))
+        return first.text, second.text, one.transport.left
+
+    assert asyncio.run(scenario()) == ("Hello", "Hello", 3)
+
+
 @both_modes
 def test_every_broken_attempt_is_left(mode):
     """Each attempt's context is left before the next one is opened."""
@@ -349,7 +395,7 @@ def test_trouble_before_the_first_content_is_invisible(mode, trouble):
         (StreamInterrupted("reset"), StreamInterrupted),
         (TimedOut("read"), TimedOut),
         (b"", StreamTruncated),
-        (b"event: ping\ndata: {\n\n", UnexpectedResponse),
+        (b"event: message_delta\ndata: {\n\n", UnexpectedResponse),
     ],
     ids=["event", "rate limit", "reset", "read", "end", "garbage"],
 )
@@ -489,6 +535,63 @@ def test_empty_text_is_no_text(mode):
         texts, text = asyncio.run(scenario(name))
         assert "".join(texts) == text
         assert "" not in texts
+
+
+@both_modes
+@pytest.mark.parametrize("where", ["message_start", "content_block_start"])
+def test_words_that_come_before_the_first_delta(mode, where):
+    """Text in the start of the message or of a block is in `text_stream` and in every snapshot."""
+    hel = {"type": "text", "text": "Hel"}
+    block = event("content_block_start", index=0, content_block=hel)
+    begun = START.replace(b'"content": []', b'"content": [%b]' % json.dumps(hel).encode())
+    more = event("content_block_start", index=1, content_block={"type": "text", "text": "lo"})
+    stop = event("message_stop")
+    start = {
+        "message_start": [begun, more, stop],
+        "content_block_start": [START, block, LO, stop],
+    }
+
+    async def scenario():
+        made = client(mode, stream(*start[where]))
+        async with opened(made) as s:
+            texts = []
+            async for text in s.text_stream:
+                texts.append(text)
+                assert s.snapshot.text.startswith("".join(texts))
+            return texts, (await s.final_message()).text
+
+    assert asyncio.run(scenario()) == (["Hel", "lo"], "Hello")
+
+
+@both_modes
+def test_a_message_whose_last_blank_line_is_missing(mode):
+    """The message is whole when the JSON of `message_stop` is, also if the connection is cut."""
+    cut = STOP.rstrip(b"\n")
+    for collect, broken in itertools.product((False, True), ([], [StreamInterrupted("reset")])):
+
+        async def scenario(collect=collect, broken=broken):
+            made = client(mode, stream(START, BLOCK, HEL, LO, cut, *broken))
+            async with opened(made, collect=collect) as s:
+                message = await s.final_message()
+            return message.text, message.stop_reason, len(made.transport.requests)
+
+        assert asyncio.run(scenario()) == ("Hello", "end_turn", 1)
+
+
+@both_modes
+def test_an_error_event_whose_last_blank_line_is_missing(mode):
+    """The API's error decides about a retry, not the broken connection after the error."""
+    cut = error_event("invalid_request_error").rstrip(b"\n")
+    for broken in ([], [StreamInterrupted("reset")]):
+
+        async def scenario(broken=broken):
+            made = client(mode, stream(START, cut, *broken))
+            with pytest.raises(InvalidRequest):
+                async with opened(made):
+                    pass
+            return len(made.transport.requests)
+
+        assert asyncio.run(scenario()) == 1
 
 
 @both_modes

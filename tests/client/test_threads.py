@@ -12,6 +12,7 @@ from programs import EchoServer, ask, python
 
 from claude_lite import AsyncClient, ClaudeError, Client, never
 from claude_lite_transports.shared.dial import Way
+from claude_lite_transports.shared.http1 import ReplyParser
 from claude_lite_transports.urllib.idle import Idle
 
 ASYNC = ["aiohttp", "asyncio"]
@@ -215,7 +216,7 @@ def test_idle_connections_end_while_threads_use_them():
         for _ in range(20):
             idle, over = Idle(64, 30.0), threading.Event()
             for _ in range(30):
-                idle.keep(way, socket.socket())
+                idle.keep(way, socket.socket(), ReplyParser("GET"), 1, idle.epoch)
 
             def work(n, idle=idle, over=over):
                 if n == 0:
@@ -223,7 +224,7 @@ def test_idle_connections_end_while_threads_use_them():
                     over.set()
                     return True
                 while not over.is_set():
-                    idle.keep(way, socket.socket())
+                    idle.keep(way, socket.socket(), ReplyParser("GET"), 1, idle.epoch)
                 return True
 
             assert on_threads(4, work) == [True] * 4
@@ -234,5 +235,5 @@ def test_what_comes_back_after_the_end_is_closed():
     """A connection that a daemon thread still has at exit is closed when it is done with it."""
     idle, sock = Idle(64, 30.0), socket.socket()
     idle.end()
-    idle.keep(Way("http", "host", 80), sock)
+    idle.keep(Way("http", "host", 80), sock, ReplyParser("GET"), 1, idle.epoch)
     assert sock.fileno() == -1

@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import pickle
+import traceback
 from typing import get_type_hints
 
 import pytest
@@ -15,9 +16,18 @@ from claude_lite import AsyncClient, Client, CredentialMissing, Secret, UsageErr
 from claude_lite.core.config import Config, Options
 from claude_lite.core.credentials import words_to_mask
 from claude_lite.core.targets import DEFAULT_BASE_URL
+from claude_lite.dialects import Foundry
+from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.wire import MASK
 
-ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL")
+SECONDS = ("timeout", "connect_timeout", "content_timeout", "deadline")
+COUNTS = ("max_response", "max_event", "max_head", "max_headers", "max_depth", "max_values")
+ENVIRONMENT = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_CUSTOM_HEADERS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +72,6 @@ def test_the_order_of_credentials(environment):
     assert credential(auth_token="given") == {"authorization": "Bearer given"}
     assert credential(api_key="given") == {"x-api-key": "given"}
     assert credential(api_key=Secret("given")) == {"x-api-key": "given"}
-    assert credential(api_key=key_from_environment) == {"x-api-key": KEY}
 
 
 def test_an_empty_variable_is_no_credential(environment):
@@ -137,6 +146,18 @@ def test_the_base_url_comes_from_the_environment(environment):
         ("http://[::1]:8080", "http://[::1]:8080/v1/messages"),
         ("https://gateway.test/a/b%20c/", "https://gateway.test/a/b%20c/v1/messages"),
         ("https://xn--bcher-kva.test", "https://xn--bcher-kva.test/v1/messages"),
+        ("https://gateway.test/v1", "https://gateway.test/v1/messages"),
+        ("https://gateway.test/v1/", "https://gateway.test/v1/messages"),
+        ("https://gateway.test/a/v1/messages/", "https://gateway.test/a/v1/messages"),
+        ("https://gateway.test/v1/v1", "https://gateway.test/v1/v1/messages"),
+        ("https://gateway.test/v1/v1/messages", "https://gateway.test/v1/v1/messages"),
+        ("https://gateway.test/messages", "https://gateway.test/messages/v1/messages"),
+        ("https://gateway.test/api-v1", "https://gateway.test/api-v1/v1/messages"),
+        ("HTTPS://Gateway.TEST/Path", "https://gateway.test/Path/v1/messages"),
+        ("https://gateway.test.", "https://gateway.test/v1/messages"),
+        ("https://gateway.test.:8443/", "https://gateway.test:8443/v1/messages"),
+        (" 'https://gateway.test/' ", "https://gateway.test/v1/messages"),
+        ('"https://gateway.test"\n', "https://gateway.test/v1/messages"),
     ],
 )
 def test_a_prefix_of_the_path_is_kept(base_url, url):
@@ -144,10 +165,21 @@ def test_a_prefix_of_the_path_is_kept(base_url, url):
     assert UNARY["create"].build(Config(base_url=base_url, api_key=KEY).target).url == url
 
 
+def test_v1_is_cut_once():
+    """A client that is derived from another one, or made like it, asks the same URL."""
+    made = Client(api_key=KEY, base_url="https://gateway.test/v1/v1")
+    again = pickle.loads(pickle.dumps(made)).with_options(timeout=6, api_key=KEY)  # noqa: S301  # our own
+    alike = Client(api_key=KEY, base_url=again.config.base_url)
+    for each in (made, made.with_options(timeout=5), again, alike):
+        assert each.config.target.base_url == "https://gateway.test/v1"
+
+
 @pytest.mark.parametrize(
     "base_url",
     [
         "api.anthropic.com",
+        "https://..",
+        "https://gateway..test",
         "ftp://api.anthropic.com",
         "https://",
         "https:///v1",
@@ -174,6 +206,69 @@ def test_what_cannot_be_a_base_url(base_url):
     with pytest.raises(UsageError, match="base_url") as caught:
         Client(base_url=base_url)
     assert "secret" not in str(caught.value)
+
+
+CUSTOM = "X-Team: search\r\n\nOcp-Apim-Subscription-Key:  abcdefgh \nanthropic-beta: env-1\n"
+
+
+def test_custom_headers_of_the_environment(environment):
+    """Each line of ANTHROPIC_CUSTOM_HEADERS is a header; what the program gives goes first."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", CUSTOM)
+    made = Config(api_key=KEY, headers={"x-team": "own"}, betas="own-1")
+    headers = UNARY["create"].build(made.target).headers
+    assert (headers["x-team"], headers["ocp-apim-subscription-key"]) == ("own", "abcdefgh")
+    assert headers["anthropic-beta"] == "own-1,env-1"
+    assert "abcdefgh" not in repr(made.target)
+    assert b"abcdefgh" not in pickle.dumps(made)
+
+
+def test_a_credential_in_the_custom_headers(environment):
+    """A gateway's credential in ANTHROPIC_CUSTOM_HEADERS stands in for the API's own."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", "Authorization: Basic abcdefgh")
+    environment.setenv("ANTHROPIC_API_KEY", KEY)
+    assert set(Config().target.headers) >= {"authorization"}
+    assert "x-api-key" not in Config().target.headers
+
+
+def test_platforms_get_no_custom_headers(environment):
+    """With a dialect, as in the official SDK, the API's own variables are not read."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-team: search")
+    assert "x-team" not in Config(dialect=Foundry(resource="r")).target.headers
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["secret-0123", "Bearer secret-0123", ": secret-0123", "x y: secret-0123", "x: ✓secret-0123"],
+)
+def test_a_malformed_custom_header_names_the_variable(environment, line):
+    """The error names ANTHROPIC_CUSTOM_HEADERS, and shows nothing of its value."""
+    environment.setenv("ANTHROPIC_CUSTOM_HEADERS", f"x-a: 1\n{line}")
+    with pytest.raises(UsageError, match="ANTHROPIC_CUSTOM_HEADERS") as caught:
+        Config(api_key=KEY).target  # noqa: B018  # a property that raises
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    local = [frame.locals for frame in shown.stack if frame.filename.endswith("core/config.py")]
+    assert "secret" not in repr(local)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "flags"),
+    [
+        ({"headers": {"anthropic-beta": "a, b"}, "betas": ["b", "c"]}, {}, ("b", "c", "a")),
+        ({"headers": {"Anthropic-Beta": "a"}}, {"betas": "b"}, ("a", "b")),
+        ({"betas": "a"}, {"headers": {"ANTHROPIC-BETA": "b,a"}}, ("a", "b")),
+        ({"betas": "a,b"}, {"betas": ["c", "a"]}, ("a", "b", "c")),
+        ({"betas": "a"}, {"timeout": 5}, ("a",)),
+        ({"betas": "a"}, {"headers": {"Anthropic-beta": None}}, ()),
+        ({"betas": "a"}, {"headers": {"anthropic-beta": None}, "betas": "b"}, ("b",)),
+    ],
+)
+def test_beta_flags_are_a_union(options, changes, flags):
+    """The flags of options, headers and derived clients are sent together, each once."""
+    made = Client(api_key=KEY, **options).with_options(**changes).config
+    assert made.betas == flags
+    sent = UNARY["create"].build(made.target).headers.get("anthropic-beta", "")
+    assert tuple(filter(None, sent.split(","))) == flags
 
 
 def test_a_typo_is_named():
@@ -205,6 +300,59 @@ def test_retry_is_a_policy(value):
     """`retry` is a policy: not a number, nor the function that makes one."""
     with pytest.raises(UsageError, match="standard"):
         Client(retry=value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("api_key", b"s3cret", "api_key has to be str | Secret | Callable | None, not bytes"),
+        ("auth_token", ["s3cret"], "auth_token has to be str | Secret | Callable | None, not list"),
+        ("base_url", b"https://u:s3cret@h", "base_url has to be str | None, not bytes"),
+        ("dialect", "bedrock", "dialect has to be Dialect | None, not str"),
+        ("api_version", None, "api_version has to be str, not NoneType"),
+        ("betas", None, "betas has to be str | Sequence, not NoneType"),
+        ("betas", b"s3cret", "betas has to be str | Sequence, not bytes"),
+        ("betas", [1], "each flag in betas has to be a str, not int"),
+        ("headers", [("x-api-key", "s3cret")], "headers has to be a dict, not list"),
+        ("headers", "x-api-key: s3cret", "headers has to be a dict, not str"),
+        ("headers", {"x-api-key": b"s3cret"}, "the header 'x-api-key' has to be a str, not bytes"),
+        ("headers", {"x-team": ["s3cret"]}, "the header 'x-team' has to be a str, not list"),
+        ("headers", {b"x-api-key": "s3cret"}, "the name of a header has to be a str, not bytes"),
+        ("observe", "s3cret", "observe has to be Callable | None, not str"),
+        ("retry", 3, "retry has to be standard(), never() or defer(), not int"),
+        *((name, "5", f"{name} has to be float | None, not str") for name in SECONDS),
+        *((name, True, f"{name} has to be float | None, not bool") for name in SECONDS),
+        *((name, "5", f"{name} has to be int | None, not str") for name in COUNTS),
+    ],
+)
+def test_options_of_a_wrong_type(option, value, said):
+    """The error, as the client is made or derived, names the option and both types, no value."""
+    for make in (Client, AsyncClient, Client().with_options, Config, Config().with_options):
+        with pytest.raises(UsageError) as caught:
+            make(**{option: value})
+        assert str(caught.value) == said
+        inner = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+        assert "s3cret" not in "".join(exposed(inner))  # this frame shows it
+
+
+@pytest.mark.parametrize("value", [b"s3cret", ["s3cret"], None])
+def test_a_secret_is_a_text(value):
+    """A `Secret` of anything else is refused: it would be sent as Python shows it."""
+    with pytest.raises(UsageError, match="a Secret has to be made of a str, not"):
+        Secret(value)
+
+
+def test_every_option_has_a_type():
+    """No option is left out of the check."""
+    assert set(Options.__annotations__) == {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "te", "upgrade", "expect"])
+def test_framing_headers_of_a_client(name):
+    """What says where a request ends is the transport's to say; `host` may be set."""
+    with pytest.raises(UsageError, match=f"headers cannot have '{name.lower()}'"):
+        Client(headers={name: "0"})
+    assert Client(headers={"Host": "other.test"}).config.headers == {"host": "other.test"}
 
 
 def test_limits_of_an_attempt():
@@ -253,7 +401,7 @@ def test_with_options_changes_what_it_is_told():
     """A derived client differs in the named options, and shares the transport."""
     one = client("sync", answer(), timeout=5, betas="a")
     two = one.with_options(deadline=7, betas=["b", "c"])
-    assert (two.config.timeout, two.config.deadline, two.config.betas) == (5, 7, ("b", "c"))
+    assert (two.config.timeout, two.config.deadline, two.config.betas) == (5, 7, ("a", "b", "c"))
     assert (one.config.deadline, one.config.betas) == (3600, ("a",))
     assert two.transport is one.transport
     assert type(two) is type(one)
@@ -327,10 +475,10 @@ def test_a_pickled_client_finds_its_key_again(cls, environment):
 
 def test_a_pickled_client_keeps_its_provider():
     """The function that a credential comes from is pickled by name, and asked again."""
-    made = pickle.loads(pickle.dumps(Client(api_key=key_from_environment)))  # noqa: S301  # our own
-    assert UNARY["create"].build(made.config.target).headers["x-api-key"] == KEY
-    made = pickle.loads(pickle.dumps(Client(auth_token=key_from_environment)))  # noqa: S301  # our own
-    assert made.config.token_provider is key_from_environment
+    for option in ("api_key", "auth_token"):
+        made = Client(**{option: key_from_environment})
+        made = pickle.loads(pickle.dumps(made.with_options(timeout=9)))  # noqa: S301  # our own
+        assert made.config.credential_function == (option, key_from_environment)
 
 
 @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
@@ -367,3 +515,5 @@ def test_the_secrets_of_a_configuration():
     assert Config(api_key="any").words_to_mask() == []
     assert Config().words_to_mask() == []
     assert words_to_mask("Bearer 0123456789") == ["0123456789"]
+    key = "sk-ant-0123456789"
+    assert words_to_mask(f'{{"api_key":"{key}"}}') == [f'{{"api_key":"{key}"}}', key]

@@ -39,6 +39,7 @@ from claude_lite import (
     Request,
     Response,
     ResponseTooLarge,
+    ServerError,
     StreamInterrupted,
     StreamTruncated,
     TimedOut,
@@ -444,10 +445,66 @@ def test_errors_of_a_stream_carry_what_had_come():
 def test_error_statuses_of_streams(status):
     """A stream that is refused is the same error as a refused message, body and all."""
     given = refusal(status, "invalid_request_error" if status == 400 else "odd")
-    whole = drive(UNARY["create"], given, retry=standard(attempts=1)).error
-    streamed = drive(STREAMED["create"], given, retry=standard(attempts=1)).error
+    options = {"retry": standard(attempts=1), "base_url": "http://gateway.test"}
+    whole = drive(UNARY["create"], given, **options).error
+    streamed = drive(STREAMED["create"], given, **options).error
     assert type(streamed) is type(whole)
     assert streamed.args == whole.args
+
+
+def test_a_rate_limit_of_zero_is_not_tried_again():
+    """No wait helps against a limit of 0: one attempt, and advice."""
+    name = "anthropic_ratelimit_input_tokens_limit"
+    for call in (UNARY["create"], STREAMED["create"]):
+        run = drive(call, refusal(429, "rate_limit_error", retry_after="1", **{name: "0"}))
+        assert (run.error.attempts, type(run.error)) == (1, RateLimited)
+        assert "A rate limit of your organization is 0" in run.error.advice
+        again = drive(call, refusal(429, "rate_limit_error", retry_after="1", **{name: "10"}))
+        assert again.error.attempts == 3
+        assert again.error.advice is None
+
+
+@pytest.mark.parametrize("call", [UNARY["create"], STREAMED["create"]])
+def test_a_404_says_what_was_asked(call):
+    """The error of a 404 names the method and the URL, without the query."""
+    call = call.replace(extra_query={"tag": "private"})
+    error = drive(call, refusal(404), base_url="http://gateway.test/a").error
+    assert error.advice == "The request was POST http://gateway.test/a/v1/messages"
+    assert "private" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [StreamInterrupted("reset")],
+        [b'{"type":"error","err', StreamInterrupted("reset")],
+        [b"{", TimedOut("read")],
+        [b"{", TimedOut("total")],
+        [ResponseTooLarge("large")],
+        [UnexpectedResponse("chunks")],
+        [*[b" ", 0.3] * 9],
+        [*[0.3, b"\xff"] * 9, ConnectionLost("odd")],
+    ],
+    ids=repr,
+)
+def test_the_status_of_a_stream_decides_whatever_the_body(rest):
+    """Of an error status nothing is lost, on any transport, though the body breaks off."""
+    for status, kind in ((429, RateLimited), (401, AuthenticationFailed), (503, ServerError)):
+        given = [Response(status, {"retry-after": "7", "request-id": "req_3"}), *rest]
+        run = drive(STREAMED["create"], given, retry=standard(), deadline=5.0)
+        assert type(run.error) is kind
+        assert (run.error.status, run.error.retry_after) == (status, 7.0)
+        assert (run.error.request_id, run.error.attempts, len(run.requests)) == ("req_3", 1, 1)
+        assert run.seconds <= 1.5
+
+
+def test_a_redirect_of_a_stream_is_followed_whatever_its_body():
+    """The body of a redirect says nothing, so it may break off."""
+    for rest in ([StreamInterrupted("reset")], [b"<html", TimedOut("read")]):
+        given = [Response(307, {"location": "/elsewhere"}), *rest]
+        run = drive(STREAMED["create"], given, stream())
+        assert [request.url[-10:] for request in run.requests] == ["1/messages", "/elsewhere"]
+        assert run.error is None
 
 
 def test_a_refusal_without_end_is_cut_off():
@@ -465,7 +522,7 @@ def test_a_refusal_without_end_is_cut_off():
     assert len(caught.value.details["body"]) == 1000
 
 
-@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/event-streams", ""])
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "text/event-streams", ""])
 def test_a_stream_has_to_be_one(kind):
     """Another content-type where a stream belongs is an error that names it, at once."""
     exchange, _ = begin(STREAMED["create"])
@@ -474,6 +531,22 @@ def test_a_stream_has_to_be_one(kind):
     with pytest.raises(UnexpectedResponse, match=kind or "content-type is missing") as caught:
         exchange.next_action()
     assert (caught.value.request_id, caught.value.attempts) == ("req_1", 1)
+
+
+@pytest.mark.parametrize("end", [None, StreamInterrupted("reset"), TimedOut("read")])
+def test_an_answer_that_is_not_streamed_is_in_the_error(end):
+    """A gateway may ignore `stream`: the message is paid for, and the error has its JSON."""
+    exchange, _ = begin(STREAMED["create"])
+    exchange.receive_head(Response(200, {"content-type": "application/json; charset=utf-8"}))
+    for start in range(0, 60, 20):
+        exchange._clock.now += 5
+        exchange.receive_data(json.dumps({"content": [KEY, "x" * 60]}).encode()[start : start + 20])
+    exchange.receive_end() if end is None else exchange.receive_failure(end)
+    with pytest.raises(
+        UnexpectedResponse, match="application/json, not text/event-stream"
+    ) as caught:
+        exchange.next_action()
+    assert caught.value.details["body"].startswith(f'{{"content": ["{MASK}", "xx')
 
 
 def test_content_type_may_have_parameters():
@@ -540,3 +613,12 @@ def test_what_follows_the_end_is_ignored():
     run = drive(STREAMED["create"], junk, collect=True)
     assert run.result.result().stop_reason == "end_turn"
     assert run.result.error is None
+
+
+@pytest.mark.parametrize("body", [f"<html>Your key is {KEY}</html>", f'{{"key": "{KEY}"}}'])
+def test_a_key_in_the_body_that_an_error_keeps(body):
+    """The body of an answer that is none is kept without the key."""
+    run = drive(UNARY["create"], Response(200, {"content-type": "text/html"}, body.encode()))
+    assert type(run.error) is UnexpectedResponse
+    assert run.error.details["body"] == body.replace(KEY, MASK)
+    assert KEY not in repr(run.error.to_dict())

@@ -6,6 +6,7 @@ import logging.config
 import subprocess
 import sys
 import textwrap
+import warnings
 from contextlib import suppress
 
 import pytest
@@ -327,7 +328,7 @@ def test_calls_of_clients_are_told(mode):
 def test_where_nobody_listens_nothing_is_put_together(logger):
     """Without structlog, handlers or observer there is nobody to report to, and no report."""
     hush(logger)
-    assert logs.reporter(None) is None
+    assert logs.reporter(config()) is None
     assert Exchange(UNARY["create"], config())._log is None
     assert StreamExchange(STREAMED["create"], config())._log is None
 
@@ -341,9 +342,9 @@ def test_what_is_filtered_is_not_put_together(logger):
     hush(logger)
     logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.CRITICAL)
-    assert logs.reporter(None) is None
+    assert logs.reporter(config()) is None
     logger.setLevel(logging.ERROR)
-    report = logs.reporter(None)
+    report = logs.reporter(config())
     for level in ("debug", "info", "warning"):
         report(level, "claude_lite.call", fields)
     heard = []
@@ -404,16 +405,16 @@ def test_a_logger_configured_by_dict_is_heard(logger):
             "loggers": {"claude_lite": {"handlers": ["one"], "propagate": False}},
         }
     )
-    assert logs.reporter(None) is not None
+    assert logs.reporter(config()) is not None
     logger.handlers[:] = []
-    assert logs.reporter(None) is None
+    assert logs.reporter(config()) is None
 
 
 def test_structlog_is_used_where_it_is_configured(logger):
     """Events go to structlog as the application configured it, with its fields."""
     hush(logger)
     assert not structlog.is_configured()
-    assert logs.reporter(None) is None
+    assert logs.reporter(config()) is None
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     with capture_logs() as captured:
         drive(UNARY["create"], refusal(529), answer(), retry=standard(wait=2))
@@ -435,7 +436,7 @@ def test_what_structlog_filters_is_not_put_together():
     built = []
     structlog.configure(wrapper_class=ERRORS_ONLY)
     with capture_logs() as captured:
-        report = logs.reporter(None)
+        report = logs.reporter(config())
         for level in logs.LEVELS:
             report(level, "claude_lite.call", lambda level=level: built.append(level) or {})
     assert built == ["error"]
@@ -491,11 +492,13 @@ def test_who_has_not_imported_a_logger_is_not_logged_to(absent, monkeypatch):
     """Neither is imported for it: without both nobody listens, unless there is an observer."""
     for name in absent:
         monkeypatch.delitem(sys.modules, name)
-    report = logs.reporter(None)
+    report = logs.reporter(config())
     assert (report is None) == ("logging" in absent)
     assert not {*absent} & {*sys.modules}
     heard = []
-    logs.reporter(lambda *what: heard.append(what))("debug", "event", lambda: {"a": 1})
+    logs.reporter(config(observe=lambda *what: heard.append(what)))(
+        "debug", "event", lambda: {"a": 1}
+    )
     assert heard == [("event", {"a": 1})]
 
 
@@ -516,3 +519,215 @@ def test_nothing_is_written_by_default():
         cwd=API.parent.parent.parent,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# Telemetry that fails
+
+
+class Full(logging.Handler):
+    """A handler whose disk is full, and which does not hide it as the handlers of `logging` do."""
+
+    def emit(self, record):
+        """Fail."""
+        raise OSError(28, f"No space left on device: {record.levelname}")
+
+
+class Odd:
+    """What structlog may be configured with by mistake: nothing about it works."""
+
+    def __getattr__(self, name):
+        """Fail."""
+        raise LookupError(name)
+
+
+def broken(*_):
+    """Fail as an observer, as a filter and as a processor of structlog."""
+    raise KeyError("telemetry")
+
+
+def broken_observer(_):
+    """Give the options of a client whose observer fails."""
+    return {"observe": broken}
+
+
+def broken_processor(_):
+    """Configure structlog with a processor that fails."""
+    structlog.configure(processors=[broken])
+    return {}
+
+
+def broken_structlog(_):
+    """Configure structlog with a factory that fails."""
+    structlog.configure(logger_factory=Odd(), cache_logger_on_first_use=False)
+    return {}
+
+
+def broken_bound_logger(_):
+    """Configure structlog with a class of loggers that cannot log."""
+    structlog.configure(wrapper_class=lambda *_: Odd(), cache_logger_on_first_use=False)
+    return {}
+
+
+def broken_handler(logger):
+    """Add a handler that fails."""
+    logger.addHandler(Full())
+    return {}
+
+
+def broken_filter(logger):
+    """Add a filter that fails."""
+    handler = logging.StreamHandler()
+    handler.addFilter(broken)
+    logger.addHandler(handler)
+    return {}
+
+
+def broken_text(logger):
+    """Let each handler fail to format a record, and report it nowhere."""
+    handler = Full()
+    handler.setFormatter(Odd())
+    logger.addHandler(handler)
+    return {"observe": broken}
+
+
+every_failure = pytest.mark.parametrize(
+    "breaks",
+    [
+        *(broken_observer, broken_processor, broken_structlog, broken_bound_logger),
+        *(broken_handler, broken_filter, broken_text),
+    ],
+    ids=lambda breaks: breaks.__name__,
+)
+
+
+def told(caught):
+    """Give the texts of the warnings about lost events."""
+    return [str(w.message) for w in caught if "a log event was lost" in str(w.message)]
+
+
+@both_modes
+@every_failure
+def test_the_answer_is_given_though_telemetry_fails(mode, breaks, logger):
+    """Plain, streamed, listed and tried again: a call has its answer, and one warning comes."""
+    logger.setLevel(logging.DEBUG)
+    options = breaks(logger)
+
+    async def scenario():
+        made = client(mode, refusal(529), answer(), **options)
+        plain = await do(made.messages.create, **HELLO)
+        made = client(mode, stream(), **options)
+        async with both(made.messages.stream(**HELLO)) as s:
+            texts = [text async for text in s.text_stream]
+            final = await s.final_message()
+        made = client(mode, stream(), **options)
+        async with both(made.messages.stream(**HELLO)) as s:
+            first = await anext(aiter(s))
+        return plain.text, texts, final.text, first.type
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        seen = asyncio.run(scenario())
+    assert seen == ("Hello! How can I help?", ["Hel", "lo"], "Hello", "message_start")
+    lost = told(caught)
+    assert len(lost) >= 3  # one by each client
+    assert all("test_logs.py:" in text or "structlog" in text for text in lost)
+    assert "telemetry" not in str(lost)
+
+
+@both_modes
+@every_failure
+def test_the_error_of_the_api_is_raised_though_telemetry_fails(mode, breaks, logger):
+    """Status, event in a stream, exception of the caller: each is raised as it is."""
+    options = {"retry": never(), **breaks(logger)}
+
+    async def scenario():
+        made = client(mode, refusal(404, "not_found_error"), **options)
+        with pytest.raises(NotFound) as caught:
+            await do(made.messages.create, **HELLO)
+        assert caught.value.request_id == "req_2"
+        made = client(mode, stream(START, BLOCK, HEL, error_event("not_found_error")), **options)
+        with pytest.raises(NotFound) as caught:
+            async with both(made.messages.stream(**HELLO)) as s:
+                await s.final_message()
+        assert caught.value.partial["content"][0]["text"] == "Hel"
+        made = client(mode, stream(), **options)
+        with pytest.raises(ZeroDivisionError):
+            async with both(made.messages.stream(**HELLO)):
+                raise ZeroDivisionError
+        assert made.transport.left == 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(scenario())
+
+
+def test_a_failure_is_reported_once_by_each_client():
+    """However many events are lost at one place, a client warns once; the next client again."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            made = client("sync", answer(), observe=broken)
+            for _ in range(3):
+                made.messages.create(**HELLO)
+    first, second = told(caught)
+    assert first == second
+    assert "KeyError in " in first
+    assert {w.category for w in caught} == {RuntimeWarning}
+
+
+def test_warnings_may_be_errors_too():
+    """A program that turns warnings into errors has its answers all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = client("sync", answer(), observe=broken)
+        assert made.messages.create(**HELLO).text == "Hello! How can I help?"
+
+
+def test_one_listener_that_fails_silences_no_other(logger):
+    """The observer hears what a broken handler loses, and the reverse."""
+    hush(logger)
+    logger.addHandler(Full())
+    heard = Heard()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client("sync", answer(), observe=heard).messages.create(**HELLO)
+        logger.handlers[:] = [Listed()]
+        logger.setLevel(logging.DEBUG)
+        client("sync", answer(), observe=broken).messages.create(**HELLO)
+    names = ["claude_lite.attempt", "claude_lite.call"]
+    assert [name for name, _ in heard] == names
+    assert [text.split()[0] for text in logger.handlers[0].texts] == names
+
+
+class Listed(logging.Handler):
+    """A handler that remembers the texts."""
+
+    def __init__(self):
+        """Remember nothing yet."""
+        super().__init__()
+        self.texts = []
+
+    def emit(self, record):
+        """Remember one."""
+        self.texts.append(record.getMessage())
+
+
+@both_modes
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_is_no_exception_ends_the_call(mode, stop):
+    """KeyboardInterrupt and its like pass through an observer, and the connection is left."""
+
+    def stopped(*_):
+        raise stop
+
+    async def scenario():
+        plain = client(mode, answer(), observe=stopped)
+        with pytest.raises(stop):
+            await do(plain.messages.create, **HELLO)
+        streamed = client(mode, stream(), observe=stopped)
+        with pytest.raises(stop):
+            async with both(streamed.messages.stream(**HELLO)) as s:
+                await s.final_message()
+        return streamed.transport.left
+
+    assert asyncio.run(scenario()) == 1

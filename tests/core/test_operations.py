@@ -5,9 +5,11 @@ import inspect
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from uuid import UUID
 
 import attrs
 import orjson
@@ -17,8 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_lite import (
+    NULL,
     CountTokens,
     CreateMessage,
+    CreateWorkspace,
+    ListModels,
     Message,
     Operation,
     RawRequest,
@@ -26,12 +31,14 @@ from claude_lite import (
     Response,
     StreamMessage,
     UnexpectedResponse,
+    UpdateAPIKey,
+    UpdateWorkspace,
     UsageError,
 )
 from claude_lite.api.messages.operations import BetaCountTokens
 from claude_lite.core.config import Config
 from claude_lite.core.operation import MEGABYTE, Route, operation
-from claude_lite.core.targets import path_segment, query_string
+from claude_lite.core.targets import Target, path_segment, query_string
 
 CONFIG = Config(api_key=KEY, base_url="https://api.anthropic.com")
 FACTS = {op["id"]: op for op in json.loads((API / "operations.json").read_text())["operations"]}
@@ -243,6 +250,95 @@ def test_betas_are_joined_by_commas():
     assert operation.build(CONFIG.target).headers["anthropic-beta"] == "c"
 
 
+def test_betas_in_extra_headers_are_added():
+    """A header `anthropic-beta` of a call, in any case, is added to all other flags."""
+    made = CONFIG.with_options(betas=["a"])
+    for name in ("anthropic-beta", "Anthropic-Beta"):
+        operation = BetaCountTokens(
+            model="m", messages=[], betas=["b"], extra_headers={name: "c, a"}
+        )
+        expected = "a,b,c,token-counting-2024-11-01"
+        assert operation.build(made.target).headers["anthropic-beta"] == expected
+    alone = CreateMessage(**HELLO, extra_headers={"Anthropic-Beta": "c"})
+    assert alone.build(made.target).headers["anthropic-beta"] == "a,c"
+    without = BetaCountTokens(model="m", messages=[], extra_headers={"anthropic-beta": None})
+    assert without.build(made.target).headers["anthropic-beta"] == "a"
+    target = Target(headers={"Anthropic-Beta": "a"}, betas=("b", "a"))
+    assert alone.build(target).headers["anthropic-beta"] == "b,a,c"
+
+
+def test_flags_of_a_wrong_type():
+    """A flag that is not text is a `UsageError` when the operation is made."""
+    with pytest.raises(UsageError, match="each flag in betas has to be a str, not int"):
+        CreateMessage(**HELLO, betas=["a", 1])
+    counted = CreateMessage(**HELLO, extra_headers={"anthropic-beta": 5})
+    assert counted.build(CONFIG.target).headers["anthropic-beta"] == "5"
+
+
+def test_null_is_sent_as_null():
+    """`NULL` is null in the body, also in an object; None is left out."""
+    call = UpdateWorkspace(workspace_id="w", name=None, tags=NULL, data_residency={"a": NULL})
+    assert call.build(CONFIG.target).body == b'{"data_residency":{"a":null},"tags":null}'
+    huge = CreateMessage(**HELLO, speed=NULL, metadata={"n": 2**70})
+    assert json.loads(huge.build(CONFIG.target).body)["speed"] is None
+
+
+def test_an_id_of_python_beside_a_null():
+    """A UUID is written as text, whether the JSON has a null or not."""
+    one = UUID(int=1)
+    call = CreateMessage(**HELLO, metadata={"user_id": one, "other": None})
+    assert json.loads(call.build(CONFIG.target).body)["metadata"]["user_id"] == str(one)
+
+
+def test_null_survives_queues():
+    """An operation with `NULL` is the same after pickle, copies and JSON, and shows `NULL`."""
+    call = UpdateWorkspace(workspace_id="w", tags=NULL)
+    assert call.to_dict() == {
+        "operation": "organization.workspaces.update",
+        "workspace_id": "w",
+        "tags": None,
+    }
+    for again in (
+        Operation.from_dict(json.loads(json.dumps(call.to_dict()))),
+        pickle.loads(pickle.dumps(call)),  # noqa: S301  # our own
+        copy.deepcopy(call),
+        call.replace(name=None),
+    ):
+        assert again.tags is NULL
+        assert (again, hash(again), repr(again)) == (call, hash(call), repr(call))
+    assert repr(call) == "UpdateWorkspace(workspace_id='w', tags=NULL)"
+    assert call != call.replace(tags=None)
+
+
+def test_null_is_for_bodies_only():
+    """A query or a header that is `NULL` is a `UsageError`; null in a stored query is left out."""
+    with pytest.raises(UsageError, match="limit is NULL"):
+        ListModels(limit=NULL).build(CONFIG.target)
+    with pytest.raises(UsageError, match=r"a header of messages.create is NULL"):
+        CreateMessage(**HELLO, workspace_id=NULL).build(CONFIG.target)
+    stored = Operation.from_dict({"operation": "models.list", "limit": None})
+    assert stored.build(CONFIG.target).url.endswith("/v1/models")
+
+
+@pytest.mark.parametrize(
+    ("cls", "schema"),
+    [
+        (CreateMessage, "beta.messages.create"),
+        (CountTokens, "beta.messages.count_tokens"),
+        (CreateWorkspace, "organization.workspaces.create"),
+        (UpdateWorkspace, "organization.workspaces.update"),
+        (UpdateAPIKey, "organization.api_keys.update"),
+    ],
+)
+def test_null_is_typed_where_the_api_takes_null(cls, schema):
+    """The fields whose type has `Null` are those for which the API's schema has null."""
+    declared = {a.name: str(a.type) for a in attrs.fields(cls)}
+    facts = SCHEMAS["$defs"][f"req.{schema}"]["properties"]
+    takes_null = {name for name, fact in facts.items() if "null" in json.dumps(fact)}
+    typed = {name for name, kind in declared.items() if "Null" in kind or kind == "typing.Any"}
+    assert typed == takes_null & declared.keys()
+
+
 def test_fields_that_are_headers():
     """Workspace and user profile travel as headers, not in the body."""
     operation = CreateMessage(**HELLO, workspace_id="wrkspc_1", user_profile_id="up_1")
@@ -286,11 +382,6 @@ def test_operations_hold_no_credential(name):
 @pytest.mark.parametrize(
     "options",
     [
-        {"extra_headers": {"x": "a\r\nx-evil: 1"}},
-        {"extra_headers": {"x": "a\0"}},
-        {"extra_headers": {"x y": "a"}},
-        {"extra_headers": {"x\r\ny": "a"}},
-        {"extra_headers": {"x": "日"}},
         {"betas": ["a\r\nx: y"]},
         {"workspace_id": "w\nx: y"},
         {"user_profile_id": "w\r\n\r\nGET / HTTP/1.1"},
@@ -302,6 +393,104 @@ def test_header_injection_is_refused(options):
     run = drive(CreateMessage(**HELLO, **options), answer())
     assert isinstance(run.error, UsageError)
     assert run.requests == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x": "a\r\nx-evil: 1"},
+        {"x": "a\0"},
+        {"x": "日"},
+        {"x": ["a"]},
+        {"x": b"a"},
+        {"x y": "a"},
+        {"x\r\ny": "a"},
+        {"": "a"},
+        {1: "a"},
+        {":authority": "other.test"},
+        [("x", "a")],
+        "x: a",
+    ],
+    ids=str,
+)
+def test_extra_headers_that_cannot_be_sent(headers):
+    """A header that HTTP cannot carry is refused when the operation is made."""
+    with pytest.raises(UsageError, match="header"):
+        CreateMessage(**HELLO, extra_headers=headers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("content-length", "transfer-encoding", "host", "connection", "te", "upgrade", "expect"),
+        *("trailer", "keep-alive", "proxy-connection", "proxy-authenticate", "http2-settings"),
+        *("Content-Length", "TRANSFER-ENCODING", "content_length", "Proxy_Connection", "Host"),
+    ],
+)
+def test_framing_headers_of_an_operation(name):
+    """What says where a request goes or ends is refused when the operation is made or read."""
+    told = f"the header {name.lower()!r} in extra_headers would change where the request goes"
+    for value in ("chunked", None):
+        extra = {"x-fine": "1", name: value}
+        task = {"operation": "messages.create", **HELLO, "extra_headers": extra}
+        for make in (
+            lambda extra=extra: CreateMessage(**HELLO, extra_headers=extra),
+            lambda extra=extra: CreateMessage(**HELLO).replace(extra_headers=extra),
+            lambda extra=extra: RawRequest(method="GET", path="/", extra_headers=extra),
+            lambda task=task: Operation.from_dict(json.loads(json.dumps(task))),
+        ):
+            with pytest.raises(UsageError, match=re.escape(told)):
+                make()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cf-aig-authorization", "helicone-auth", "x-portkey-api-key", "x-goog-api-key"),
+        *("ocp-apim-subscription-key", "cf-access-client-secret", "x-litellm-api-key", "apikey"),
+        *("x-gateway-token", "x-auth-token", "x-api-secret", "kong-api-key", "x-functions-key"),
+        *("x-api-key", "Authorization", "proxy-authorization", "Cookie", "x_api_key", "x-api-key2"),
+        *("x-jwt-assertion", "x-amz-signature", "x-user-passwd", "authorization ", "x-api-key:"),
+    ],
+)
+def test_credentials_in_an_operation(name):
+    """A header that is a credential by its name is refused, whoever it is for."""
+    for extra in ({name: "s3cret"}, {name: None}):
+        with pytest.raises(UsageError, match="in extra_headers is a credential"):
+            CreateMessage(**HELLO, extra_headers=extra)
+
+
+@pytest.mark.parametrize("value", ["Bearer s3cret", "basic czNjcmV0", "sk-ant-s3cret", " BEARER x"])
+def test_credentials_of_any_name_in_an_operation(value):
+    """A value that begins as a credential does is refused, whatever its header is named."""
+    with pytest.raises(UsageError, match="'x-upstream' in extra_headers is a credential"):
+        CreateMessage(**HELLO, extra_headers={"X-Upstream": value})
+    config = Config(api_key=KEY, headers={"X-Upstream": value})
+    assert "s3cret" not in repr(config)
+    assert "x-upstream" not in pickle.loads(pickle.dumps(config)).headers  # noqa: S301  # our own
+    assert config.target.headers["x-upstream"] == value
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "idempotency_key", "x-idempotency-key"])
+def test_what_is_no_credential_in_an_operation(name):
+    """An idempotency key is no secret, though its name ends as those of secrets do."""
+    operation = CreateMessage(**HELLO, extra_headers={name: "once"})
+    assert operation.build(CONFIG.target).headers[name.lower()] == "once"
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "connect", "TRACE"])
+def test_methods_that_are_not_sent(method):
+    """No request opens a tunnel on a kept connection, or has its credential echoed."""
+    with pytest.raises(UsageError, match="method cannot be"):
+        RawRequest(method=method, path="/v1").build(CONFIG.target)
+
+
+def test_a_copy_of_the_headers_is_kept():
+    """A header that is added later to what was given is not sent. Names become lower-case."""
+    given = {"X-One": "1"}
+    operation = CreateMessage(**HELLO, extra_headers=given)
+    given["x-api-key"] = "s3cret"
+    assert operation.extra_headers == {"x-one": "1"}
 
 
 @pytest.mark.parametrize(
@@ -445,6 +634,7 @@ def test_signatures_show_the_fields():
     assert inspect.signature(StreamMessage).parameters["collect"].default is False
 
 
+@pytest.mark.slow
 def test_bodies_are_the_same_in_every_process():
     """The same value gives the same bytes, whatever the hash seed: prompt caching needs it."""
     code = (
@@ -609,9 +799,9 @@ def test_operations_of_ones_own():
 
 def test_operations_that_lack_their_own_part():
     """What a base leaves to its subclasses is an error where they do not say it, and no None."""
+    from claude_lite.api.uploads import UploadOperation
     from claude_lite.core.operation import StreamOperation
     from claude_lite.core.pages import ListOperation, Page
-    from claude_lite.core.uploads import UploadOperation
 
     with pytest.raises(NotImplementedError):
         StreamOperation().decoder(Response(200, {}), CONFIG.limits)

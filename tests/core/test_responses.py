@@ -16,12 +16,14 @@ from places import SAMPLES
 from claude_lite.api.messages.operations import CreateMessage
 from claude_lite.core.limits import LONG_TEXT, parse_json
 from claude_lite.core.responses import (
+    KEPT_BODY,
     LONGEST_WAIT,
     decompress_body,
     error_from_response,
     retry_after,
     should_retry,
     unexpected,
+    with_body,
 )
 from claude_lite.errors import ClaudeError, ResponseTooLarge, UnexpectedResponse
 from claude_lite.wire import Limits, RateLimit, RateLimits, Response, rate_limits
@@ -43,7 +45,14 @@ def waits(value, **headers):
         (" 7 ", 7.0),
         ("0.25", 0.25),
         ("1e2", 100.0),
-        ("+3", 3.0),
+        ("+3", None),
+        ("1_0", None),
+        ("\u0663", None),
+        ("1e+2", None),
+        (".5", None),
+        ("5.", None),
+        ("1 0", None),
+        ("\t8\t", 8.0),
         ("3600", 3600.0),
         ("4294967", 4294967.0),
         ("4294968", LONGEST_WAIT),
@@ -88,6 +97,7 @@ def test_retry_after_in_seconds(value, expected):
         ("nan", "7", 7.0),
         ("inf", "7", 7.0),
         ("soon", "7", 7.0),
+        ("1_0", "7", 7.0),
         ("", "7", 7.0),
         ("1e300", "7", LONGEST_WAIT),
         ("0", "0", None),
@@ -171,7 +181,8 @@ def test_the_longest_wait_can_be_waited():
 )
 def test_should_retry(value, expected):
     """Only the two words of the API count, in lower case."""
-    assert should_retry({} if value is None else {"x-should-retry": value}) is expected
+    headers = {} if value is None else {"x-should-retry": value}
+    assert should_retry(Response(429, headers)) is expected
 
 
 def test_the_rate_limits_of_the_sample():
@@ -280,7 +291,7 @@ def test_a_body_that_cannot_be_decoded(encoding, body, expected):
         b'"text"',
         b"{}",
         b'{"type":"message"}',
-        b'{"id":"msg_1","content":[{"type":"text"}],"model":"m","usage":{}}',
+        b'{"id":"msg_1","model":"m","usage":{}}',
         b'{"id":"msg_1","content":null,"model":"m","usage":{"input_tokens":1,"output_tokens":1}}',
         b'{"id":1e400}',
         b'{"id":"\\ud800"}',
@@ -296,6 +307,53 @@ def test_a_success_that_is_none(body):
         operation.parse(Response(200, HEADERS, body))
     error = caught.value
     assert (error.status, error.request_id, error.organization_id) == (200, "req_1", "org_1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Sign in to continue</html>",
+        b'{"choices":[{"text":"paid"}],"model":"m"}',
+        b'{"id":"msg_1","content":null,"model":"m"}',
+        b'{"content":' + b"[" * 300 + b"]" * 300 + b"}",
+    ],
+)
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_an_error_about_an_answer_has_the_body(body, encoding):
+    """The answer may be paid for: its text is in the error, and in the error's JSON."""
+    operation = CreateMessage(model="m", max_tokens=1, messages=[])
+    headers = HEADERS | ({"content-encoding": encoding} if encoding else {})
+    sent = gzip.compress(body) if encoding else body
+    with pytest.raises(UnexpectedResponse) as caught:
+        operation.parse(Response(200, headers, sent))
+    assert caught.value.details["body"] == body.decode()
+    assert ClaudeError.from_dict(caught.value.to_dict()).details["body"] == body.decode()
+
+
+@pytest.mark.parametrize("encoding", ["none", "utf-8", "identity, identity", "gzip"])
+def test_a_body_under_a_wrong_encoding_is_in_the_error(encoding):
+    """The answer may be there, though its encoding has the name of another, or of none."""
+    with pytest.raises(UnexpectedResponse) as caught:
+        decompress_body(Response(200, {"content-encoding": encoding}, b'{"id": 1}'), None)
+    assert caught.value.details["body"] == '{"id": 1}'
+
+
+def test_a_compressed_body_that_is_cut_is_in_the_error():
+    """What could be decompressed is kept."""
+    sent = gzip.compress(b'{"id": "msg_1"}')[:-4]
+    with pytest.raises(UnexpectedResponse, match="ends too early") as caught:
+        decompress_body(Response(200, {"content-encoding": "gzip"}, sent), None)
+    assert caught.value.details["body"] == '{"id": "msg_1"}'
+
+
+def test_a_long_body_is_cut_between_words():
+    """No half of a credential is left at the end, and the error stays small."""
+    secret = b"sk-ant-api03-secretsecretsecret"
+    for start in range(KEPT_BODY - len(secret), KEPT_BODY + 1):
+        body = b"word " * (start // 5) + b"x" * (start % 5) + secret + b" more" * 100
+        text = with_body(UnexpectedResponse("m"), body).details["body"]
+        assert len(text) <= KEPT_BODY
+        assert "sk-ant" not in text.replace(secret.decode(), "")
 
 
 def test_values_are_counted_in_long_bodies_too():

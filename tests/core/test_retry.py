@@ -1,8 +1,11 @@
 """When a call is tried again, and when it waits: the truth table, waits, deadlines, budgets."""
 
 import json
+import math
 import pickle
 import random
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -523,3 +526,41 @@ def test_errors_say_what_they_are():
     found = {name: type(drive(UNARY["create"], TABLE[name][0]).error) for name in expected}
     assert found == expected
     assert issubclass(ConnectionLost, TransportError)
+
+
+def broken(_state):
+    """Raise, as a wait that has a mistake."""
+    raise ZeroDivisionError("mine")
+
+
+@pytest.mark.parametrize(
+    ("wait", "kind"),
+    [
+        (broken, "ZeroDivisionError"),
+        (lambda _: None, "TypeError"),
+        (lambda _: "soon", "ValueError"),
+        (lambda _: math.nan, "ValueError"),
+        (lambda _: math.inf, "ValueError"),
+        (math.nan, "ValueError"),
+        ("soon", "ValueError"),
+    ],
+    ids=["raises", "None", "text", "nan", "inf", "a nan", "a text"],
+)
+@pytest.mark.parametrize("made", [standard, defer])
+def test_a_wait_that_fails(wait, kind, made):
+    """The call ends with the API's error, which names the fault of the wait as its cause."""
+    for policy in (made(wait=wait), made().on(Overloaded, wait=wait)):
+        run = drive(UNARY["create"], refusal(529), retry=policy)
+        assert isinstance(run.error, Overloaded)
+        assert (run.error.status, run.error.request_id, run.error.attempts) == (529, "req_2", 1)
+        assert kind in run.error.advice
+        assert type(run.error.__cause__).__name__ == kind
+        assert (run.waits, len(run.requests)) == ([], 1)
+
+
+@pytest.mark.parametrize("policy", ["standard(wait=print)", "never().on(ClaudeError, wait=print)"])
+def test_a_policy_with_a_function_loads_tenacity(policy):
+    """A policy that needs tenacity imports it when it is made; no failing call has to."""
+    code = f"import sys; from claude_lite import *; {policy}; print('tenacity' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)  # noqa: S603  # our own code
+    assert done.stdout == b"True\n"

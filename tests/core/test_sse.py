@@ -129,6 +129,7 @@ def test_any_bytes_in_any_cut_under_a_limit(data, limit, draw):
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda p: p.stem)
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.slow
 def test_every_split_of_a_transcript(path, ending):
     """Cut once at any byte, and into pieces of any small size, a transcript gives its events."""
     data = BOM + path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", ending)

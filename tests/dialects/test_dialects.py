@@ -224,6 +224,33 @@ def test_what_a_platform_lacks_is_not_sent(dialect, operation):
         Client(StubTransport(), dialect=dialect).send(operation)
 
 
+@pytest.mark.parametrize(
+    "dialect", [Bedrock(region="r"), BedrockMantle(region="r"), Vertex(project="p", region="r")]
+)
+def test_platforms_take_no_query(dialect):
+    """The error says that the query is what the platform does not take."""
+    call = CREATE.replace(extra_query={"beta": "true"})
+    with pytest.raises(UsageError, match=r"takes no query: leave out extra_query"):
+        Client(StubTransport(), dialect=dialect).send(call)
+
+
+def test_betas_of_a_body_and_of_headers_on_bedrock():
+    """`anthropic_beta` in the body has the flags of all places, each once."""
+    call = CREATE.replace(betas=["a"], extra_body={"anthropic_beta": ["b", "a"]})
+    made = sent(Bedrock(region="r", keys=KEYS), call.replace(extra_headers={"Anthropic-Beta": "c"}))
+    assert json.loads(made.body)["anthropic_beta"] == ["a", "c", "b"]
+
+
+def test_a_base_url_of_a_platform_is_cleaned():
+    """Blanks, quotes and capitals go; `/v1` stays, because the platform's paths follow it."""
+    dialect = Vertex(project="p", region="r", base_url=' "HTTPS://Gateway.TEST/v1/" ')
+    assert dialect.base_url == "https://gateway.test/v1"
+    assert sent(dialect, CREATE, auth_token="t").url.startswith("https://gateway.test/v1/projects")
+    with pytest.raises(UsageError, match="base_url of Bedrock has to be") as caught:
+        Bedrock(region="r", base_url="https://user:secret@host.test")
+    assert "secret" not in str(caught.value)
+
+
 def test_limits_of_platforms():
     """A body past the platform's own limit is not sent."""
     big = CREATE.replace(messages=[{"role": "user", "content": "x" * 21 * 1024 * 1024}])

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import orjson
 import pytest
+from emulated import DEFS, validator
 from jsonschema import Draft202012Validator
 from places import API
 
@@ -18,7 +19,6 @@ from claude_lite.emulator.reading.routing import Answer, Router, ServedRoute
 from claude_lite.errors import ConnectionFailed, ConnectionLost, StreamInterrupted, UsageError
 from claude_lite.wire import Request, Response, Sleep
 
-DEFS = orjson.loads((API / "schemas.json").read_bytes())["$defs"]
 OPERATIONS = {
     one["id"]: one for one in orjson.loads((API / "operations.json").read_bytes())["operations"]
 }
@@ -46,11 +46,6 @@ class Clock:
     def __call__(self):
         """Tell the time."""
         return self.now
-
-
-def validator(name):
-    """Make a validator of one of the API's schemas."""
-    return Draft202012Validator({"$defs": DEFS, "$ref": f"#/$defs/{name}"})
 
 
 def params(prompt="Hello", **more):
@@ -186,11 +181,11 @@ def test_an_alias_is_answered_by_the_model_that_it_names():
 
 
 def test_edits_of_the_context_are_reported():
-    """Where edits were asked for, the answer says which were made; otherwise it is null."""
+    """Where edits were asked for, the answer says which were made; otherwise it does not."""
     beta = {"anthropic_beta": "context-management-2025-06-27"}
     asked = params(context_management={"edits": []})
     assert post(Emulator(), asked, **beta).json()["context_management"] == {"applied_edits": []}
-    assert post(Emulator(), params(), **beta).json()["context_management"] is None
+    assert "context_management" not in post(Emulator(), params(), **beta).json()
 
 
 def test_a_pause_is_once():
@@ -238,11 +233,95 @@ def test_the_official_samples_are_accepted(path, version):
 @pytest.mark.parametrize("body", VARIANTS.values(), ids=VARIANTS)
 def test_a_message_has_the_apis_shape(body):
     """Every key that the API always sends is there, in every kind of message."""
-    message = create(body)
-    validator("Message").validate(message)
+    response = post(Emulator(), body, anthropic_version="2026-10-21")
+    message = response.json()
+    STRICT.validate(message)
     sample = orjson.loads((API / "samples/responses/messages.create.json").read_bytes())
     assert set(message) == set(sample)
     assert set(message["usage"]) == set(sample["usage"])
+
+
+@pytest.mark.parametrize("body", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("flags", [{}, {"anthropic_beta": "context-management-2025-06-27"}])
+def test_older_versions_leave_keys_out(body, flags):
+    """Under 2023-06-01 no key is null but those of the stop, whole or streamed."""
+    whole = post(Emulator(), body, **flags).json()
+    streamed = [data for _, data in events(post(Emulator(), {**body, "stream": True}, **flags))]
+    for value in (whole, *streamed):
+        assert set(nulls(value)) <= {"stop_reason", "stop_sequence", "stop_details", *BETA_NULLS}
+    asked = {name for name in ("container", "speed") if body.get(name)}
+    assert asked == {"container", "speed"} & (whole.keys() | whole["usage"].keys())
+
+
+BETA_NULLS = {"fallback_credit_token", "fallback_has_prefill_claim", "recommended_model"}
+STRICT = Draft202012Validator({"$defs": DEFS, "$ref": "#/$defs/Message"})
+
+
+def nulls(value):
+    """Yield the keys that are null, at any depth, but for those of inputs."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if inner is None:
+            yield key
+        elif key != "input":
+            yield from nulls(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from nulls(inner)
+
+
+def test_a_batch_leaves_keys_out_as_well():
+    """The results of a batch have the form of the version with which it was created."""
+    for version, absent in (("2023-06-01", True), ("2026-10-21", False)):
+        emulator = Emulator(batches={"seconds": 0})
+        requests = [{"custom_id": "a", "params": params()}]
+        headers = {"anthropic_version": version}
+        made = post(emulator, {"requests": requests}, "/v1/messages/batches", **headers).json()
+        path = f"https://x/v1/messages/batches/{made['id']}/results"
+        line = emulator.handle(Request("GET", path, HEADERS, b"")).json()
+        message = line["result"]["message"]
+        assert ("diagnostics" not in message) is absent
+        assert ("citations" not in message["content"][0]) is absent
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_cache_is_warmed_by_no_tokens(stream):
+    """`max_tokens: 0` writes the cache, and has no content and no output tokens."""
+    emulator = Emulator()
+    system = [{"type": "text", "text": "s" * 20_000, "cache_control": {"type": "ephemeral"}}]
+    response = post(emulator, params(max_tokens=0, system=system, stream=stream))
+    message = fold(response) if stream else response.json()
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+    assert message["usage"]["output_tokens"] == 0
+    assert message["usage"]["cache_creation_input_tokens"] > 0
+    again = post(emulator, params(system=system)).json()
+    assert again["usage"]["cache_read_input_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "efforts"),
+    [
+        ("claude-haiku-4-5", ""),
+        ("claude-sonnet-4-5-20250929", ""),
+        ("claude-opus-4-0", ""),
+        ("claude-opus-4-5", "low medium high"),
+        ("claude-opus-4-6", "low medium high max"),
+        ("claude-opus-4-7", "low medium high xhigh max"),
+        ("claude-haiku-5-5", "low medium high xhigh max"),
+    ],
+)
+def test_each_model_has_its_efforts(model, efforts):
+    """An effort that the model has not is refused, and is not among its capabilities."""
+    emulator = Emulator()
+    for effort in ("low", "medium", "high", "xhigh", "max"):
+        body = params(model=model, output_config={"effort": effort})
+        response = post(emulator, body)
+        assert (response.status == 200) is (effort in efforts.split())
+        if response.status != 200:
+            said = response.json()["error"]["message"]
+            assert said.startswith("output_config.effort: ")
+    shown = emulator.handle(Request("GET", f"https://x/v1/models/{model}", HEADERS, b"")).json()
+    found = shown["capabilities"]["effort"]
+    assert [e for e in found if e != "supported" and found[e]["supported"]] == efforts.split()
+    assert found["supported"] is bool(efforts)
 
 
 @pytest.mark.parametrize("body", VARIANTS.values(), ids=VARIANTS)
@@ -607,7 +686,7 @@ REFUSALS = [
     (params(max_tokens=None), "max_tokens: Field required"),
     (params(model=None), "model: Field required"),
     (params(messages=None), "messages: Field required"),
-    (params(max_tokens=0), "max_tokens: Input should be greater than or equal to 1"),
+    (params(max_tokens=-1), "max_tokens: Input should be greater than or equal to 0"),
     (params(max_tokens="9"), "max_tokens: Input should be a valid integer"),
     (params(max_tokens=True), "max_tokens: Input should be a valid integer"),
     (params(stream="yes"), "stream: Input should be a valid boolean"),

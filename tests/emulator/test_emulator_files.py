@@ -360,7 +360,7 @@ def test_a_large_body_is_spooled_as_it_arrives(chunked):
     size = HELD + 3 * READ_SIZE
     reader = RequestReader(HELD + READ_SIZE)
     framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % size
-    reader.receive(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+    reader.receive(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n\r\n")
     for _ in range(size // READ_SIZE):
         piece = b"z" * READ_SIZE
         reader.receive(b"%x\r\n%b\r\n" % (READ_SIZE, piece) if chunked else piece)

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import itertools
+import re
 import signal
 import socket
 import subprocess
@@ -75,7 +76,7 @@ def post(url, body, path="/v1/messages"):
 def raw(body, *lines, start="POST /v1/messages HTTP/1.1"):
     """Write a request by hand."""
     fields = [f"{name}: {value}" for name, value in HEADERS.items()]
-    return "\r\n".join([start, "host: x", *fields, *lines, "", ""]).encode() + body
+    return "\r\n".join([start, "host: localhost", *fields, *lines, "", ""]).encode() + body
 
 
 def until_closed(sock):
@@ -196,6 +197,30 @@ def test_http_1_0_gets_no_chunks():
     assert received.endswith(b'{"type":"message_stop"}\n\n')
 
 
+START = b"POST / HTTP/1.1\r\nhost: localhost\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n"
+FRAMINGS = [
+    *(b"content-length: %b\r\n\r\n" % n for n in (b"+5", b"5_0", b"0x5", b"", b"5, 5", b"9" * 20)),
+    b"content-length: 5\r\ncontent-length: 5\r\n\r\n",
+    b"content-length : 5\r\n\r\n",
+    b"content-length: 5\r\n" + CHUNKED + b"\r\n",
+    CHUNKED + CHUNKED + b"\r\n",
+    *(b"transfer-encoding: %b\r\n\r\n" % n for n in (b"xchunked", b"chunked, gzip", b"gzip", b"")),
+    b"a: 1\r\n b: 2\r\n\r\n",
+    b"a: 1\n\r\n",
+    b"a: 1\rb: 2\r\n\r\n",
+    b"a: \0\r\n\r\n",
+    b"a b: 1\r\n\r\n",
+    *(
+        CHUNKED + b"\r\n" + size + b"\r\nhello\r\n"
+        for size in (b"0x5", b"+5", b"-5", b" 5", b"5_0", b"")
+    ),
+    CHUNKED + b"\r\n" + b"F" * 20 + b"\r\n",
+    CHUNKED + b"\r\n5\nhello\r\n",
+    CHUNKED + b"\r\n0\r\n" + b"a: 1\r\n" * 200,
+]
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -206,6 +231,14 @@ def test_http_1_0_gets_no_chunks():
         b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
         b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n",
         b"GET /" + b"x" * 70_000,
+        *(START + rest for rest in FRAMINGS),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\nhost: localhost\n\n",
+        b"GET  / HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET http://localhost/ HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 def test_what_is_not_http_is_refused(nonsense):
@@ -213,6 +246,91 @@ def test_what_is_not_http_is_refused(nonsense):
     with emulator_server() as url, wire(url) as sock:
         sock.sendall(nonsense)
         assert until_closed(sock).startswith(b"HTTP/1.1 400 Bad Request")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *((name, 401) for name in ("localhost", "LOCALHOST:80", "127.0.0.1:1", "127.9.9.9")),
+        *((name, 401) for name in ("[::1]", "[::1]:8080", "claude.localhost:80")),
+        *((name, 403) for name in ("evil.test", "evil.test:80", "localhost.evil.test", "")),
+        *((name, 403) for name in ("localhost@evil.test", "127.0.0.1.evil.test", "10.0.0.1")),
+    ],
+)
+def test_only_names_of_this_machine_are_answered(host, status):
+    """A page of the web cannot reach the server by a name of its own (DNS rebinding)."""
+    text = f"POST /v1/messages HTTP/1.1\r\nhost: {host}\r\ncontent-length: 2\r\n\r\n{{}}"
+    emulator = Emulator()
+    with emulator_server(emulator) as url, wire(url) as sock:
+        sock.sendall(text.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n").encode())
+        head = until_closed(sock).partition(b"\r\n")[0]
+    # 401: the request reached the API, which misses a key.
+    assert head.startswith(b"HTTP/1.1 403 Forbidden" if status == 403 else b"HTTP/1.1 401 ")
+    assert emulator.requests.total == (status != 403)
+
+
+def test_an_address_of_this_machine_is_known_in_any_form():
+    """The server that listens on 127.1 answers names of this machine, and no other name."""
+    for host, status in (("127.1", b"401"), ("localhost:80", b"401"), ("evil.test", b"403")):
+        with emulator_server(host="127.1") as url, wire(url) as sock:
+            head = f"GET /v1/models HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+            sock.sendall(head.encode())
+            assert until_closed(sock).split(b" ")[1] == status
+
+
+def test_any_name_is_answered_on_another_host():
+    """A server that listens on more than this machine has names of its own."""
+    with emulator_server(host="0.0.0.0") as url, wire(url) as sock:  # noqa: S104  # what is tested
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: emulator\r\nconnection: close\r\n\r\n")
+        assert until_closed(sock).startswith(b"HTTP/1.1 404 ")
+
+
+def test_requests_ahead_are_bounded():
+    """A client that sends on and on, and does not read, is not read any more."""
+    body = params()
+    request = raw(body, f"content-length: {len(body)}")
+    with emulator_server(Emulator(latency=60)) as url, wire(url) as sock:
+        assert flood(sock, request) < 16 * 1024 * 1024
+    with emulator_server() as url, wire(url) as sock:
+        assert flood(sock, request) < 32 * 1024 * 1024
+
+
+def flood(sock, request):
+    """Send requests until the other side takes no more; return the number of bytes."""
+    sock.settimeout(0.5)
+    block, sent = request * 200, 0
+    try:
+        while sent < 64 * 1024 * 1024:
+            sent += sock.send(block)
+    except TimeoutError:
+        pass
+    return sent
+
+
+def test_a_server_logs_each_request():
+    """A line has method, path, status, time and request id; the query and the key stay out."""
+    lines = []
+
+    async def main():
+        async with serve(log=lines.append) as url:
+            for path in ("/v1/models?limit=1&secret=x", "/nowhere"):
+                await asyncio.to_thread(get, url, path)
+            body = params(stream=True)
+            await asyncio.to_thread(post, url, body)
+
+    asyncio.run(main())
+    patterns = [r"GET /v1/models 200", r"GET /nowhere 404", r"POST /v1/messages 200"]
+    assert len(lines) == 3
+    for line, start in zip(lines, patterns, strict=True):
+        assert re.fullmatch(start + r" \d+\.\d ms req_\w+", line)
+    assert HEADERS["x-api-key"] not in "".join(lines)
+
+
+def get(url, path):
+    """Send a GET on a connection of its own."""
+    with connection(url) as opened:
+        opened.request("GET", path, headers=HEADERS)
+        opened.getresponse().read()
 
 
 @given(st.lists(st.integers(0, 400), max_size=20))

@@ -5,7 +5,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from expectations import ANSWER, BRIEF, TLS, TRIES, Serve, Served, case, error, group, serving
+from certificates import TLS
+from expectations import ANSWER, BRIEF, TRIES, Serve, Served, case, error, group, serving
 from wires import BLOCK, JSON, ONE, SSE, SSE_TYPE, START, choosing, good, http, says
 
 from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, Script
@@ -121,10 +122,9 @@ for what, script, outcome, calls in (
         trusts="localhost.pem",
         calls=calls,
     )
-for host in ("a..b.invalid", "x" * 64 + ".invalid"):
-    case(
-        f"a name that cannot be: {host[:12]}",
-        lambda host=host: nullcontext(Served(f"http://{host}")),
-        NOT_SENT,
-        serves=False,
-    )
+case(
+    "a name that is too long",
+    lambda: nullcontext(Served(f"http://{'x' * 64}.invalid")),
+    NOT_SENT,
+    serves=False,
+)

@@ -5,10 +5,12 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from expectations import ANSWER, TLS, UNEXPECTED, Served, case, group
-from wires import envelope, first, good, http, says
+from certificates import TLS
+from expectations import ANSWER, UNEXPECTED, Served, case, group
+from wires import JSON, SSE, SSE_TYPE, envelope, first, good, http, says
 
-from claude_lite.testing.conformance.loopback import LoopbackServer, Peer
+from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, Script
+from claude_lite.wire import ERROR_BODY_SECONDS
 
 group("Redirects")
 
@@ -75,6 +77,36 @@ case(
     serves=False,
     requests=1,
 )
+
+
+def broken(head: bytes, end: str) -> Script:
+    """Make a script: a redirect whose body breaks off, and the right answer at its target."""
+
+    def script(peer: Peer) -> None:
+        if whole := peer.request():
+            right = http(SSE, SSE_TYPE) if b'"stream":true' in whole.body else http(JSON)
+            peer.send(right if whole.target == "/other" else head)
+            if end == "wait":
+                peer.gone(3.0)
+
+    return script
+
+
+CUT = redirect("/other").replace(b"Length: 0", b"Length: 9")
+NO_CHUNKS = redirect("/other").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+for what, reply, end in (
+    ("a body cut short", CUT, "close"),
+    ("a body that stalls", CUT, "wait"),
+    ("chunks that are not", NO_CHUNKS + b"zz\r\n", "wait"),
+):
+    case(
+        f"307 with {what}",
+        broken(reply, end),
+        ANSWER,
+        requests=2,
+        timeout=60.0,
+        within=ERROR_BODY_SECONDS,
+    )
 
 
 @contextmanager

@@ -78,7 +78,7 @@ case(
 case(
     "an error's body drop by drop",
     drips(open_ended(JSON_TYPE)[0].replace(b"200 OK", b"500 Oh"), b"1\r\n \r\n"),
-    TOTAL,
+    error("ServerError", status=500, request_id=REQUEST_ID),
     deadline=BRIEF,
 )
 case(

@@ -1,7 +1,10 @@
 """Every status, with every body that a proxy might send."""
 
-from expectations import KEY, REQUEST_ID, UNEXPECTED, case, error, group
-from wires import HTML, JSON, JSON_TYPE, envelope, http, open_ended, says
+from expectations import BRIEF, KEY, REQUEST_ID, UNEXPECTED, case, error, group
+from wires import HTML, JSON, JSON_TYPE, drips, envelope, http, open_ended, says
+
+from claude_lite import standard
+from claude_lite.wire import ERROR_BODY_SECONDS
 
 group("Statuses")
 BY_STATUS = {
@@ -119,13 +122,77 @@ case(
         *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 40,
         then="wait",
     ),
-    "ServerError|ResponseTooLarge",
+    error("ServerError", status=503, request_id=REQUEST_ID),
     max_response=1_000_000,
+    within=ERROR_BODY_SECONDS,
 )
+# Once the head has come the status decides: nothing of it is lost, whatever becomes of the body.
+LIMITED = envelope("rate_limit_error", "slow down")
+WAITS = "Retry-After: 60"
+for status, name, body in (
+    (429, "RateLimited", LIMITED),
+    (401, "AuthenticationFailed", envelope("authentication_error", "who?")),
+    (503, "ServerError", envelope("api_error", "oh")),
+    (413, "RequestTooLarge", HTML),
+):
+    cut = http(body, JSON_TYPE, WAITS, status=f"{status} Oh", length=999)
+    chunked = open_ended(JSON_TYPE, body[:30])[0].replace(
+        b"200 OK", f"{status} Oh\r\n{WAITS}".encode()
+    )
+    chunk = b"%x\r\n%b\r\n" % (len(body), body)
+    right = error(name, status=status, request_id=REQUEST_ID, retry_after=60.0, attempts=1)
+    for what, script in {
+        "cut short": says(cut),
+        "cut short, then reset": says(cut, then="reset"),
+        "cut before its first byte": says(cut[: cut.index(b"\r\n\r\n") + 4]),
+        "cut in its chunks": says(chunked, chunk),
+        "cut in a chunk": says(chunked, b"fff\r\nabc", then="reset"),
+        "with chunks that are not": says(chunked, chunk, b"zz\r\n", then="wait"),
+        "with chunks that are not, in one piece": says(chunked + chunk + b"zz\r\n", then="wait"),
+        "with a trailer too long": says(chunked, chunk, b"0\r\nX: " + b"y" * 100_000, then="wait"),
+        "of gzip that is not": says(
+            http(body, JSON_TYPE, WAITS, "Content-Encoding: gzip", status=f"{status} Oh")
+        ),
+        "of an unknown encoding": says(
+            http(body, JSON_TYPE, WAITS, "Content-Encoding: zz", status=f"{status} Oh")
+        ),
+        "of 9 GB": says(http(body, JSON_TYPE, WAITS, status=f"{status} Oh", length=9 << 30)),
+        "of bytes that are not UTF-8": says(
+            http(b'{"error":{"message":"\xff\xfe"}}', JSON_TYPE, WAITS, status=f"{status} Oh")
+        ),
+    }.items():
+        case(
+            f"{status} with a body {what}",
+            script,
+            right,
+            requests=1,
+            deadline=5.0,
+            retry=standard(wait=0.01),
+            within=ERROR_BODY_SECONDS,
+        )
+    if status != 429:  # each of the others takes a second
+        continue
+    for what, script in {
+        "that stalls": says(cut, then="wait"),
+        "that never begins": says(cut[: cut.index(b"\r\n\r\n") + 4], then="wait"),
+        "drop by drop": drips(chunked, b"1\r\n \r\n"),
+        "without an end": says(chunked, *[b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 40, then="wait"),
+    }.items():
+        case(
+            f"{status} with a body {what}",
+            script,
+            right,
+            requests=1,
+            timeout=60.0,
+            deadline=5.0,
+            retry=standard(wait=0.01),
+            within=ERROR_BODY_SECONDS,
+        )
 case(
-    "an error cut short",
-    says(http(envelope()[:30], status="503 Oh", length=999)),
-    "StreamInterrupted|ServerError",
+    "a deadline in the body of an error",
+    says(http(LIMITED, JSON_TYPE, status="429 Oh", length=999), then="wait"),
+    error("RateLimited", status=429, request_id=REQUEST_ID),
+    deadline=BRIEF,
 )
 for status in (204, 205):
     case(

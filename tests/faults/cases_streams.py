@@ -4,6 +4,7 @@ import json
 
 from expectations import (
     ANSWER,
+    BRIEF,
     LARGE,
     REQUEST_ID,
     TEXT,
@@ -109,6 +110,7 @@ for hollow in (
     '{"error":null}',
     '{"error":[]}',
     '{"error":{}}',
+    "\ufeff{}",
 ):
     case(
         f"an error event: {hollow}",
@@ -116,7 +118,7 @@ for hollow in (
         None,
         "APIError",
     )
-for hollow in ("", "[]", "null", "1", '"x"', "nope", "{", "\ufeff{}"):
+for hollow in ("", "[]", "null", "1", '"x"', "nope", "{"):
     case(
         f"an error event: {hollow!r}",
         streams(START, f"event: error\ndata: {hollow}\n\n".encode()),
@@ -127,45 +129,14 @@ for what, bad in {
     "delta for no block": (START, ONE),
     "delta for a block far off": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": 99')),
     "negative index": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": -1')),
-    "index true": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": true')),
-    "index a float": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": 0.0')),
-    "index null": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": null')),
-    "index huge": (START, BLOCK, ONE.replace(b'"index": 0', b'"index": ' + b"9" * 5000)),
     "block 1 first": (START, BLOCK.replace(b'"index": 0', b'"index": 1')),
     "a second start": (START, START),
     "stop before the start": (STOP,),
     "delta before the start": (LAST,),
-    "a start without a message": (event("message_start"),),
-    "a start with null": (event("message_start", message=None),),
-    "a start with a list": (event("message_start", message=[]),),
-    "a start with content null": (event("message_start", message=message(content=None)),),
-    "a start with usage null": (event("message_start", message=message(usage=None)),),
-    "a block of null": (START, event("content_block_start", index=0, content_block=None)),
-    "a block of text 1": (
-        START,
-        event("content_block_start", index=0, content_block={"type": "text", "text": 1}),
-    ),
-    "a delta of null": (START, BLOCK, event("content_block_delta", index=0, delta=None)),
-    "a delta of {}": (START, BLOCK, event("content_block_delta", index=0, delta={})),
-    "a text of null": (START, BLOCK, delta(None)),  # type: ignore[arg-type]
-    "a text of 1": (START, BLOCK, delta(1)),  # type: ignore[arg-type]
-    "a delta type of []": (
-        START,
-        BLOCK,
-        event("content_block_delta", index=0, delta={"type": [], "text": "x"}),
-    ),
     "stop of block 3": (START, BLOCK, event("content_block_stop", index=3)),
-    "message_delta with null": (START, event("message_delta", delta=None)),
-    "message_delta with usage 1": (START, event("message_delta", delta={}, usage=1)),
-    "message_delta with usage []": (START, event("message_delta", delta={}, usage=[1])),
     "data []": (START, b"event: message_stop\ndata: []\n\n"),
     "data null": (START, b"event: message_stop\ndata: null\n\n"),
     "data not JSON": (START, b"event: message_stop\ndata: {nope\n\n"),
-    "data NaN": (START, b'event: message_stop\ndata: {"type":NaN}\n\n'),
-    "type 1": (START, b'event: message_stop\ndata: {"type":1}\n\n'),
-    "type {}": (START, b'event: message_stop\ndata: {"type":{}}\n\n'),
-    "bad UTF-8": (START, BLOCK, ONE.replace(b"Hello", b"H\xffllo")),
-    "half a surrogate": (START, BLOCK, ONE.replace(b"Hello", b"\\ud800")),
     "nested 100,000 deep": (
         START,
         b'data: {"type":"new","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n\n",
@@ -176,6 +147,60 @@ for what, bad in {
     rest = EVENTS[max(good_ones, default=-1) + 1 :]
     right = LARGE if what.startswith("nested") else UNEXPECTED
     case(f"in a stream: {what}", streams(*bad, *rest), None, right)
+for what, old, new in (
+    ("index true", b'"index": 0', b'"index": true'),
+    ("index a float", b'"index": 0', b'"index": 0.0'),
+    ("index null", b'"index": 0', b'"index": null'),
+    ("index huge", b'"index": 0', b'"index": ' + b"9" * 5000),
+    ("a delta type of []", b'"text_delta"', b"[]"),
+):
+    rest = (TWO, END, LAST, STOP)
+    case(f"in a stream: {what}", streams(START, BLOCK, ONE.replace(old, new), *rest), None, ANSWER)
+for what, old, new, text in (
+    ("bad UTF-8", b"Hello", b"H\xffllo", "H\ufffdllo"),
+    ("half a surrogate", b"Hello", b"\\ud800", "\ufffd"),
+    ("a raw NUL", b"Hello", b"H\0llo", "H\0llo"),
+    ("NUL", b"Hello", b"H\\u0000llo", "H\0llo"),
+):
+    case(
+        f"in a stream: {what}",
+        streams(START, BLOCK, ONE.replace(old, new), TWO, END, LAST, STOP),
+        None,
+        Expect(ANSWER, text=TEXT.replace("Hello", text)),
+    )
+for what, start in {
+    "without a message": event("message_start"),
+    "with null": event("message_start", message=None),
+    "with a list": event("message_start", message=[]),
+    "with content null": event("message_start", message=message(content=None, stop_reason=None)),
+    "with usage null": event(
+        "message_start", message=message(content=[], stop_reason=None, usage=None)
+    ),
+}.items():
+    case(f"in a stream: a start {what}", streams(start, *EVENTS[1:]), None, ANSWER)
+for what, block in {"null": None, "text 1": {"type": "text", "text": 1}}.items():
+    begin = event("content_block_start", index=0, content_block=block)
+    case(f"in a stream: a block of {what}", streams(START, begin, *EVENTS[3:]), None, ANSWER)
+for what, count, more in (
+    ("a delta of null", 3, event("content_block_delta", index=0, delta=None)),
+    ("a delta of {}", 3, event("content_block_delta", index=0, delta={})),
+    ("a text of null", 3, delta(None)),  # type: ignore[arg-type]
+    ("a text of 1", 3, delta(1)),  # type: ignore[arg-type]
+    ("message_delta with null", 1, event("message_delta", delta=None)),
+    ("message_delta with usage 1", 1, event("message_delta", delta={}, usage=1)),
+    ("message_delta with usage []", 1, event("message_delta", delta={}, usage=[1])),
+    ("data NaN", 1, b'event: message_stop\ndata: {"type":NaN}\n\n'),
+    ("type 1", 1, b'event: message_stop\ndata: {"type":1}\n\n'),
+    ("type {}", 1, b'event: message_stop\ndata: {"type":{}}\n\n'),
+):
+    parts = (*EVENTS[:count], more, *EVENTS[count:])
+    case(f"in a stream: {what}", streams(*parts), None, ANSWER)
+case(
+    "in a stream: a last event without a type",
+    streams(*EVENTS[:-1], b"event: message_stop\ndata: {}\n\n"),
+    None,
+    ANSWER,
+)
 odd = event("brand_new", index=0, deep=[[{}]]) + b": note\n\n"
 for what, parts in {
     "one byte a chunk": [SSE[i : i + 1] for i in range(len(SSE))],
@@ -234,7 +259,42 @@ case(
     None,
     Expect("Overloaded", {"type": "overloaded_error"}, TEXT[:9]),
 )
-case("the last event without its empty line", streams(SSE[:-1]), None, "StreamTruncated")
+for what, cut in {
+    "its blank line": SSE[:-1],
+    "its line end": SSE[:-2],
+    "its last byte": SSE[:-3],
+}.items():
+    outcome = "StreamTruncated" if cut[-1:] != b"}" and cut[-1:] != b"\n" else ANSWER
+    case(f"the last event without {what}", streams(cut), None, outcome)
+    broken = "StreamInterrupted" if outcome != ANSWER else ANSWER
+    case(
+        f"the last event without {what}, then reset",
+        says(*open_ended(SSE_TYPE, cut), then="reset"),
+        None,
+        broken,
+    )
+case(
+    "the last event without its blank line, then silence",
+    says(*open_ended(SSE_TYPE, SSE[:-1]), then="wait"),
+    None,
+    ANSWER,
+    timeout=BRIEF,
+)
+case("an error event without its blank line", streams(START, oops[:-2]), None, "Overloaded")
+case(
+    "an error event without its blank line, then reset",
+    says(*open_ended(SSE_TYPE, START, oops[:-2]), then="reset"),
+    None,
+    "Overloaded",
+)
+for what, block in {
+    "the first words in the block's start": {"type": "text", "text": TEXT[:9]},
+    "no text in the block's start": {"type": "text"},
+    "null in the block's start": {"type": "text", "text": None},
+}.items():
+    parts = (TWO,) if block.get("text") else (ONE, TWO)
+    begin = event("content_block_start", index=0, content_block=block)
+    case(f"a stream with {what}", streams(START, begin, *parts, END, LAST, STOP), None, ANSWER)
 case("nothing but [DONE]", streams(b"data: [DONE]\n\n"), None, "StreamTruncated")
 case(
     "another API's chunks",
@@ -244,18 +304,6 @@ case(
     ),
     None,
     "UnexpectedResponse|StreamTruncated",
-)
-case(
-    "a stream with NUL",
-    streams(START, BLOCK, ONE.replace(b"Hello", b"H\\u0000llo"), TWO, END, LAST, STOP),
-    None,
-    Expect(ANSWER, text=TEXT.replace("Hello", "H\0llo")),
-)
-case(
-    "a raw NUL in a stream",
-    streams(START, BLOCK, ONE.replace(b"Hello", b"H\0llo")),
-    None,
-    UNEXPECTED,
 )
 long = "x" * 2_000_000
 case(

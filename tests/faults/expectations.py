@@ -6,7 +6,6 @@ plain call and for a streamed one. Nothing here knows a client.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from attrs import field, frozen
 from claude_lite import standard
 from claude_lite.testing.conformance.loopback import LoopbackServer, Received, Script
 
-TLS: Final = Path(__file__).parents[1] / "data/tls"
 KEY: Final = "sk-ant-fault-0123456789"
 TEXT: Final = "Hello, wörld 🌍!\u2028"
 REQUEST_ID: Final = "req_fault"

@@ -13,11 +13,15 @@ import ssl
 import sys
 import time
 import warnings
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))  # `certificates`, `timing`
 
 import anthropic
 from attrs import asdict
 from cases import CASES
-from expectations import KEY, TLS
+from certificates import TLS
+from expectations import KEY
 from judging import Outcome
 from running import body, sockets
 
@@ -90,7 +94,8 @@ def describe(message, error, took):
     right = isinstance(message, anthropic.types.Message)
     name = "answer" if right else f"a {type(message).__name__}"
     try:
-        text = "".join(block.text for block in message.content)
+        blocks = [b for b in message.content if getattr(b, "type", None) == "text"]
+        text = "".join(block.text for block in blocks)
     except (AttributeError, TypeError):
         return Outcome(name, "answer", took)
     return Outcome(name, "answer", took, text, finished=message.stop_reason is not None)

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from attrs import frozen
-from expectations import ANSWER, BRIEF, KEY, TLS
+from certificates import TLS
+from expectations import ANSWER, BRIEF, KEY
 from timing import Stopwatch
 
 from claude_lite import AsyncClient, Client, never
@@ -40,7 +41,9 @@ class Outcome:
     @property
     def text(self):
         """All text of the message."""
-        return self.message and "".join(block.text for block in self.message.content)
+        return self.message and "".join(
+            block.text for block in self.message.content if block.type == "text"
+        )
 
     @property
     def name(self):

@@ -111,6 +111,7 @@ def test_lines_of_the_table():
 
 
 @pytest.mark.skipif(not installed(), reason="the SDK is in the dependency group `peers`")
+@pytest.mark.slow
 def test_the_official_sdk_goes_through_the_same_cases():
     """It is right where it is known to be, over each of its backends; a call that hangs ends."""
     with Official() as official:

@@ -14,6 +14,7 @@ from places import SAMPLES
 import claude_lite.client.namespaces  # noqa: F401  # all operations there are
 from claude_lite.api.completions import StreamCompletion
 from claude_lite.api.raw_request import RawRequest
+from claude_lite.api.uploads import UploadOperation
 from claude_lite.core import retry
 from claude_lite.core.config import Config
 from claude_lite.core.json_text import dumps, loads
@@ -22,7 +23,6 @@ from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.pages import ListOperation
 from claude_lite.core.responses import error_from_response, retry_after, should_retry
 from claude_lite.core.structure import structure, unstructure
-from claude_lite.core.uploads import UploadOperation
 from claude_lite.dialects.bedrock import Bedrock
 from claude_lite.errors import APIError, ClaudeError, UnexpectedResponse, UsageError
 from claude_lite.wire import RateLimits, Response
@@ -146,7 +146,7 @@ def check_headers(head):
     """What headers say is a sensible value or nothing."""
     wait = retry_after(head.headers)
     assert wait is None or 0 < wait < 2**32
-    assert should_retry(head.headers) in (None, True, False)
+    assert should_retry(head) in (None, True, False)
     for name in ("requests", "tokens", "priority_input_tokens", "fast_input_tokens"):
         limit = getattr(head.rate_limits, name)
         if limit is not None:

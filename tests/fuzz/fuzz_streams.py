@@ -15,11 +15,11 @@ from fuzz_input import changed, cut, plain
 from sse_reference import reference
 
 from claude_lite.api.batches import BatchEntry, ErroredResult
+from claude_lite.api.bodies import LinesDecoder
 from claude_lite.api.completions import ChatDecoder, CompletionDecoder
 from claude_lite.api.messages.decoder import MessageDecoder
 from claude_lite.api.messages.message import Message
-from claude_lite.core.bodies import LinesDecoder
-from claude_lite.core.json_text import loads
+from claude_lite.core.json_text import loads_reply
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import structure, unstructure
 from claude_lite.dialects.eventstream import EventStreamDecoder
@@ -127,7 +127,11 @@ def lines(given):
     assert decoder.complete is (decoder.error is None)
     for line in data.split(b"\n") if decoder.complete else ():
         if line.strip():
-            result = decoder.item(loads(line)).result
+            try:
+                raw = loads_reply(line)
+            except ValueError:
+                raw = line.decode("utf-8", "replace")
+            result = decoder.item(raw).result
             if isinstance(result, ErroredResult):
                 plain(result.exception)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from claude_lite.api.batches import BatchEntry
+from claude_lite.api.bodies import LinesDecoder
 from claude_lite.api.completions import ChatCompletion, ChatDecoder, CompletionDecoder
 from claude_lite.api.models import ListModels
-from claude_lite.core.bodies import LinesDecoder
 from claude_lite.core.responses import error_from_response
 from claude_lite.errors import (
     ClaudeError,

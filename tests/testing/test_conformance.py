@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import re
+import socket
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from claude_lite.testing import ASYNC_CASES, CASES, check_async_transport, check
 from claude_lite.testing.conformance.checking import InThreads
 from claude_lite.wire import HeadAndChunks, Request, Response
 from claude_lite_transports.aiohttp import AiohttpTransport
+from claude_lite_transports.shared.http1 import ReplyParser, opening
 from claude_lite_transports.urllib import UrllibTransport
 from claude_lite_transports.urllib.idle import Idle
 
@@ -118,6 +120,8 @@ FOUND = {
     "what_came_before_an_interruption_is_delivered",
     "no_line_gets_into_the_head",  # a ValueError
     "no_error_shows_a_secret",  # the frames of http.client do
+    "heads_are_counted",
+    "interim_heads_and_trailers_are_bounded",
 }
 FOUND_SLOWLY = {
     "broken_chunks_are_interrupted",
@@ -128,6 +132,7 @@ FOUND_SLOWLY = {
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in FOUND_SLOWLY], ids=str)
+@pytest.mark.slow
 def test_a_naive_transport(case):
     """In a transport on http.client that looks right, these mistakes are found, and no others."""
     if case.name in FOUND:
@@ -305,6 +310,64 @@ def stream_stays_open(good, request):
 
 
 @mistake
+def send_counts_no_headers(good, request):
+    """heads_are_counted: takes any number."""
+    return good.send(evolve(request, limits=evolve(request.limits, max_headers=None)))
+
+
+@mistake
+def send_counts_no_bytes(good, request):
+    """interim_heads_and_trailers_are_bounded: reads heads and trailers without end."""
+    return good.send(evolve(request, limits=evolve(request.limits, max_head=None)))
+
+
+@mistake
+@contextmanager
+def stream_ignores_finish(good, request):
+    """finish_waits_for_the_end: closes what would have ended in a moment."""
+    with good.stream(request) as (head, chunks):
+        yield head, Unfinished(chunks)
+
+
+class Unfinished:
+    """Chunks whose `finish` does nothing."""
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        return iter(self.chunks)
+
+    def finish(self):
+        """Do nothing."""
+
+
+@mistake
+def send_hides_the_reason(good, request):
+    """no_descriptor_is_connection_failed: says that something was sent."""
+    try:
+        return good.send(request)
+    except ConnectionFailed as error:
+        raise ConnectionLost(error.message) from None
+
+
+@mistake
+def send_keeps_its_parents(good, request, kept={}):  # noqa: B006  # to keep them is the mistake
+    """a_child_uses_no_connection_of_its_parent: has its connections by thread, not by process."""
+    if request.url not in kept:
+        kept.clear()
+        kept[request.url] = socket.create_connection(urlsplit(request.url).netloc.split(":"))
+    sock = kept[request.url]
+    sock.settimeout(2.0)
+    sock.sendall(opening(request, "/", "a"))
+    parser = ReplyParser("POST")
+    body = b""
+    while not (parser.has_head() and (body := body + parser.take()) and parser.complete):
+        parser.receive(sock.recv(65536))
+    return Response(parser.status, parser.headers, body)
+
+
+@mistake
 def sleep_returns(good, seconds):
     """sleep_sleeps: returns at once."""
 
@@ -332,7 +395,7 @@ class Trusting(Idle):
     def take(self, route):  # noqa: ARG002  # there is only one
         """Take the last one, dead or alive."""
         stack = next(iter(self._stacks.values()), None)
-        return stack.pop()[0] if stack else None
+        return (stack.pop().sock, 0) if stack else None
 
 
 def test_a_stale_connection_is_noticed():
@@ -345,6 +408,18 @@ def test_a_stale_connection_is_noticed():
 
     with pytest.raises(ConnectionLost):
         check_transport(trusting, by_name["a_stale_connection_does_no_harm"])
+
+
+def test_a_stray_reply_is_noticed():
+    """Where a connection is used without a look, the case finds the wrong answer."""
+
+    def trusting():
+        transport = direct()
+        object.__setattr__(transport, "_idle", Trusting(1, 9.0))
+        return transport
+
+    with pytest.raises(AssertionError, match="somebody else"):
+        check_transport(trusting, by_name["a_stray_reply_reaches_nobody"])
 
 
 def test_a_call_that_goes_on_is_noticed():

@@ -22,6 +22,7 @@ TESTS = [
 ]
 NEEDED = [
     "anyio",
+    "cryptography",
     "httptools",
     "httpx",
     "hypothesis",

@@ -20,8 +20,8 @@ from time import sleep
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
+from certificates import PEM
 from each_transport import echo, stalling
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
@@ -175,6 +175,7 @@ def test_nothing_is_left_open_at_exit():
         assert python(code, server.url()) == ""
 
 
+@pytest.mark.slow
 def test_forked_children_get_their_own_answers():
     """Eight children of a process that has used the transport make 50 right calls each."""
     code = """
@@ -859,9 +860,7 @@ def test_a_connection_that_was_lost_at_the_head():
         begun.set()
         while connection.protocol.transport is not None:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
-        reply = OpenReply(
-            connection, connection.protocol, message, content, Limits(), pool.watch, inf
-        )
+        reply = OpenReply(connection, connection.protocol, message, content, Limits(), pool, inf)
         assert await reply.chunk() == b"half"
         assert isinstance(await asyncio.wait_for(reply.chunk(), 2.0), StreamInterrupted)
         reply.end()

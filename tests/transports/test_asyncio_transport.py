@@ -2,28 +2,25 @@
 
 import asyncio
 import copy
-import gc
 import os
 import pickle
-import socket
 import ssl
 import subprocess
 import sys
 import textwrap
 import threading
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import stalling, told
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
     ConnectionFailed,
-    ConnectTimedOut,
     StreamInterrupted,
     TimedOut,
     UsageError,
@@ -35,7 +32,6 @@ from claude_lite.testing.conformance.loopback import LoopbackServer, Peer, reply
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.asyncio.opening import Opening
-from claude_lite_transports.asyncio.reach import _alternating
 from claude_lite_transports.shared.dial import Way
 
 try:
@@ -51,20 +47,13 @@ ENDLESS = CHUNKED + b"5\r\nfirst\r\n"
 
 
 class Skewed(asyncio.SelectorEventLoop):
-    """A loop whose clock can be put forward, and whose resolver can be told what to answer."""
+    """A loop whose clock can be put forward."""
 
     skew = 0.0
-    addresses = None
 
     def time(self):
         """Tell the time, which may be that of a later hour."""
         return super().time() + self.skew
-
-    async def getaddrinfo(self, host, port, **options):
-        """Resolve as usual, unless told otherwise."""
-        if self.addresses is not None:
-            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", one) for one in self.addresses]
-        return await super().getaddrinfo(host, port, **options)
 
 
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop and uvloop.new_event_loop}
@@ -609,22 +598,25 @@ def test_a_head_is_not_pickled():
             attempt(opening)
 
 
-def test_the_extra_is_asked_for(monkeypatch):
+def test_the_extra_is_asked_for():
     """Without httptools it can be imported, and says what is missing when it is made."""
-    monkeypatch.setitem(sys.modules, "httptools", None)
-    with pytest.raises(UsageError, match=r"claude-lite\[fast\]"):
-        AsyncioTransport()
     code = """
         import sys
         sys.modules["httptools"] = None
-        import claude_lite_transports.asyncio
+        from claude_lite.errors import UsageError
+        from claude_lite_transports.asyncio import AsyncioTransport
+        try:
+            AsyncioTransport()
+        except UsageError as error:
+            sys.stderr.write(str(error))
     """
-    assert python(code) == ""
+    assert "claude-lite[fast]" in python(code)
 
 
 # Secrets
 
 
+@pytest.mark.slow
 def test_no_traceback_shows_a_secret(run):
     """Whatever ends a call, a cancellation included, no variable in its traceback has the key."""
     headers = {"x-api-key": MaskedStr(KEY)}
@@ -664,81 +656,7 @@ def test_no_traceback_shows_a_secret(run):
     run(main())
 
 
-# Addresses and TLS
-
-
-def test_families_take_turns():
-    """The addresses of a host are tried one family after the other, in the resolver's order."""
-    found = [(6, "a"), (6, "b"), (6, "c"), (4, "d"), (4, "e")]
-    assert "".join(name for _, name in _alternating(found)) == "adbec"
-
-
-@contextmanager
-def black_hole():
-    """Give the port of a listener that accepts nothing more: connecting to it takes for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        where = listener.getsockname()
-        full = [socket.socket() for _ in range(4)]
-        for sock in full:
-            sock.setblocking(False)  # noqa: FBT003  # socket's way
-            sock.connect_ex(where)
-        try:
-            yield where
-        finally:
-            for sock in full:
-                sock.close()
-
-
-def test_an_address_that_hangs_is_passed_by():
-    """Where one address does not answer, the next is tried soon; where it refuses, at once."""
-
-    async def main(loop):
-        with black_hole() as hole, LoopbackServer(echo) as server:
-            good = server._listener.getsockname()
-            with socket.socket() as unused:
-                unused.bind(("127.0.0.1", 0))
-                refusing = unused.getsockname()
-                for addresses, least, most in (
-                    ([hole, good], 0.2, 0.5),
-                    ([refusing, good], 0.0, 0.15),
-                    ([good, hole], 0.0, 0.15),
-                ):
-                    loop.addresses = addresses
-                    watch = Stopwatch()
-                    async with opened() as transport:
-                        await transport.send(Request("GET", "http://many.test/", {}))
-                    assert watch.elapsed >= least
-                    assert watch.seconds < most
-                loop.addresses = [refusing, refusing]
-                async with opened() as transport:
-                    call = transport.send(Request("GET", "http://many.test/", {}))
-                    await fails(ConnectionFailed, call)
-        gc.collect()
-
-    on_a_skewed_loop(main)
-
-
-def test_a_race_that_is_cancelled_leaves_nothing():
-    """A call that is cancelled at any step of connecting leaves no socket behind."""
-
-    async def main(loop):
-        with LoopbackServer(echo) as server:
-            loop.addresses = [server._listener.getsockname()] * 2
-            async with opened() as transport:
-                request = Request("GET", "http://many.test/", {})
-                for turns in range(40):
-                    task = asyncio.ensure_future(transport.send(request))
-                    for _ in range(turns % 20):
-                        await asyncio.sleep(0)
-                    task.cancel()
-                    await asyncio.wait({task})
-                    await transport.close()
-                await asyncio.sleep(0.01)
-                gc.collect()
-
-    on_a_skewed_loop(main)
+# TLS
 
 
 @pytest.fixture
@@ -809,17 +727,16 @@ async def held_back(chunks):
         await asyncio.sleep(0.01)
 
 
-def test_what_a_reader_was_slow_to_read_is_read_after_a_close(run):
-    """Of a stream that was held back and then closed, what had come is read, then the error."""
+def test_a_stream_that_was_held_back_goes_on_after_a_close(run):
+    """A stream that was held back as the transport was closed is read to its end."""
 
     async def main():
         with LoopbackServer(flood) as server:
             async with opened() as transport, transport.stream(post(server)) as (_, chunks):
                 await held_back(chunks)
                 await transport.close()
-                assert len(await anext(aiter(chunks))) > 256 * 1024
-                with pytest.raises(StreamInterrupted):
-                    await anext(aiter(chunks))
+                size = sum([len(chunk) async for chunk in chunks])
+                assert size > 256 * 1024
 
     run(main())
 
@@ -838,18 +755,3 @@ def test_finish_reads_on_where_a_stream_was_held_back(run):
                 assert server.connections == 1
 
     run(main())
-
-
-def test_an_address_that_hangs_does_not_hide_that_another_refuses():
-    """Where one address refuses and the other hangs, the call waits for that one, to its limit."""
-
-    async def main(loop):
-        with black_hole() as hole, socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            loop.addresses = [hole, unused.getsockname()]
-            async with opened() as transport:
-                limits = Limits(connect=0.5)
-                call = transport.send(Request("GET", "http://many.test/", {}, limits=limits))
-                assert (await fails(ConnectTimedOut, call, within=0.5)).phase == "connect"
-
-    on_a_skewed_loop(main)

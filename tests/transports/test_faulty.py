@@ -138,12 +138,14 @@ def test_they_are_transports():
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_an_empty_script_changes_nothing(case):
     """Around the synchronous network transport, with no fault, it conforms."""
     check_transport(lambda: FaultTransport(UrllibTransport(trust_env=False), []), case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_a_fault_that_does_nothing_changes_nothing(case):
     """The path that faults take conforms as well, where the fault leaves all as it is."""
     rules = [{"on": {}, "do": {"fault": "headers", "set": {}}}]
@@ -153,6 +155,7 @@ def test_a_fault_that_does_nothing_changes_nothing(case):
 @pytest.mark.parametrize(
     "case", [c for c in ASYNC_CASES if c.name != "broken_chunks_are_interrupted"], ids=str
 )
+@pytest.mark.slow
 def test_the_async_path_changes_nothing(case):
     """The same is true for async code."""
     rules = [{"on": {}, "do": {"fault": "headers", "set": {}}}]

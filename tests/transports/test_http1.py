@@ -196,6 +196,9 @@ def test_a_host_of_the_callers_own_is_left():
         ("GET", {"a": "\ud800"}),
         ("GET", {"content-length": "5"}),
         ("GET", {"transfer-encoding": "chunked"}),
+        ("GET", {"Content-Length": "5"}),
+        ("GET", {"Transfer-Encoding": "chunked"}),
+        ("GET", {"Host": "evil.test"}),
     ],
 )
 def test_what_cannot_stand_in_a_head_is_refused(method, headers):

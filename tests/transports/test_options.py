@@ -31,7 +31,7 @@ transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 @transports
 def test_the_options_are_the_same(transport):
-    """All have the same four options with the same defaults; two have one more."""
+    """All have the same five options with the same defaults; two have one more."""
     found = {p.name: p.default for p in inspect.signature(transport).parameters.values()}
     own = {"AiohttpTransport": {"session": None}, "UrllibTransport": {"pool_size": 64}}
     common = {
@@ -39,6 +39,7 @@ def test_the_options_are_the_same(transport):
         "proxy": None,
         "trust_env": True,
         "keepalive_timeout": 50.0,
+        "max_connections": None,
     }
     assert found == common | own.get(transport.__name__, {})
 
@@ -62,6 +63,11 @@ def test_the_options_are_the_same(transport):
         ({"keepalive_timeout": -1}, "`keepalive_timeout` has to be finite, and 0 seconds or more"),
         ({"keepalive_timeout": math.inf}, "`keepalive_timeout` has to be finite"),
         ({"keepalive_timeout": math.nan}, "`keepalive_timeout` has to be finite"),
+        ({"max_connections": 0}, "`max_connections` has to be 1 or more: 0"),
+        ({"max_connections": -1}, "`max_connections` has to be 1 or more: -1"),
+        ({"max_connections": True}, "`max_connections` has to be an int or None, not bool"),
+        ({"max_connections": 9.0}, "`max_connections` has to be an int or None, not float"),
+        ({"max_connections": "9"}, "`max_connections` has to be an int or None, not str"),
     ],
 )
 def test_wrong_options(transport, options, said):
@@ -89,7 +95,7 @@ def test_what_cannot_be_pickled(transport):
         pickle.dumps(transport(ssl_context=ssl.create_default_context()))
     with pytest.raises(TypeError, match="a proxy's password is not pickled"):
         pickle.dumps(transport(proxy="http://me:canary@p:1"))
-    made = transport(proxy="http://p:1", trust_env=False, keepalive_timeout=7)
+    made = transport(proxy="http://p:1", trust_env=False, keepalive_timeout=7, max_connections=9)
     twin = pickle.loads(pickle.dumps(made))  # noqa: S301  # made here
     assert twin._options == made._options
     assert "p:1" not in repr(twin._options)

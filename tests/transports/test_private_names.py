@@ -37,7 +37,7 @@ HOLDS = {
 # The classes of ours that extend one of aiohttp's.
 EXTENDS = {
     "Handler": "aiohttp.client_proto:ResponseHandler",
-    "_Connector": "aiohttp.connector:TCPConnector",
+    "Connector": "aiohttp.connector:TCPConnector",
     "Origin": "aiohttp.client_reqrep:ClientRequest",
 }
 
@@ -45,12 +45,14 @@ EXTENDS = {
 DOCUMENTED = {
     *(f"aiohttp.streams:StreamReader.{name}" for name in ("exception", "is_eof", "read_nowait")),
     *(f"aiohttp.connector:Connection.{name}" for name in ("close", "release", "transport")),
-    "aiohttp.connector:BaseConnector.close",
+    "aiohttp.connector:Connection.add_callback",
+    *(f"aiohttp.connector:BaseConnector.{name}" for name in ("close", "closed")),
     "aiohttp.connector:TCPConnector.close",
     *(
         f"aiohttp.connector:TCPConnector.__init__({name})"
-        for name in ("limit", "keepalive_timeout", "force_close", "resolver", "ttl_dns_cache")
+        for name in ("limit", "keepalive_timeout", "force_close", "resolver", "use_dns_cache")
     ),
+    "aiohttp.abc:AbstractResolver",
     *(f"aiohttp.http:RawResponseMessage.{name}" for name in ("code", "headers", "raw_headers")),
 }
 OURS = {"is_idle", "tcp", "credential", "bury"}
@@ -255,6 +257,7 @@ def run(code):
         ("del aiohttp.client_proto.ResponseHandler", "aiohttp.client_proto:ResponseHandler._eof"),
     ],
 )
+@pytest.mark.slow
 def test_a_missing_name_of_aiohttp(change, name):
     """The error says which name of which version is missing, and what to do about it."""
     said = run(f"""

@@ -5,7 +5,7 @@ import pytest
 from claude_lite.errors import UsageError
 from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.wire import MaskedStr
-from claude_lite_transports.shared.proxies import Proxy, choose_proxy, find_proxy, read_proxy
+from claude_lite_transports.shared.proxies import Proxy, find_proxy, is_excepted, read_proxy
 
 
 @pytest.mark.parametrize(
@@ -62,23 +62,85 @@ def test_a_url_that_cannot_be_used(url, wrong):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "proxies", "bypassed", "expected"),
+    ("place", "no_proxy"),
     [
-        ("https", {"https": "http://a", "all": "http://b"}, False, "http://a"),
-        ("https", {"http": "http://a", "all": "http://b"}, False, "http://b"),
-        ("https", {"https": "", "all": "http://b"}, False, "http://b"),
-        ("https", {"http": "http://a"}, False, None),
-        ("http", {"http": "http://a"}, True, None),
-        ("http", {}, False, None),
+        ("api.test:443", "*"),
+        ("api.test:443", "other.test, *"),
+        ("api.test:443", "api.test"),
+        ("api.test:443", "other.test,api.test"),
+        ("api.test:443", " other.test , api.test "),
+        ("api.test:443", "other.test api.test"),
+        ("api.test:443", ",,api.test,"),
+        ("api.test:443", "test"),
+        ("api.test:443", ".test"),
+        ("api.test:443", "*.test"),
+        ("api.test:443", ".api.test"),
+        ("api.test:443", "API.Test"),
+        ("API.test:443", "api.test"),
+        ("api.test.:443", "api.test"),
+        ("api.test:443", "api.test."),
+        ("api.test:443", "api.test:443"),
+        ("api.test:443", ".test:443"),
+        ("xn--bcher-kva.test:443", "bücher.test"),
+        ("10.1.2.3:80", "10.1.2.3"),
+        ("10.1.2.3:80", "10.1.2.3:80"),
+        ("10.1.2.3:80", "10.0.0.0/8"),
+        ("10.1.2.3:80", "10.1.2.3/8"),
+        ("10.1.2.3:80", "10.0.0.0/255.0.0.0"),
+        ("10.1.2.3:80", "fd00::/8,10.0.0.0/8,junk/99"),
+        ("10.1.2.3:80", "::ffff:10.0.0.0/104"),
+        ("10.1.2.3:80", "0.0.0.0/0"),
+        ("127.1:80", "127.0.0.0/8"),
+        ("2130706433:80", "127.0.0.1"),
+        ("0x7f.1:80", "127.0.0.1"),
+        ("[::1]:80", "::1"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]:80", "[::1]:80"),
+        ("[::1]:80", "::1/128"),
+        ("[::1]:80", "0:0:0:0:0:0:0:1"),
+        ("[FD00::A]:80", "fd00::/8"),
+        ("[fd00::a]:80", "[fd00::]/8"),
+        ("[fd00::a]:80", "FD00:0::000A"),
+        ("[fe80::1%25eth0]:80", "fe80::/10"),
+        ("[::ffff:10.1.2.3]:80", "10.0.0.0/8"),
+        ("localhost:80", "localhost"),
     ],
 )
-def test_choosing(scheme, proxies, bypassed, expected):
-    """A proxy for the scheme is preferred, then the one for all, unless the place is excepted."""
-    asked = []
-    found = choose_proxy(scheme, "api.test:443", proxies, lambda at: asked.append(at) or bypassed)
-    assert found == expected
-    assert set(asked) <= {"api.test:443"}
-    assert found is None or "http" not in repr(found)
+def test_what_no_proxy_excepts(place, no_proxy):
+    """Names with those below them, addresses in every form, and networks are excepted."""
+    assert is_excepted(place, no_proxy)
+
+
+@pytest.mark.parametrize(
+    ("place", "no_proxy"),
+    [
+        ("api.test:443", ""),
+        ("api.test:443", " , "),
+        ("api.test:443", "."),
+        ("api.test:443", "pi.test"),
+        ("api.test:443", "other.test"),
+        ("api.test:443", "www.api.test"),
+        ("api.test:443", "api.test:80"),
+        ("api.test:443", ":443"),
+        ("api.test:443", "0.0.0.0/0,::/0"),
+        ("10.1.2.3:80", "2.3"),
+        ("10.1.2.3:80", ".3"),
+        ("10.1.2.3:80", "10.1.2.3:443"),
+        ("10.1.2.3:80", "11.0.0.0/8"),
+        ("10.1.2.3:80", "10.0.0.0/33"),
+        ("10.1.2.3:80", "10.0.0.0/"),
+        ("10.1.2.3:80", "fd00::/8"),
+        ("[::1]:80", "[::1]:443"),
+        ("[::1]:80", "1"),
+        ("[::1]:80", "::2"),
+        ("[::2]:80", "::1"),
+        ("[fd00::a]:80", "10.0.0.0/8"),
+        ("api.test:443", "bü" + "ü" * 80 + ".test"),
+    ],
+)
+def test_what_no_proxy_does_not_except(place, no_proxy):
+    """Entries of other hosts, ports and networks, and entries that mean nothing, do nothing."""
+    assert not is_excepted(place, no_proxy)
 
 
 @pytest.fixture
@@ -115,11 +177,41 @@ def test_no_proxy_may_name_the_port(environment):
     assert find() == "http://outer:1"
 
 
-@pytest.mark.parametrize("named", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_which_variable_counts(environment):
+    """The scheme's before the one for all, lower case before upper case, also if it is empty."""
+    environment(ALL_PROXY="http://a:1")
+    assert find() == "http://a:1"
+    environment(HTTPS_PROXY="http://b:1")
+    assert find() == "http://b:1"
+    environment(https_proxy="http://c:1")
+    assert find() == "http://c:1"
+    environment(https_proxy="")
+    assert find() == "http://a:1"
+    environment(HTTP_PROXY="http://d:1", NO_PROXY="api.test", no_proxy="")
+    assert find() == "http://a:1"
+    environment(no_proxy="api.test")
+    assert find() is None
+
+
+def test_within_cgi(environment, monkeypatch):
+    """HTTP_PROXY comes from whoever sends a request to a CGI program, and is not read there."""
+    environment(HTTP_PROXY="http://evil.test:1")
+
+    def found():
+        return find_proxy("http", "api.test:80", proxy=None, trust_env=True)
+
+    assert found().host == "evil.test"
+    monkeypatch.setenv("REQUEST_METHOD", "GET")
+    assert found() is None
+    environment(http_proxy="http://own.test:1")
+    assert found().host == "own.test"
+
+
+@pytest.mark.parametrize("named", ["HTTPS_PROXY", "ALL_PROXY", "https_proxy", "all_proxy"])
 def test_an_error_names_its_source(environment, named):
-    """The error says whether the option or the environment is wrong, and shows no password."""
+    """The error says which variable is wrong, and shows no password."""
     environment(**{named: "socks5://me:canary@p:1"})
-    with pytest.raises(UsageError, match=r"^HTTPS_PROXY or ALL_PROXY cannot be used") as caught:
+    with pytest.raises(UsageError, match=rf"^the variable {named} cannot be used") as caught:
         find()
     traceback = caught.value.__traceback__.tb_next  # this test's own variables aside
     assert "canary" not in "".join(exposed(caught.value.with_traceback(traceback)))

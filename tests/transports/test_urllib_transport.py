@@ -19,8 +19,8 @@ from queue import Queue
 from time import sleep
 
 import pytest
+from certificates import PEM
 from each_transport import stalling
-from places import PEM
 from timing import Stopwatch
 
 from claude_lite.errors import (
@@ -34,8 +34,9 @@ from claude_lite.testing.conformance.hiding import exposed
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.wire import Limits, Request
 from claude_lite_transports.shared.dial import Way
+from claude_lite_transports.shared.http1 import ReplyParser
 from claude_lite_transports.urllib import UrllibTransport
-from claude_lite_transports.urllib.idle import Idle
+from claude_lite_transports.urllib.idle import Idle, Kept
 
 BRIEF = 0.1
 
@@ -246,7 +247,7 @@ def test_a_connection_that_takes_nothing_any_more_has_sent_nothing(transport):
 
     with LoopbackServer(script) as server:
         transport.send(get(server))
-        (((sock, _),),) = transport._idle._stacks.values()
+        (((sock, *_),),) = transport._idle._stacks.values()
         sock.shutdown(socket.SHUT_WR)
         with pytest.raises(ConnectionFailed, match="before anything was sent"):
             transport.send(get(server))
@@ -302,7 +303,7 @@ def test_a_record_of_tls_that_does_not_get_out_times_out(trusting, server_tls):
     with LoopbackServer(script, server_tls) as server:
         server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         trusting.send(get(server))
-        (((sock, _),),) = trusting._idle._stacks.values()
+        (((sock, *_),),) = trusting._idle._stacks.values()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         watch = Stopwatch()
         with pytest.raises(TimedOut) as caught:
@@ -355,8 +356,8 @@ def test_connections_of_another_process_are_closed_only_at_the_end():
     way = Way("http", "127.0.0.1", 9)
     idle = Idle(8, 60.0)
     ours, inherited = socket.socket(), socket.socket()
-    idle.keep(way, ours)
-    idle._stacks[os.getppid(), way] = deque([(inherited, inf)])
+    idle.keep(way, ours, ReplyParser("GET"), 1, idle.epoch)
+    idle._stacks[os.getppid(), way] = deque([Kept(inherited, 0.0, inf, 1)])
     idle.close()
     assert (ours.fileno(), inherited.fileno() >= 0) == (-1, True)
     assert idle.take(way) is None
@@ -401,7 +402,7 @@ def test_a_refusal_is_read_where_the_rest_cannot_be_sent(transport):
 
     with LoopbackServer(script) as server:
         transport.send(get(server))
-        (((sock, _),),) = transport._idle._stacks.values()
+        (((sock, *_),),) = transport._idle._stacks.values()
         response = transport.send(post(server, Cut()))
         assert (response.status, response.body) == (400, b"half")
         assert server.connections == 1

@@ -8,6 +8,7 @@ An ignored error that is not there is an error itself (mypy: `warn_unused_ignore
 import aiohttp
 
 from claude_lite import (
+    NULL,
     AsyncClient,
     Client,
     CreateMessage,
@@ -29,6 +30,8 @@ def arguments(client: Client) -> None:
     client.messages.count_tokens(model="m")  # type: ignore[call-arg]
     client.messages.count_tokens(model="m", messages=[], max_tokens=1)  # type: ignore[call-arg]
     client.messages.stream(model="m", max_tokens=1.5, messages=[])  # type: ignore[arg-type]
+    client.organization.workspaces.update(workspace_id="w", tags=NULL)
+    client.organization.workspaces.update(workspace_id="w", name=NULL)  # type: ignore[arg-type]
     client.messages.creat(model="m", max_tokens=1, messages=[])  # type: ignore[attr-defined]
 
 

@@ -48,9 +48,9 @@ class EmulatorTransport:
     def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         with self.stream(request) as (head, chunks):
-            body = Body(request.limits, head)
-            for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @contextmanager
@@ -64,6 +64,7 @@ class EmulatorTransport:
                     self._wait(patience, step.seconds)
                 else:
                     self._fail(patience, step, begun=False)
+            patience.see(reply.head)
             yield reply.head, self._chunks(reply, patience)
         finally:
             reply.close()
@@ -119,14 +120,13 @@ class AsyncEmulatorTransport:
         """
         self.emulator = emulator or Emulator(**options)
         self._sleep = sleep or _asyncio_sleep
-        self._lines: set[_Line] = set()
 
     async def send(self, request: Request, /) -> Response:
         """Return the whole response; raises `TransportError` and `ResponseTooLarge`."""
         async with self.stream(request) as (head, chunks):
-            body = Body(request.limits, head)
-            async for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                async for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @asynccontextmanager
@@ -135,8 +135,6 @@ class AsyncEmulatorTransport:
         reply = self.emulator.reply(request)
         patience = Patience(request.limits, self.emulator.clock)
         line = _Line() if self._sleep is _asyncio_sleep else None
-        if line is not None:
-            self._lines.add(line)
         try:
             await self._sleep(0)  # lets other tasks run, as a network would
             for step in reply.before:
@@ -144,11 +142,11 @@ class AsyncEmulatorTransport:
                     await self._wait(patience, line, step.seconds, begun=False)
                 else:
                     await self._fail(patience, line, step, begun=False)
+            patience.see(reply.head)
             yield reply.head, self._chunks(reply, patience, line)
         finally:
             if line is not None:
                 line.cut()
-                self._lines.discard(line)
             reply.close()
 
     async def sleep(self, seconds: float, /) -> None:
@@ -160,10 +158,7 @@ class AsyncEmulatorTransport:
         return self.emulator.clock()
 
     async def close(self) -> None:
-        """End the requests that this loop waits for, if it waits by asyncio."""
-        for line in tuple(self._lines):
-            if line.is_here():
-                line.cut()
+        """Do nothing: there is no connection, and calls under way are spared."""
 
     async def _chunks(
         self, reply: Reply, patience: Patience, line: "_Line | None"
@@ -209,10 +204,6 @@ class _Line:
         if not self._end.done():
             await self._asyncio.wait([self._end], timeout=seconds)
         return not self._end.done()
-
-    def is_here(self) -> bool:
-        """Whether the line belongs to the running loop."""
-        return self._end.get_loop() is self._asyncio.get_running_loop()
 
     def cut(self) -> None:
         """Cut the line, and wake the task that waits on it."""

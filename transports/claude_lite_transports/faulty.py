@@ -104,9 +104,9 @@ class FaultTransport(_Faulty[Transport]):
         if scene is None:
             return self._inner.send(request)
         with self._acted(scene, request) as (head, chunks):
-            body = Body(request.limits, head)
-            for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @contextmanager
@@ -126,6 +126,7 @@ class FaultTransport(_Faulty[Transport]):
             for step in scene.fault.before():
                 self._act(step, scene.patience, begun=False)
             head = scene.head(reply[0])
+            scene.patience.see(head)
             yield evolve(head, body=b""), self._tampered(scene, scene.fault.tamper(head), reply[1])
 
     def _tampered(self, scene: _Scene, tamper: Tamper, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -164,9 +165,9 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
         if scene is None:
             return await self._inner.send(request)
         async with self._acted(scene, request) as (head, chunks):
-            body = Body(request.limits, head)
-            async for chunk in chunks:
-                body.add(chunk)
+            with Body(request.limits, head) as body:
+                async for chunk in chunks:
+                    body.add(chunk)
             return evolve(head, body=body.joined())
 
     @asynccontextmanager
@@ -188,6 +189,7 @@ class AsyncFaultTransport(_Faulty[AsyncTransport]):
             for step in scene.fault.before():
                 await self._act(step, scene.patience, begun=False)
             head = scene.head(reply[0])
+            scene.patience.see(head)
             yield evolve(head, body=b""), self._tampered(scene, scene.fault.tamper(head), reply[1])
 
     async def _tampered(

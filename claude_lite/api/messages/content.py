@@ -4,8 +4,9 @@ A block or a citation whose `type` this version does not know becomes an `Unknow
 `UnknownCitation`, never a known class with fields missing.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from claude_lite.api.unknown import Unknown
 from claude_lite.core.model import Model, model
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ContentBlock",
     "ContentBlockLocation",
     "FallbackBlock",
+    "MCPToolListingBlock",
     "MCPToolResultBlock",
     "MCPToolUseBlock",
     "PageLocation",
@@ -108,10 +110,8 @@ class SearchResultLocation(Citation):
 
 
 @model
-class UnknownCitation(Citation):
-    """A citation whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownCitation(Unknown, Citation):
+    """A citation whose type this version does not know, or that does not fit its class."""
 
 
 # Content blocks
@@ -153,15 +153,34 @@ class RedactedThinkingBlock(ContentBlock):
     type: str = "redacted_thinking"
 
 
+INVALID_JSON: Final = "INVALID_JSON"
+"""The only key of an `input` that is not a JSON object; its value is the text of the model.
+
+The API's documentation asks for this form when such an input is sent back:
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+"""
+
+
 class _ToolCall:
     """What the blocks of all tool calls have in common."""
 
-    INTERNAL_KEYS = frozenset({"_partial_json"})
+    if TYPE_CHECKING:
+        input: dict[str, Any]
+
+    @property
+    def input_unreadable(self) -> bool:
+        """Whether `input` is not what the model meant: then do not call the tool.
+
+        The model wrote a text that is not a JSON object, or the stream ended within the text
+        (`max_tokens`). `input` is then `{"INVALID_JSON": text}`, and `to_param` sends it back so.
+        """
+        return self.partial_json is not None
 
     @property
     def partial_json(self) -> str | None:
-        """The JSON text of `input` that arrived, if the stream ended inside it (`max_tokens`)."""
-        return self.__dict__.get("_partial_json")
+        """The text of an unreadable `input`, as far as it arrived; None if `input` was read."""
+        is_only_key = self.input.keys() == {INVALID_JSON}
+        return self.input[INVALID_JSON] if is_only_key else None
 
 
 @model
@@ -172,7 +191,8 @@ class ToolUseBlock(_ToolCall, ContentBlock):
     id: str
     name: str
     input: dict[str, Any]
-    """The parsed JSON; empty if the JSON is incomplete (see `partial_json`)."""
+    """The parsed JSON; `{"INVALID_JSON": text}` if the text is not a JSON object (see
+    `input_unreadable`)."""
     caller: dict[str, Any] | None = None
     toolset_name: str | None = None
     type: str = "tool_use"
@@ -202,6 +222,9 @@ class MCPToolUseBlock(_ToolCall, ContentBlock):
     type: str = "mcp_tool_use"
 
 
+TOOL_USES: Final = (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock)
+
+
 @model
 class MCPToolResultBlock(ContentBlock):
     """The answer of a tool on an MCP server (beta): text, or a list of blocks."""
@@ -211,6 +234,16 @@ class MCPToolResultBlock(ContentBlock):
     content: Any
     is_error: bool = False
     type: str = "mcp_tool_result"
+
+
+@model
+class MCPToolListingBlock(ContentBlock):
+    """The tools that an MCP server offers (beta)."""
+
+    TAGS = ("mcp_tool_listing",)
+    mcp_server_name: str
+    tools: list[Any]
+    type: str = "mcp_tool_listing"
 
 
 @model
@@ -263,9 +296,13 @@ class FallbackBlock(ContentBlock):
     trigger: dict[str, Any]
     type: str = "fallback"
 
+    @property
+    def from_(self) -> dict[str, Any]:
+        """The model before this point, as `from_["model"]`. In JSON the key is `from`."""
+        value = self.__dict__.get("from")
+        return value if isinstance(value, dict) else {}
+
 
 @model
-class UnknownBlock(ContentBlock):
-    """A block whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownBlock(Unknown, ContentBlock):
+    """A block whose type this version does not know, or that does not fit its class."""

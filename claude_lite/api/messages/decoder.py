@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from claude_lite.api.messages.draft import APPENDED, FOLDED, MISSHAPEN, OPENING_EVENTS, Draft
+from claude_lite.api.messages.draft import (
+    APPENDED,
+    FOLDED,
+    MISSHAPEN,
+    OPENING_EVENTS,
+    Draft,
+    fit,
+)
 from claude_lite.api.messages.events import (
     ContentBlockDeltaEvent,
     Delta,
@@ -21,11 +28,16 @@ from claude_lite.api.messages.events import (
 )
 from claude_lite.api.messages.message import Message
 from claude_lite.core.limits import BYTES_PER_LETTER, parse_json
-from claude_lite.core.model import set_values
-from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.responses import error_from_envelope, unexpected, with_body
 from claude_lite.core.sse import SSEDecoder
-from claude_lite.core.structure import reader_for
-from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
+from claude_lite.core.structure import reader_for, set_values
+from claude_lite.errors import (
+    ClaudeError,
+    ResponseTooLarge,
+    StreamTruncated,
+    TransportError,
+    UnexpectedResponse,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
@@ -41,6 +53,8 @@ FREQUENT_DELTAS: Final[dict[str, type[Delta]]] = {
 LONG_EVENT: Final = (
     64 * 1024
 )  # bytes; shorter events are parsed without limits: only their text is used
+LAST_EVENTS: Final = frozenset({"message_stop", "error"})
+BLANK_LINE: Final = b"\n\n"
 NEEDS_DATA: Final = FOLDED | {"", "error"}  # events that have to have data
 
 new: Final = object.__new__
@@ -77,7 +91,7 @@ class MessageDecoder:
         over = self.complete or self.error is not None
         if over:
             return events
-        name = ""
+        name, text = "", b""
         self._came += len(data)
         try:
             if self._most is not None and self._came > self._weigh_at:
@@ -89,21 +103,31 @@ class MessageDecoder:
                     events.append(event)
                     if self.complete:
                         break
+        except UnexpectedResponse as error:
+            self.fail(with_body(error, text))
         except ClaudeError as error:
             self.fail(error)
         except MISSHAPEN as error:
-            self.fail(
-                unexpected(self.head, f"event {name[:99]!r} has an unexpected shape ({error!r})")
-            )
+            reason = f"event {name[:99]!r} has an unexpected shape ({error!r})"
+            self.fail(unexpected(self.head, reason, text))
         return events
 
     def close(self) -> list[dict[str, Any]]:
-        """Note the end of the body: without `message_stop` the stream was truncated."""
+        """Note the end of the body: without `message_stop` the stream was truncated.
+
+        The last event may lack the blank line after it, if its JSON is whole.
+        """
+        events = self.receive(BLANK_LINE) if self._unfinished_type() else []
         self.fail(StreamTruncated("the stream ended before message_stop"))
-        return []
+        return events
 
     def fail(self, error: ClaudeError) -> None:
-        """Note that the body broke off; *error* gets the message so far and the ids of the head."""
+        """Note that the body broke off; *error* gets the message so far and the ids of the head.
+
+        If only the blank line after the last event is missing, the stream has ended all the same.
+        """
+        if isinstance(error, TransportError) and self._unfinished_type() in LAST_EVENTS:
+            self.receive(BLANK_LINE)
         if not self.complete and self.error is None:
             self.error = self._explain(error)
 
@@ -111,7 +135,7 @@ class MessageDecoder:
         """The event of *raw*, a JSON object from `receive`, which has checked its shape."""
         if raw["type"] == DELTA:  # most events: the work of the hook, in one step
             said = raw["delta"]
-            cls = FREQUENT_DELTAS.get(said["type"])
+            cls = FREQUENT_DELTAS.get(said.get("type"))
             if cls is not None:
                 raw["delta"] = delta = new(cls)
                 set_values(delta, said)
@@ -126,17 +150,35 @@ class MessageDecoder:
             raise self.error or unexpected(self.head, "the stream has no message_start")
         return self._draft.result()
 
+    def _unfinished_type(self) -> str:
+        """The type of an event that lacks only its blank line; "" if there is no such event."""
+        name, text = self._sse.unfinished() or ("", b"")
+        try:
+            event = parse_json(text, self._limits)
+        except (ValueError, ResponseTooLarge):
+            return ""
+        return str(event.get("type") or name) if isinstance(event, dict) else ""
+
     def _event(self, name: str, text: bytes) -> dict[str, Any] | None:
         if text.strip() == b"[DONE]":
             return None
-        bare = not text.strip() and name not in NEEDS_DATA  # only a name, such as a heartbeat
-        event: dict[str, Any] = {"type": name} if bare else parse_json(text, self._limits)
-        if event.get("type") is None:
+        event: dict[str, Any] = {"type": name}
+        if text.strip() or name in NEEDS_DATA:  # otherwise only a name, such as a heartbeat
+            try:
+                event = {**parse_json(text, self._limits)}
+            except (ValueError, TypeError):  # not an object
+                if name in NEEDS_DATA:
+                    raise
+                event["data"] = text.decode("utf-8", "replace")
+        is_named_only = not isinstance(event.get("type"), str)
+        if is_named_only:
             event["type"] = name
         kind = event["type"]
         if kind == "error":
             raise error_from_envelope(event, self.head)
-        self._read_event(event)
+        if is_named_only and kind == "message_stop" and not self._draft.has_stop_reason:
+            return event  # the name may be wrong, and what comes after `message_stop` is lost
+        fit(event, self._draft.blocks)
         self._index = None
         if self._draft.fold(event, text):
             self.begun = self.begun or kind not in OPENING_EVENTS
@@ -146,17 +188,19 @@ class MessageDecoder:
     def _appended(self, text: bytes) -> dict[str, Any] | None:
         """Append a delta that has only text, and return its event. Most events are such deltas."""
         event: dict[str, Any]
-        event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
-        if len(event) != 3 or event.get("type") != DELTA:  # noqa: PLR2004  # type, index, delta
+        try:
+            event = orjson.loads(text) if len(text) < LONG_EVENT else parse_json(text, self._limits)
+            if len(event) != 3 or event["type"] != DELTA:  # noqa: PLR2004  # type, index, delta
+                return None
+            delta, index = event["delta"], event["index"]
+            key = appended_key(delta["type"])
+            if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
+                return None
+            part = delta[key]
+        except (ValueError, LookupError, TypeError):
+            return None  # `_event` reads it in spite of its mistakes
+        if part.__class__ is not str or index.__class__ is not int:
             return None
-        delta = event["delta"]
-        key = appended_key(delta["type"])
-        if key is None or len(delta) != 2:  # noqa: PLR2004  # type and text
-            return None
-        part = delta[key]
-        if part.__class__ is not str:
-            raise unexpected(self.head, f"a {delta['type']} has no text")
-        index = event["index"]
         if index is not self._index or key is not self._key:
             self._append = self._draft.appender(index, key)
             self._index, self._key = index, key

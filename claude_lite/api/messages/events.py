@@ -7,6 +7,7 @@ from typing import Any
 
 from claude_lite.api.messages.content import Citation, ContentBlock
 from claude_lite.api.messages.message import Message
+from claude_lite.api.unknown import Unknown
 from claude_lite.core.model import Model, model
 
 __all__ = [
@@ -94,10 +95,8 @@ class CompactionDelta(Delta):
 
 
 @model
-class UnknownDelta(Delta):
-    """A delta whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownDelta(Unknown, Delta):
+    """A delta whose type this version does not know, or that does not fit its class."""
 
 
 # Events of a stream
@@ -174,7 +173,5 @@ class PingEvent(Event):
 
 
 @model
-class UnknownEvent(Event):
-    """An event whose type this version does not know; its fields are attributes."""
-
-    type: str
+class UnknownEvent(Unknown, Event):
+    """An event whose type this version does not know, or that does not fit its class."""

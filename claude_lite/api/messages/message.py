@@ -6,8 +6,7 @@ The content blocks are in `content.py`, the events of streams in `events.py`.
 from typing import Any
 
 from claude_lite.api.messages.content import ContentBlock, TextBlock, ToolUseBlock
-from claude_lite.core.model import Model, as_json, model
-from claude_lite.core.structure import Result
+from claude_lite.core.model import Model, Result, as_json, model
 
 __all__ = [
     "CacheCreation",
@@ -48,8 +47,8 @@ class Usage(Model):
     @property
     def total_input_tokens(self) -> int:
         """All tokens of the prompt: not cached, written to the cache, and read from the cache."""
-        cached = (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
-        return self.input_tokens + cached
+        cached = (self.cache_creation_input_tokens, self.cache_read_input_tokens)
+        return self.input_tokens + sum(n for n in cached if isinstance(n, int | float))
 
 
 @model
@@ -68,18 +67,24 @@ class StopDetails(Model):
     type: str = "refusal"
     category: str | None = None
     explanation: str | None = None
+    recommended_model: str | None = None
+    """A model that may answer instead (beta)."""
+    fallback_credit_token: str | None = None
+    """The token for the price reduction of a request to another model (beta)."""
+    fallback_has_prefill_claim: bool | None = None
 
 
 @model
 class Message(Result):
     """The answer of a model."""
 
+    ESSENTIAL = ("content",)
     id: str
     content: list[ContentBlock]
     model: str
     usage: Usage
     stop_reason: str | None = None
-    """end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal,
+    """end_turn, max_tokens, stop_sequence, tool_use, pause_turn, compaction, refusal,
     model_context_window_exceeded, or a reason that is newer than this version."""
     stop_sequence: str | None = None
     stop_details: StopDetails | None = None
@@ -109,5 +114,6 @@ class Message(Result):
 class TokenCount(Result):
     """The number of input tokens that a request would have."""
 
+    ESSENTIAL = ("input_tokens",)
     input_tokens: int
     context_management: dict[str, Any] | None = None

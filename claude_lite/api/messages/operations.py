@@ -14,6 +14,10 @@ from claude_lite.core.operation import (
     local,
     operation,
 )
+from claude_lite.core.responses import head_of, json_body
+from claude_lite.core.structure import structure
+from claude_lite.errors import UnexpectedResponse
+from claude_lite.given.null import Null
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 if TYPE_CHECKING:
@@ -46,19 +50,19 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
     top_k: int | None = None
     metadata: JSON | None = None
     service_tier: str | None = None
-    cache_control: JSON | None = None
-    container: str | JSON | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    diagnostics: JSON | None = None
+    cache_control: JSON | Null | None = None
+    container: str | JSON | Null | None = None
+    inference_geo: str | Null | None = None
+    speed: str | Null | None = None
+    diagnostics: JSON | Null | None = None
     mcp_servers: Sequence[JSON] | None = None
     """This field and the fields down to `thread` are beta: they need their flags in `betas`."""
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
+    context_management: JSON | Null | None = None
+    compaction: JSON | Null | None = None
+    billing_policy: JSON | Null | None = None
     fallbacks: Any = None
     fallback_credit_token: Any = None
-    thread: JSON | None = None
+    thread: JSON | Null | None = None
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
 
@@ -68,6 +72,21 @@ class CreateMessage(_MessageParams[Message]):
 
     route = Route("messages.create", "POST", "/v1/messages", "once")
     result_type = Message
+
+    def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Message:
+        """Read the answer. Content that is a text, as some gateways send it, becomes a block."""
+        try:
+            return super().parse(response, limits)
+        except UnexpectedResponse:
+            data = json_body(response, limits)
+            content = data.get("content") if isinstance(data, dict) else None
+            if not isinstance(content, str):
+                raise
+        message = structure({**data, "content": [{"type": "text", "text": content}]}, Message)
+        values: dict[Any, Any] = message.__dict__
+        values[b"content"] = content  # `to_dict` gives it in place of the list: what was received
+        values["_response"] = head_of(response)
+        return message
 
 
 @operation
@@ -108,12 +127,12 @@ class CountTokens(WorkspaceOperation[TokenCount]):
     tool_choice: JSON | None = None
     thinking: JSON | None = None
     output_config: JSON | None = None
-    cache_control: JSON | None = None
-    speed: str | None = None
+    cache_control: JSON | Null | None = None
+    speed: str | Null | None = None
     mcp_servers: Sequence[JSON] | None = None
-    context_management: JSON | None = None
-    compaction: JSON | None = None
-    billing_policy: JSON | None = None
+    context_management: JSON | Null | None = None
+    compaction: JSON | Null | None = None
+    billing_policy: JSON | Null | None = None
     user_profile_id: str | None = header("anthropic-user-profile-id")
 
 
@@ -127,3 +146,23 @@ class BetaCountTokens(CountTokens):
         "/v1/messages/count_tokens",
         betas=("token-counting-2024-11-01",),
     )
+
+
+def text_of(event: JSON) -> str | None:
+    """Return the text in the JSON of an event; None if the event has no text.
+
+    The API sends text only in deltas. Some gateways put the first words into the start of a block
+    or of the message.
+    """
+    kind = event["type"]
+    if kind == "content_block_delta":
+        delta = event["delta"]
+        return delta["text"] or None if delta.get("type") == "text_delta" else None
+    if kind == "content_block_start":
+        return _text_in([event["content_block"]])
+    return _text_in(event["message"]["content"]) if kind == "message_start" else None
+
+
+def _text_in(blocks: Sequence[JSON]) -> str | None:
+    texts = [block.get("text") for block in blocks if block.get("type") == "text"]
+    return "".join([text for text in texts if isinstance(text, str)]) or None

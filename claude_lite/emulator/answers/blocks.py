@@ -95,5 +95,6 @@ class AnswerDraft:
 
     @property
     def output_tokens(self) -> int:
-        """The output tokens of the answer, at least 1."""
-        return max(1, sum(of_text(block.body) for block in self.blocks))
+        """The output tokens of the answer: at least 1, but none under `max_tokens: 0`."""
+        least = 0 if not self.blocks and self.stop_reason == "max_tokens" else 1
+        return max(least, sum(of_text(block.body) for block in self.blocks))

@@ -1,6 +1,6 @@
 """Write a message as server-sent events, in the API's shapes and order, a chunk per event."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -15,14 +15,55 @@ PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
 DONE_EVENT: Final = b"data: [DONE]\n\n"  # ends the streams of the older operations
 
 
+LEFT_OUT: Final = frozenset(
+    {
+        *("citations", "container", "context_management", "diagnostics", "fallback_credit"),
+        *("iterations", "server_tool_use", "skills"),
+    }
+)
+"""The keys that the API leaves out, and does not send as null, before `NULLS_SINCE`."""
+NULLS_SINCE: Final = "2026-10-21"
+
+
+def as_of(message: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return *message* in the form of an API version: older versions leave some keys out."""
+    if version >= NULLS_SINCE:
+        return {**message}
+    shown = _without_nulls(message)
+    shown["usage"] = _without_nulls(shown["usage"])
+    if shown["usage"]["speed"] == "standard":
+        del shown["usage"]["speed"]
+    shown["content"] = [_without_nulls(block) for block in shown["content"]]
+    return shown
+
+
+def _without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in data.items() if v is not None or k not in LEFT_OUT}
+    return {
+        k: _without_nulls(v) if k == "container" and v is not None else v for k, v in kept.items()
+    }
+
+
 def stream(
-    message: Mapping[str, Any], draft: AnswerDraft, seconds_per_character: float = 0.0
+    message: Mapping[str, Any],
+    draft: AnswerDraft,
+    seconds_per_character: float = 0.0,
+    version: str = NULLS_SINCE,
 ) -> Iterator[bytes | Sleep]:
-    """Yield the events of *message*, whose content is *draft*, and the waits between them."""
-    yield _event({"type": "message_start", "message": _beginning(message)})
+    """Yield the events of *message*, whose content is *draft*, and the waits between them.
+
+    Args:
+        message: The whole message, with all keys.
+        draft: The content of the message.
+        seconds_per_character: The pace.
+        version: The API version of the call.
+
+    """
+    shown: Callable[[Any], dict[str, Any]] = dict if version >= NULLS_SINCE else _without_nulls
+    yield _event({"type": "message_start", "message": as_of(_beginning(message), version)})
     for index, block in enumerate(draft.blocks):
         yield _event(
-            {"type": "content_block_start", "index": index, "content_block": block.start()}
+            {"type": "content_block_start", "index": index, "content_block": shown(block.start())}
         )
         if index == 0:
             yield PING
@@ -31,7 +72,8 @@ def stream(
                 yield Sleep(len(text) * seconds_per_character)
             yield b"%b%d%b" % (_DELTA, index, delta)
         yield _event({"type": "content_block_stop", "index": index})
-    yield _event(_delta(message))
+    end = shown(_delta(message))
+    yield _event({**end, "delta": shown(end["delta"]), "usage": shown(end["usage"])})
     yield _event({"type": "message_stop"})
 
 

@@ -50,4 +50,28 @@ DEPRECATED: Final[Mapping[str, str]] = {
 }
 """From a deprecated model to the time when it retires."""
 
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+NO_EFFORT: Final = ("claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-0", "claude-opus-4-2")
+"""The beginnings of the ids of models without `output_config.effort`."""
+SOME_EFFORTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "claude-opus-4-5": ("low", "medium", "high"),
+    "claude-opus-4-6": ("low", "medium", "high", "max"),
+    "claude-sonnet-4-6": ("low", "medium", "high", "max"),
+}
+"""The efforts of the models that have some; later models have all."""
+
+
+def efforts_of(model: str) -> tuple[str, ...]:
+    """Return the values of `output_config.effort` that a model takes.
+
+    Args:
+        model: The id of the model. A model that is not known takes all values.
+
+    """
+    dated = ALIASES.get(model, model)
+    if dated.startswith(NO_EFFORT):
+        return ()
+    return next((some for line, some in SOME_EFFORTS.items() if dated.startswith(line)), EFFORTS)
+
+
 RETIRED: Final = frozenset({"claude-opus-4-20250514"})

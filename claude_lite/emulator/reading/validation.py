@@ -25,6 +25,7 @@ from claude_lite.emulator.reading.checks import (
     string_or,
     tagged,
 )
+from claude_lite.emulator.reading.known_models import efforts_of
 from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.emulator.reading.shapes import (
     BLOCKS,
@@ -146,7 +147,7 @@ def _dialects(
     }
 
 
-_CREATE: Final = _dialects({**_PROMPT, "max_tokens": integer(1)}, _CREATE_OPTIONS, _SAMPLING)
+_CREATE: Final = _dialects({**_PROMPT, "max_tokens": integer(0)}, _CREATE_OPTIONS, _SAMPLING)
 _COUNT: Final = _dialects(_PROMPT, _PROMPT_OPTIONS, {})
 
 
@@ -156,6 +157,9 @@ def check_create(
     """Check the body of `POST /v1/messages`."""
     _CREATE[version < SAMPLING_ENDS, beta](body, "")
     _check_prompt(body, version, models)
+    effort = (body.get("output_config") or {}).get("effort")
+    if effort and effort not in efforts_of(body["model"]):
+        fail("output_config.effort", f"{body['model']} does not support effort {effort!r}")
     thinking = body.get("thinking", {})
     if thinking.get("type") == "enabled" and thinking["budget_tokens"] >= body["max_tokens"]:
         raise Problem(400, "`max_tokens` must be greater than `thinking.budget_tokens`")

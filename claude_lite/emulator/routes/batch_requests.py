@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from claude_lite.emulator.answers.events import as_of
 from claude_lite.emulator.reading.checks import mapping, pattern, record
 from claude_lite.emulator.reading.problems import Problem, fail
 from claude_lite.emulator.reading.prompts import Prompt, read_prompt
@@ -79,6 +80,8 @@ class BatchRequests:
                 if params.get(name):
                     fail(name, "not available in a batch")
             self._messages.check(params, call)
+            if not params["max_tokens"]:
+                fail("max_tokens", "0 is not available in a batch")
             if any(
                 name in params for name in SHAPED
             ):  # there may be no value that the schema accepts
@@ -97,6 +100,8 @@ class BatchRequests:
             result = self._result(request["params"], batch.call, item, outcome)
             if charge and "message" in result:
                 self._messages.charge(result["message"], batch.call)
+            if "message" in result:
+                result["message"] = as_of(result["message"], batch.call.version)
             line = orjson.dumps({"custom_id": request["custom_id"], "result": result})
             lines += line, b"\n"
             size += len(line)

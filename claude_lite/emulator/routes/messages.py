@@ -7,7 +7,7 @@ from typing import Any, Final
 from claude_lite.emulator.answers import tokens
 from claude_lite.emulator.answers.answers import compose
 from claude_lite.emulator.answers.blocks import AnswerDraft
-from claude_lite.emulator.answers.events import stream
+from claude_lite.emulator.answers.events import as_of, stream
 from claude_lite.emulator.answers.tokens import PER_TOKEN
 from claude_lite.emulator.reading.known_models import ALIASES
 from claude_lite.emulator.reading.prompts import read_prompt
@@ -48,11 +48,13 @@ class MessageRoutes:
             body = self._threads.resume(body, call.workspace_id)
         self.check(body, call)
         message, draft, headers = self.answer(body, call)
-        self._threads.keep(body, message, call.workspace_id)
+        shown = as_of(message, call.version)
+        self._threads.keep(body, shown, call.workspace_id)
         pace = self._world.seconds_per_token
         if body.get("stream"):
-            return Answer.events(stream(message, draft, pace / PER_TOKEN), headers)
-        return Answer.json(message, headers, delay=draft.output_tokens * pace)
+            events = stream(message, draft, pace / PER_TOKEN, call.version)
+            return Answer.events(events, headers)
+        return Answer.json(shown, headers, delay=draft.output_tokens * pace)
 
     def answer(
         self, body: Mapping[str, Any], call: Call

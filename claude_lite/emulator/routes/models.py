@@ -11,7 +11,14 @@ from typing import Any, Final
 from attrs import frozen
 
 from claude_lite.emulator.reading.checks import literal
-from claude_lite.emulator.reading.known_models import ALIASES, DEPRECATED, MODELS, RETIRED
+from claude_lite.emulator.reading.known_models import (
+    ALIASES,
+    DEPRECATED,
+    EFFORTS,
+    MODELS,
+    RETIRED,
+    efforts_of,
+)
 from claude_lite.emulator.reading.paging import id_page, read_query
 from claude_lite.emulator.reading.problems import Problem
 from claude_lite.emulator.reading.routing import Answer, Call, ServedRoute
@@ -128,14 +135,17 @@ def _shown(model: ListedModel, call: Call) -> dict[str, Any]:
 def _capabilities(model: ListedModel, call: Call) -> dict[str, Any]:
     adaptive = model.version >= SINCE_ADAPTIVE
     yes, no = {"supported": True}, {"supported": False}
-    efforts = ("low", "medium", "high", "xhigh", "max")
+    efforts = efforts_of(model.id)
     edits = ("clear_thinking_20251015", "clear_tool_uses_20250919", "compact_20260112")
     capabilities = {
         "batch": yes,
         "citations": yes,
         "code_execution": yes,
         "context_management": {**yes, **dict.fromkeys(edits, yes)},
-        "effort": {**yes, **dict.fromkeys(efforts, yes)},
+        "effort": {
+            **(yes if efforts else no),
+            **{effort: yes if effort in efforts else no for effort in EFFORTS},
+        },
         "image_input": yes,
         "pdf_input": yes,
         "server_tools": {**yes, "code_execution": yes, "web_search": yes},

@@ -1,11 +1,13 @@
 """The server's side of HTTP/1.1: takes bytes in pieces of any size, returns requests.
 
-No sockets and no clock. The reader understands bodies with a length, chunked bodies, pipelined
+No sockets and no clock. What RFC 9112 does not allow is refused, because two servers may read it in
+two ways. The reader understands bodies with a length, chunked bodies, pipelined
 requests and `Expect: 100-continue`. It reads every body to its end, but keeps at most one byte
 more than the largest body that a route takes: enough to refuse the body as too large, and the
 client can still read the answer. Large bodies go to a temporary file as they arrive.
 """
 
+import re
 from collections.abc import Generator, Mapping
 from typing import Final
 
@@ -20,6 +22,13 @@ LONGEST_HEAD: Final = 64 * 1024  # bytes
 LONGEST_LINE: Final = 4096  # bytes of a line with a chunk's size, or of a trailer
 HEAD_END: Final = b"\r\n\r\n"
 LINE_END: Final = b"\r\n"
+MOST_TRAILERS: Final = 100
+BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TARGET: Final = re.compile(r"/[!-~]*|\*")
+VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+LENGTH: Final = re.compile(r"[0-9]{1,15}")
+CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 REASONS: Final[Mapping[int, str]] = {
     200: "OK",
     400: "Bad Request",
@@ -36,6 +45,9 @@ REASONS: Final[Mapping[int, str]] = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+
+
+ONCE: Final = frozenset({"host", "content-length", "transfer-encoding"})
 
 
 class BadRequest(Exception):
@@ -86,9 +98,16 @@ class RequestReader:
             headers = _headers(lines)
             tokens = {token.strip() for token in headers.get("connection", "").lower().split(",")}
             chunkable = version == "HTTP/1.1"
+            coding = headers.get("transfer-encoding")
+            if chunkable and "host" not in headers:
+                raise BadRequest("a request of HTTP/1.1 has to have a host")
+            if coding is not None and ("content-length" in headers or not chunkable):
+                raise BadRequest("transfer-encoding is not allowed beside content-length or 1.0")
+            if coding is not None and coding.lower() != "chunked":
+                raise BadRequest("transfer-encoding has to be chunked")
             self.wants_continue = headers.get("expect", "").lower() == "100-continue"
             spool = Spool(HELD)
-            if "chunked" in headers.get("transfer-encoding", "").lower():
+            if coding is not None:
                 yield from self._chunks(spool)
             else:
                 yield from self._exactly(_length(headers), spool)
@@ -102,13 +121,24 @@ class RequestReader:
         """Take and return the bytes before *mark*; drop the mark."""
         searched = 0
         while (end := self._buffer.find(mark, searched)) < 0:
+            self._check_line_ends(searched, len(self._buffer))
             if len(self._buffer) > most:
                 raise BadRequest(f"a line or a head has more than {most} bytes")
             searched = max(0, len(self._buffer) - len(mark))
             yield
+        self._check_line_ends(searched, end)
         taken = bytes(self._buffer[:end])
         del self._buffer[: end + len(mark)]
         return taken
+
+    def _check_line_ends(self, start: int, end: int) -> None:
+        if BARE_LINE_FEED.search(self._buffer, start, end):
+            raise BadRequest("a line has to end with CR and LF")
+
+    @property
+    def held(self) -> int:
+        """Bytes that arrived and are not part of a request yet."""
+        return len(self._buffer)
 
     def _exactly(self, size: int, spool: Spool) -> Generator[None, None, None]:
         """Take *size* bytes; keep as many of them as `most` allows."""
@@ -131,40 +161,46 @@ class RequestReader:
             yield from self._exactly(size, spool)
             if (yield from self._until(LINE_END, LONGEST_LINE)):
                 raise BadRequest("a chunk has more bytes than its size line says")
-        while (yield from self._until(LINE_END, LONGEST_LINE)):  # trailers
-            pass
+        for _ in range(MOST_TRAILERS):
+            if not (yield from self._until(LINE_END, LONGEST_LINE)):
+                return
+        raise BadRequest(f"a body has more than {MOST_TRAILERS} trailers")
 
 
 def _start(line: str) -> tuple[str, str, str]:
-    parts = line.split(" ")
-    if len(parts) != 3 or parts[2] not in ("HTTP/1.1", "HTTP/1.0"):  # noqa: PLR2004  # words
+    method, _, rest = line.partition(" ")
+    target, _, version = rest.partition(" ")
+    good = TOKEN.fullmatch(method) and TARGET.fullmatch(target)
+    if not good or version not in ("HTTP/1.1", "HTTP/1.0"):
         raise BadRequest("the first line is not that of an HTTP/1.1 request")
-    return parts[0], parts[1], parts[2]
+    return method, target, version
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
+        if not colon or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise BadRequest("a header line is not 'name: value'")
         name = name.lower()
+        if name in headers and name in ONCE:
+            raise BadRequest(f"there is more than one {name}")
         headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
     return headers
 
 
 def _length(headers: Mapping[str, str]) -> int:
     length = headers.get("content-length", "0")
-    if not (length.isascii() and length.isdecimal()):
+    if not LENGTH.fullmatch(length):
         raise BadRequest("content-length is not a decimal number")
     return int(length)
 
 
 def _hexadecimal(line: bytes) -> int:
-    try:
-        return int(line.partition(b";")[0].strip(), 16)
-    except ValueError:
-        raise BadRequest("a chunk size is not a hexadecimal number") from None
+    found = CHUNK_SIZE.fullmatch(line)
+    if found is None:
+        raise BadRequest("a chunk size is not a hexadecimal number")
+    return int(found[1], 16)
 
 
 def head(status: int, headers: Mapping[str, str], *, size: int | None, connection: str) -> bytes:

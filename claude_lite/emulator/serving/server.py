@@ -2,21 +2,26 @@
 
 The server uses no web framework, because it must do what a framework prevents: when a fault
 script says so, it resets connections, falls silent in the middle of a chunk, sends slowly, or
-stops too early. Each chunk of a stream is a write of its own. The server is for loopback only:
-it speaks plain HTTP, without TLS and without protection against attacks.
+stops too early. Each chunk of a stream is a write of its own. The server is for loopback and for
+private networks: it speaks plain HTTP, without TLS. On a loopback address it answers only requests
+whose `Host` is a name of this machine, so that no web page can reach it by a name of its own (DNS
+rebinding). Requests that a client sends ahead of the answers are held back in the kernel.
 
 A server cannot refuse a connection from which it has read a request, so the fault `refuse`
 resets the connection.
 """
 
 import asyncio
+import re
 import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_address
 from itertools import takewhile
 from typing import Any, Final, cast
 
@@ -32,12 +37,23 @@ TURN: Final = 32  # chunks that a stream writes before other tasks run
 LARGE: Final = 8 * 1024  # bytes; after a larger chunk other tasks run at once
 BACKLOG: Final = 1024  # connections that wait to be accepted
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 seconds: closing sends RST
+MOST_AHEAD: Final = 64 * 1024  # bytes of later requests that are read during an answer
+LOOPBACK: Final = re.compile(
+    r"(?i)(localhost|[a-z0-9-]+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?"
+)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+Log = Callable[[str], object]
 
 
 @asynccontextmanager
 async def serve(
-    emulator: Emulator | None = None, host: str = "127.0.0.1", port: int = 0
+    emulator: Emulator | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    log: Log | None = None,
 ) -> AsyncIterator[str]:
     """Serve an emulator in the running event loop; the context manager gives the URL.
 
@@ -47,18 +63,23 @@ async def serve(
         emulator: The emulator to serve; None makes one.
         host: The address to listen on.
         port: The port to listen on; 0 takes any free port.
+        log: Called with a line per request: method, path, status, milliseconds and request id.
 
     Raises:
         OSError: The port cannot be opened.
 
     """
     emulator = emulator or Emulator()
+    names: list[re.Pattern[str]] = []  # none, until the address is known
     loop = asyncio.get_running_loop()
     connections: set[_Connection] = set()
     server = await loop.create_server(
-        lambda: _Connection(emulator, connections), host, port, backlog=BACKLOG
+        lambda: _Connection(emulator, connections, names, log), host, port, backlog=BACKLOG
     )
     bound = server.sockets[0].getsockname()
+    if all(ip_address(each.getsockname()[0]).is_loopback for each in server.sockets):
+        given = re.compile(rf"(?i)\[?{re.escape(host)}\]?(:[0-9]{{1,5}})?")
+        names += LOOPBACK, given  # the address may be written in another way, or have a name
     try:
         yield f"http://{f'[{bound[0]}]' if ':' in bound[0] else bound[0]}:{bound[1]}"
     finally:
@@ -116,6 +137,7 @@ def run_server(
     port: int = 0,
     *,
     announce: Callable[[str], object] = lambda _url: None,
+    log: Log | None = None,
 ) -> None:
     """Serve an emulator until SIGINT or SIGTERM.
 
@@ -124,6 +146,7 @@ def run_server(
         host: The address to listen on.
         port: The port to listen on; 0 takes any free port.
         announce: Called with the URL when the port is open.
+        log: Called with a line per request: method, path, status, milliseconds and request id.
 
     Raises:
         OSError: The port cannot be opened.
@@ -133,7 +156,7 @@ def run_server(
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        async with serve(emulator, host, port) as url:
+        async with serve(emulator, host, port, log=log) as url:
             for number in (signal.SIGINT, signal.SIGTERM):
                 with suppress(
                     NotImplementedError, ValueError, RuntimeError
@@ -149,9 +172,17 @@ def run_server(
 class _Connection(asyncio.Protocol):
     """One connection: reads requests and acts out their replies, one after the other."""
 
-    def __init__(self, emulator: Emulator, connections: "set[_Connection]") -> None:
+    def __init__(
+        self,
+        emulator: Emulator,
+        connections: "set[_Connection]",
+        names: list[re.Pattern[str]],
+        log: Log | None,
+    ) -> None:
         self._emulator = emulator
         self._connections = connections
+        self._names = names
+        self._log = log
         self._reader = RequestReader(emulator.largest_body)
         self._transport: asyncio.Transport  # set by connection_made
         self._acting: asyncio.Task[None] | None = None
@@ -176,6 +207,7 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+        self._advance()
 
     def data_received(self, data: bytes) -> None:
         self._reader.receive(data)
@@ -191,7 +223,7 @@ class _Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer the complete requests, up to the first whose answer has to wait."""
-        while self._acting is None and not self._transport.is_closing():
+        while not self._is_busy and not self._transport.is_closing():
             try:
                 received = self._reader.next()
             except BadRequest as error:
@@ -203,23 +235,47 @@ class _Connection(asyncio.Protocol):
                     self._transport.write(CONTINUE)
                 return
             self._answer(received)
+        # asyncio ignores a second pause, and a resume without a pause.
+        if self._is_busy and self._reader.held > MOST_AHEAD:
+            self._transport.pause_reading()
+        elif not self._transport.is_closing():
+            self._transport.resume_reading()
 
-    def _refuse(self, why: str) -> None:
+    @property
+    def _is_busy(self) -> bool:
+        """Whether later requests wait: for an answer, or for a client that does not read."""
+        return self._acting is not None or not self._writable.is_set()
+
+    def _refuse(self, why: str, status: int = 400) -> None:
         body = why.encode()
         headers = {"content-type": "text/plain"}
-        self._transport.write(head(400, headers, size=len(body), connection="close") + body)
+        self._transport.write(head(status, headers, size=len(body), connection="close") + body)
         self._transport.close()
+        if self._log is not None:
+            self._log(f"refused: {status}, {why}")
+
+    def _report(self, received: ParsedRequest, reply: Reply, began: float) -> None:
+        """Log a request that was answered. The query is left out: it may hold anything."""
+        if self._log is not None:
+            path = received.target.partition("?")[0]
+            ms = (time.monotonic() - began) * 1000
+            request_id = reply.head.headers.get("request-id", "-")
+            self._log(f"{received.method} {path} {reply.head.status} {ms:.1f} ms {request_id}")
 
     def _answer(self, received: ParsedRequest) -> None:
         host = received.headers.get("host", "localhost")
+        if self._names and not any(name.fullmatch(host) for name in self._names):
+            self._refuse("the host of the request is not this machine: serve with --host", 403)
+            return
+        began = time.monotonic()
         url = f"http://{host}{received.target}"
         request = Request(received.method, url, received.headers, received.body)
         if not isinstance(request.body, bytes):
-            self._begin(self._work(received, request))
+            self._begin(self._work(received, request, began))
             return
         reply = self._emulator.reply(request)
         if not reply.at_once or received.method == "HEAD":
-            self._begin(self._act(received, reply))
+            self._begin(self._act(received, reply, began))
             return
         opening = head(
             reply.head.status,
@@ -228,6 +284,7 @@ class _Connection(asyncio.Protocol):
             connection="keep-alive" if received.keep_alive else "close",
         )
         self._transport.write(b"".join((opening, *cast("Iterator[bytes]", reply.steps))))
+        self._report(received, reply, began)
         if not received.keep_alive:
             self._transport.close()
 
@@ -235,7 +292,7 @@ class _Connection(asyncio.Protocol):
         self._acting = asyncio.get_running_loop().create_task(acting)
         self._acting.add_done_callback(self._acted)
 
-    async def _work(self, received: ParsedRequest, request: Request) -> None:
+    async def _work(self, received: ParsedRequest, request: Request, began: float) -> None:
         """Find the reply on a thread, because reading a large body takes time; then act it out."""
         loop = asyncio.get_running_loop()
         found = loop.run_in_executor(None, self._emulator.reply, request)
@@ -244,7 +301,7 @@ class _Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             found.add_done_callback(lambda late: late.result().close())
             raise
-        await self._act(received, reply)
+        await self._act(received, reply, began)
 
     def _acted(self, task: "asyncio.Task[None]") -> None:
         self._acting = None
@@ -253,7 +310,7 @@ class _Connection(asyncio.Protocol):
             raise error
         self._advance()
 
-    async def _act(self, received: ParsedRequest, reply: Reply) -> None:
+    async def _act(self, received: ParsedRequest, reply: Reply, began: float) -> None:
         """Act out a reply step by step."""
         try:
             for step in reply.before:
@@ -265,6 +322,7 @@ class _Connection(asyncio.Protocol):
             await self._send(received, reply)
         finally:
             reply.close()
+            self._report(received, reply, began)
 
     async def _send(self, received: ParsedRequest, reply: Reply) -> None:
         chunked = reply.size is None and received.chunkable

@@ -3,8 +3,10 @@
 Each model has a bucket of requests, one of input tokens and one of output tokens. Limits are
 plain data, per minute: `{"requests": 50, "input_tokens": 30000, "output_tokens": 8000,
 "models": {"claude-opus-5-5": {"requests": 5}}}`. A limit that is left out is so high that no
-test reaches it. A request is refused if its input tokens do not fit; output tokens are charged
-as they are produced, so only an empty bucket of output tokens refuses a request.
+test reaches it. A bucket holds what comes in a minute; with `"bucket": 1` it holds what comes
+in one second, at least 1: the API, too, may cut bursts within a minute. A request is refused if its
+input tokens do not fit; output tokens are charged as they are produced, so only an empty bucket of
+output tokens refuses a request.
 """
 
 import threading
@@ -17,7 +19,7 @@ from typing import Any, Final
 from attrs import define, frozen
 
 from claude_lite.emulator.reading.problems import Problem
-from claude_lite.faults.reading import IS_POSITIVE, checked, read_fields
+from claude_lite.faults.reading import IS_POSITIVE, IS_RATE, checked, read_fields
 
 MINUTE: Final = 60.0  # seconds
 
@@ -29,21 +31,25 @@ class PerMinute:
     requests: int = checked(IS_POSITIVE, 1_000_000)
     input_tokens: int = checked(IS_POSITIVE, 10_000_000_000)
     output_tokens: int = checked(IS_POSITIVE, 2_000_000_000)
+    bucket: float = checked(IS_RATE, MINUTE)
+    """Seconds of the limit that a bucket holds."""
 
 
 @define
 class _Bucket:
     capacity: int
+    """Per minute."""
+    size: float
     level: float
     at: float
 
     def refill(self, now: float) -> None:
         gained = (now - self.at) * self.capacity / MINUTE
-        self.level = min(self.capacity, self.level + gained)
+        self.level = min(self.size, self.level + gained)
         self.at = now
 
     def seconds_until(self, amount: float) -> float:
-        return (min(amount, self.capacity) - self.level) * MINUTE / self.capacity
+        return (min(amount, self.size) - self.level) * MINUTE / self.capacity
 
 
 class RateLimiter:
@@ -83,7 +89,12 @@ class RateLimiter:
                 requests.level -= 1
                 inputs.level -= input_tokens
                 outputs.level -= output_tokens
-            both = _Bucket(inputs.capacity + outputs.capacity, inputs.level + outputs.level, now)
+            both = _Bucket(
+                inputs.capacity + outputs.capacity,
+                inputs.size + outputs.size,
+                inputs.level + outputs.level,
+                now,
+            )
             headers = {
                 **_headers("requests", wall, requests, grain=1),
                 **_headers("tokens", wall, both),
@@ -111,7 +122,8 @@ class RateLimiter:
         if found is None:
             limits = self._models.get(key.rpartition(" ")[2], self._default)
             capacity = getattr(limits, kind)
-            found = self._buckets[key, kind] = _Bucket(capacity, capacity, now)
+            size = max(1.0, capacity * limits.bucket / MINUTE)
+            found = self._buckets[key, kind] = _Bucket(capacity, size, size, now)
         found.refill(now)
         return found
 
@@ -132,7 +144,7 @@ def _headers(kind: str, wall: float, bucket: _Bucket, grain: int = 1000) -> dict
         f"anthropic-ratelimit-{kind}-limit": str(bucket.capacity),
         f"anthropic-ratelimit-{kind}-remaining": str(left),
         f"anthropic-ratelimit-{kind}-reset": timestamp(
-            ceil(wall + bucket.seconds_until(bucket.capacity))
+            ceil(wall + bucket.seconds_until(bucket.size))
         ),
     }
 

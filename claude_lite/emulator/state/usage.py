@@ -86,7 +86,7 @@ class UsageRecords:
             written_5m=created["ephemeral_5m_input_tokens"],
             written_1h=created["ephemeral_1h_input_tokens"],
             output=usage["output_tokens"],
-            searches=(usage["server_tool_use"] or {}).get("web_search_requests", 0),
+            searches=(usage.get("server_tool_use") or {}).get("web_search_requests", 0),
         )
         prompt = tokens.uncached + tokens.cache_read + tokens.written_5m + tokens.written_1h
         group = UsageGroup(
@@ -96,7 +96,7 @@ class UsageRecords:
             service_tier=usage["service_tier"],
             context_window="0-200k" if prompt <= LONG_PROMPT else "200k-1M",
             inference_geo=geo if geo in REPORTED_GEOS else "not_available",
-            speed=usage["speed"],
+            speed=usage.get("speed", "standard"),
         )
         key = (int(now) // MINUTE * MINUTE, group)
         with self._lock:

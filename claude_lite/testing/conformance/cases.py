@@ -30,22 +30,26 @@ class Case:
         name: The name of the case.
         fact: The fact, in a sentence.
         check: An async function that takes an `AsyncTransport` and raises if the fact fails.
+        strict: Whether the case asks for more than a short transport around another library may
+            be able to give: bounds on heads and trailers, safety over a fork. Leave such a case
+            out only if your programs do without: `[case for case in CASES if not case.strict]`.
 
     """
 
     name: str
     fact: str
     check: CaseFunction
+    strict: bool = False
 
     def __str__(self) -> str:
         return self.name
 
 
-def case(register: list[Case]) -> Callable[[CaseFunction], CaseFunction]:
+def case(register: list[Case], *, strict: bool = False) -> Callable[[CaseFunction], CaseFunction]:
     """Register a function as a case, with the name and the docstring of the function."""
 
     def add(check: CaseFunction) -> CaseFunction:
-        register.append(Case(check.__name__, check.__doc__ or "", check))
+        register.append(Case(check.__name__, check.__doc__ or "", check, strict))
         return check
 
     return add

@@ -12,17 +12,30 @@ bytes on the wire. It needs no particular test runner.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from sys import exc_info
-from typing import Final
+from typing import Final, Self
 
-from claude_lite.testing.conformance import connecting, exchanging, failing, hiding
+from claude_lite.testing.conformance import (
+    connecting,
+    exchanging,
+    failing,
+    guarding,
+    hiding,
+)
 from claude_lite.testing.conformance.cases import Case
 from claude_lite.wire import AsyncHeadAndChunks, AsyncTransport, Request, Response, Transport
 
-CASES: Final = (*exchanging.CASES, *connecting.CASES, *failing.CASES, *hiding.CASES)
+CASES: Final = (
+    *exchanging.CASES,
+    *connecting.CASES,
+    *failing.CASES,
+    *guarding.CASES,
+    *hiding.CASES,
+)
 ASYNC_CASES: Final = (*CASES, *connecting.ASYNC_CASES)
 
 _THREADS: Final = 32
@@ -75,6 +88,24 @@ async def _check(transport: AsyncTransport, case: Case) -> None:
         await transport.close()
 
 
+class ChunksInThreads:
+    """Sync chunks as async ones, with `finish` if the sync ones have it."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        if (finish := getattr(chunks, "finish", None)) is not None:
+            self.finish = partial(asyncio.to_thread, finish)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await asyncio.to_thread(next, self._chunks, None)
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
 class InThreads:
     """A sync transport as an async one, so that each case is written once."""
 
@@ -91,16 +122,12 @@ class InThreads:
         context = self._transport.stream(request)
         head, chunks = await asyncio.to_thread(context.__enter__)
         try:
-            yield head, self._iterate(iter(chunks))
+            yield head, ChunksInThreads(chunks)
         except BaseException:
             if not await asyncio.to_thread(context.__exit__, *exc_info()):
                 raise
         else:
             await asyncio.to_thread(context.__exit__, None, None, None)
-
-    async def _iterate(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            yield chunk
 
     async def sleep(self, seconds: float, /) -> None:
         """Sleep in a thread."""

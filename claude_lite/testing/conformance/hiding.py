@@ -4,6 +4,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Final
 
+from structlog.tracebacks import ExceptionDictTransformer
+
 from claude_lite.errors import ClaudeError
 from claude_lite.testing.conformance.cases import Case, both_ways, case, fails, post
 from claude_lite.testing.conformance.failing import (
@@ -20,7 +22,9 @@ from claude_lite.wire import AsyncTransport, Limits, MaskedStr, Request
 
 CASES: Final[list[Case]] = []
 
-CANARY: Final = "sk-ant-canary-Zx81"
+# Longer than what structlog and rich show of a text, which they cut, by default.
+CANARY: Final = "sk-ant-canary-Zx81" + "-0123456789" * 7
+_SONG: Final = "canary-Zx81"
 
 
 def echo(peer: Peer) -> None:
@@ -31,22 +35,33 @@ def echo(peer: Peer) -> None:
         peer.send(f"{start}{lines}no colon here\r\n\r\n".encode())
 
 
-def exposed(error: BaseException | None) -> Iterator[str]:
-    """Yield every text that an error and its causes show, with the variables of their frames."""
+def exposed(error: BaseException) -> Iterator[str]:
+    """Yield every text that an error and its causes show, with the variables of their frames.
+
+    The variables are shown as the standard library, structlog and rich show them by default: the
+    latter two cut a long text before they take its repr, and look into objects of attrs.
+    """
+    yield from _told(error)
+    for use_rich in (True, False):
+        transform = ExceptionDictTransformer(use_rich=use_rich)
+        yield repr(transform((type(error), error, error.__traceback__)))
+
+
+def _told(error: BaseException | None) -> Iterator[str]:
     while error is not None:
         yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
         yield from report.format()
         if error.__cause__ is not error.__context__:
-            yield from exposed(error.__context__)
+            yield from _told(error.__context__)
         error = error.__cause__
 
 
 def keeps_secrets(error: ClaudeError) -> None:
     """Fail if the key is anywhere in an error."""
     for text in exposed(error):
-        if CANARY in text:
-            raise AssertionError("the key shows: " + text.replace(CANARY, "<the key>"))
+        if _SONG in text:
+            raise AssertionError("the key shows: " + text.replace(_SONG, "<the key>"))
 
 
 @case(CASES)

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep
 from types import TracebackType
 from typing import Final, Self
 
@@ -177,7 +178,11 @@ class LoopbackServer:
 
     def _accept(self) -> None:
         while True:
-            sock, _ = self._listener.accept()
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:  # the process has no descriptor left
+                sleep(0.01)
+                continue
             if self._closing:
                 sock.close()
                 return

@@ -110,6 +110,7 @@ def test_send_and_stream_answer_each_other(driver, path):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_recording_changes_nothing(case, path):
     """Around a real transport, recording, it conforms: nothing is held back, lost or late."""
 
@@ -120,6 +121,7 @@ def test_recording_changes_nothing(case, path):
 
 
 @pytest.mark.parametrize("case", ASYNC_CASES, ids=str)
+@pytest.mark.slow
 def test_async_recording_changes_nothing(case, path):
     """The same is true for async code."""
 

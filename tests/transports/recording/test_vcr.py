@@ -158,6 +158,14 @@ def test_what_is_none(data):
         load_yaml("a: [")
 
 
+def test_what_is_not_yaml_is_not_quoted():
+    """The error for broken YAML says where it breaks, and shows nothing of the line."""
+    with pytest.raises(UsageError, match=r"not YAML: mapping values.*line 2") as caught:
+        load_yaml("a:\n  x-api-key: sk-ant-canary: x\n")
+    assert "canary" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
 def test_without_pyyaml(monkeypatch):
     """YAML without PyYAML is a usage error that says what to install."""
     monkeypatch.setitem(sys.modules, "yaml", None)

@@ -5,13 +5,15 @@ and learns only in the next turn of its loop that a server has hung up.
 """
 
 import asyncio
+import os
 import select
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from claude_lite_transports.shared.http1 import REFUSED
+from claude_lite.wire import DECISIVE
 from claude_lite_transports.shared.read_buffer import ReadBuffer
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)  # `poll` reports errors and full hang-ups anyway
 SPOKEN: Final = getattr(select, "POLLIN", 0) | HUNG_UP
 HEAD_END: Final = b"\r\n\r\n"
+_MOST_UNREAD: Final = 256 * 1024  # bytes; an error that comes before a body is sent is short
 
 _PAUSES_BY_HOOK: Final = hasattr(ResponseHandler, "_pause_transport_reading")  # from 3.14.4 on
 
@@ -45,7 +48,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
         self._read_buffer = buffer
         self._unparsed = b""
         self._status = 0
-        self._params: dict[str, Any] = {}
+        self._params: dict[str, Any] | None = None  # of a parser that has got no bytes yet
 
     def set_response_params(self, **params: Any) -> None:
         """Make the parser of the next reply."""
@@ -68,6 +71,7 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
             self._unparsed += data
             self._wake()
         else:
+            self._params = None
             super().data_received(data)
 
     def feed_data(
@@ -121,9 +125,11 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Parse the bytes that have come, then end the reply that is being read."""
+        if exc is not None and self.transport is not None:
+            self._unparsed += _unread(self.transport)
         self._parse()
         body = self._payload
-        if exc is not None and body is not None and not body.is_eof() and self._status < REFUSED:
+        if exc is not None and body is not None and not body.is_eof() and self._status < DECISIVE:
             # By itself, aiohttp takes a reset for the end of the body.
             body.set_exception(aiohttp.ClientPayloadError())
         super().connection_lost(exc)
@@ -136,14 +142,15 @@ class Handler(ResponseHandler, asyncio.BufferedProtocol):
     def _parse(self) -> None:
         if self._unparsed:
             data, self._unparsed = self._unparsed, b""
+            params, self._params = self._params, None
             super().data_received(data)
-            if self._exception is not None and not self._buffer:
-                self._parse_head_by_head(data)
+            if params and self._exception is not None and not self._buffer:
+                self._parse_head_by_head(data, params)
 
-    def _parse_head_by_head(self, data: bytes) -> None:
+    def _parse_head_by_head(self, data: bytes, params: dict[str, Any]) -> None:
         """Parse bytes that aiohttp refused: it drops a whole reply if no HTTP follows it."""
         self._exception = None
-        super().set_response_params(**self._params)
+        super().set_response_params(**params)
         start = 0
         while start < len(data) and self._exception is None:
             end = data.find(HEAD_END, start) + len(HEAD_END)
@@ -180,6 +187,18 @@ def is_usable(
     """Whether a connection is open; `poll` is asked, as the loop may not know of its end yet."""
     transport = None if protocol is None else protocol.transport
     return transport is not None and not (transport.is_closing() or _polled(transport, unwanted))
+
+
+def _unread(transport: asyncio.BaseTransport) -> bytes:
+    """Read what lies on a connection that failed in a write: the server may have answered."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return b""
+    read = b""
+    with suppress(OSError):  # there is no more, or the socket is closed
+        while len(read) < _MOST_UNREAD and (piece := os.read(sock.fileno(), _MOST_UNREAD)):
+            read += piece
+    return read
 
 
 def hung_up(transport: asyncio.BaseTransport) -> bool:

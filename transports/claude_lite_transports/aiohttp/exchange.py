@@ -32,7 +32,7 @@ from claude_lite_transports.aiohttp.pool import AiohttpPool, Origin, because
 from claude_lite_transports.aiohttp.reply import LARGEST_LIMIT, OpenReply, limit_passed
 from claude_lite_transports.aiohttp.upload import UPLOAD_PIECE, Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Wait
-from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
+from claude_lite_transports.shared.http1 import head_too_long, is_framing, too_many_headers
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -95,7 +95,7 @@ async def ask(
                 break
         if upload is not None:
             upload.stop()  # the server may have answered before it had the whole body
-        return OpenReply(connection, protocol, message, content, limits, watch, end)
+        return OpenReply(connection, protocol, message, content, limits, pool, end)
     except BaseException as error:
         if upload is not None:
             upload.stop()
@@ -122,7 +122,9 @@ def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in request.headers:
         lines.append(f"host: {to.headers['host']}")
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    lines += map(": ".join, request.headers.items())
+    if any(map(is_framing, request.headers)):
+        raise ValueError("content-length, transfer-encoding and host are for the transport")
     if size or request.method not in _BODILESS:
         lines.append(f"content-length: {size}")
     if to.credential is not None and not to.is_ssl():

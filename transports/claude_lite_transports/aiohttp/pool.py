@@ -1,10 +1,9 @@
 """The connections of the aiohttp transport: where they lead, which can be used, how they close.
 
 aiohttp's connector brings DNS, happy eyeballs, TLS, proxies and the pool. This module adds what
-the connector lacks. It never hands out a connection that the server has closed, or on which the
-server has sent something unasked. It closes without a wait. In a child process it never touches
-what the parent opened: an event queue is shared across `fork`, and closing the child's copy would
-make the parent's loop miss its events.
+the connector lacks: a place for each call, and a look at each connection of a caller's session.
+It closes without a wait. In a child process it never touches what the parent opened: an event queue
+is shared across `fork`, and closing the child's copy would make the parent's loop miss its events.
 
 Every failure here happens before anything was sent. A connector never gets the headers of a
 request, so it cannot leak the API key.
@@ -12,14 +11,11 @@ request, so it cannot leak the API key.
 
 import asyncio
 import re
-import socket
-from collections.abc import Iterator
-from errno import ECONNRESET
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import inf
-from os import getpid
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -32,22 +28,23 @@ from claude_lite.errors import (
     ConnectTimedOut,
     UsageError,
 )
-from claude_lite_transports.aiohttp.connection import SPOKEN, Handler, is_usable, let_go
+from claude_lite_transports.aiohttp.connection import SPOKEN, is_usable, let_go
+from claude_lite_transports.aiohttp.connector import Connector
 from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.shared.hints import KEEP_ALIVE, NOT_AGAIN, idle_time
 from claude_lite_transports.shared.options import TransportOptions
-from claude_lite_transports.shared.per_loop import close_without_loop
+from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.proxies import Proxy
-from claude_lite_transports.shared.read_buffer import ReadBuffer
-from claude_lite_transports.shared.tcp import tcp_socket
+from claude_lite_transports.shared.share import Share
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
-    from aiohttp.connector import AddrInfoType, Connection
-    from aiohttp.tracing import Trace
+    from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
 
-_MAX_STALE: Final = (
-    100  # connections of a session's connector that may be closed before one is used
-)
+# How many new connections of a session's connector may be useless before the call gives up. Idle
+# ones are not counted: the connector gives those first, and there are only so many.
+_MAX_USELESS: Final = 3
 _TURNS: Final = 3  # turns in which an event loop reads what has come
 _URL: Final = re.compile(r"((?i:https?)://[^/?#@\s]+)((?:[/?][!\"$-~]*)?)(?:#.*)?")
 
@@ -62,10 +59,16 @@ class AiohttpPool:
         self,
         connector: aiohttp.BaseConnector | None,
         options: TransportOptions,
+        share: Share,
     ) -> None:
-        self._connector = connector or _Connector(options.keepalive_timeout)
+        self._own = None if connector is not None else Connector(options.keepalive_timeout, share)
+        self._connector: aiohttp.BaseConnector = connector or cast("Connector", self._own)
         self._options = options
+        self._share = share
+        self._give = share.give  # one object for all calls in flight
+        self._epoch = 0
         self._origins: dict[str, Origin] = {}
+        self._hinted: WeakKeyDictionary[ResponseHandler, _Hinted] = WeakKeyDictionary()
         self.watch = Watch()
 
     def way_to(self, url: str) -> "tuple[Origin, str]":
@@ -89,57 +92,139 @@ class AiohttpPool:
     async def connect(
         self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        """Take a connection from the pool or open one; a failure is returned.
+        """Wait for a place, then take a connection or open one; a failure is returned.
 
-        It may take *seconds*, but not longer than until *end*, when the attempt has to be over.
-        The connector of a caller's session may give a connection on which something lies that no
-        request asked for. Such a connection is closed, and another one is taken.
+        It may take *seconds*, from when the place has come, but not longer than until *end*, when
+        the attempt has to be over. The place is given back with the connection.
         """
-        for _ in range(_MAX_STALE):
+        share, epoch = self._share, self._epoch
+        if end <= self.watch.now():
+            return ConnectTimedOut("total")
+        if not share.take():
+            try:
+                await share.wait(end)
+            except ConnectTimedOut as error:
+                return error.with_traceback(None)
+        try:
+            connection = await self._useful(to, seconds, end)
+        except BaseException:
+            share.give()
+            raise
+        if isinstance(connection, ClaudeError):
+            share.give()
+            return connection
+        connection.add_callback(self._give)
+        if epoch != self._epoch and connection.protocol is not None:
+            connection.protocol.force_close()
+        return connection
+
+    async def _useful(
+        self, to: "Origin", seconds: float | None, end: float
+    ) -> "Connection | ClaudeError":
+        """Take connections until there is one that can be used.
+
+        The connector of a caller's session may give a connection on which something lies that no
+        request asked for, and it knows of no hints. Such a connection is closed.
+        """
+        if self._own is not None and not self._hinted:
+            return await self._take(to, seconds, end)
+        useless = 0
+        while useless < _MAX_USELESS:
+            was_idle = to.connection_key in self._connector._conns  # noqa: SLF001  # listed in private_names.py
             connection = await self._take(to, seconds, end)
-            if isinstance(connection, ClaudeError) or isinstance(self._connector, _Connector):
+            if isinstance(connection, ClaudeError):
                 return connection
-            if await _is_silent(connection.protocol):
+            protocol = connection.protocol
+            hinted = None if protocol is None else self._hinted.get(protocol)
+            in_time = hinted is None or not was_idle or self.watch.now() < hinted.until
+            if in_time and (self._own is not None or await _is_silent(protocol)):
                 return connection
             let_go(connection)
-        return ConnectionFailed("each connection was closed, or spoken on, before its use")
+            useless += not was_idle
+        return ConnectionFailed(
+            f"{useless} new connections to {to.host}:{to.port} were closed, or spoken on, before "
+            "their use"
+        )
 
     async def _take(
         self, to: "Origin", seconds: float | None, end: float
     ) -> "Connection | ClaudeError":
-        left = end - self.watch.now()
-        if left <= 0:
-            return ConnectTimedOut("total")
-        is_last = left < (inf if seconds is None else seconds)
+        connector, is_last = self._connector, True
         try:
+            if self._own is None and connector._available_connections(to.connection_key) < 1:  # noqa: SLF001  # listed in private_names.py
+                await self._wait_for_session(to.connection_key, end)
+            left = end - self.watch.now()
+            is_last = left < (inf if seconds is None else seconds)
             within = _limited_to(left) if is_last else _timeout(seconds)
-            return await self._connector.connect(to, [], within)
+            return await connector.connect(to, [], within)
         except BaseException as error:
             # If a session limits its connections, and this call ends just as its turn comes,
             # aiohttp loses the turn: the calls that wait behind it would wait for ever.
-            self._connector._release_waiter()  # noqa: SLF001  # listed in private_names.py
+            connector._release_waiter()  # noqa: SLF001  # listed in private_names.py
+            if isinstance(error, asyncio.CancelledError) and connector.closed:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():  # aiohttp cancels who waits for a place
+                    return ConnectionFailed("the session was closed while the call waited")
             if not isinstance(error, Exception):
                 raise
             if is_last and isinstance(error, TimeoutError):
                 return ConnectTimedOut("total")
             return _unconnected(error, f"{to.host}:{to.port}")
 
+    async def _wait_for_session(self, key: "ConnectionKey", end: float) -> None:
+        """Wait while the caller's session has no place: no part of the time to connect."""
+        connector = self._connector
+        if key not in connector._conns:  # noqa: SLF001  # listed in private_names.py
+            async with asyncio.timeout_at(None if end == inf else end):
+                await connector._wait_for_available_connection(key, [])  # noqa: SLF001  # listed in private_names.py
+
+    def may_keep(self, protocol: ResponseHandler, message: "RawResponseMessage") -> bool:
+        """Whether a connection can be kept after a reply; its hints are remembered."""
+        if KEEP_ALIVE not in message.headers and message.code not in NOT_AGAIN:
+            return True
+        hinted = self._hinted.setdefault(protocol, _Hinted())
+        hinted.replies += 1
+        headers = {KEEP_ALIVE: ", ".join(message.headers.getall(KEEP_ALIVE, ()))}
+        seconds = idle_time(message.code, headers, hinted.replies, inf)
+        hinted.until = self.watch.now() + seconds
+        return seconds > 0
+
+    async def retire(self) -> bool:
+        """Close the idle connections now, and the busy ones when their calls are over.
+
+        A caller's session keeps its connections. Returns whether no call is under way.
+        """
+        self._epoch += 1
+        if self._own is not None:
+            self._own.retire()
+            await asyncio.sleep(0)  # for the last callbacks of transports
+        return not self._share.in_use
+
     async def close(self) -> None:
         """Close all connections, busy ones too, and wait until they are closed."""
-        if isinstance(self._connector, _Connector):
-            await self._connector.close()
+        self._share.end()
+        if self._own is not None:
+            await self._own.close()
             await asyncio.sleep(0)  # for the last callbacks of transports
 
     def bury(self) -> None:
         """Close the sockets of a loop that is closed already."""
-        if isinstance(self._connector, _Connector):
-            self._connector.bury()
+        self._share.end()
+        if self._own is not None:
+            self._own.bury()
 
     def _add(self, origin: str) -> "Origin":
         url = URL(f"{origin}/", encoded=True)
         proxy = self._options.proxy_for(url.scheme, f"{url.host_subcomponent}:{url.port}")
         self._origins[origin] = to = Origin(url, self._options.ssl_context, proxy)
         return to
+
+
+class _Hinted:
+    """What a server has said about a connection."""
+
+    until = inf
+    replies = 0
 
 
 async def _is_silent(protocol: ResponseHandler | None) -> bool:
@@ -187,91 +272,6 @@ class Origin(aiohttp.ClientRequest):
         return self._key
 
 
-class _Connector(aiohttp.TCPConnector):
-    def __init__(self, keepalive_timeout: float) -> None:
-        self._pid = getpid()
-        kept: Any = {"keepalive_timeout": keepalive_timeout}
-        if not keepalive_timeout:  # aiohttp would keep such a connection until its next use
-            kept = {"force_close": True}
-        super().__init__(
-            limit=0,
-            **kept,
-            timeout_ceil_threshold=inf,
-            resolver=aiohttp.ThreadedResolver(),  # the system's answers, not those of aiodns
-            ttl_dns_cache=10,
-            socket_factory=_socket,
-        )
-        made: Any = partial(Handler, self._loop, ReadBuffer())
-        self._factory = made
-
-    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
-        while (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if is_usable(protocol, SPOKEN) and not protocol.should_close:
-                return connection
-            let_go(connection)
-        return None
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: "list[Trace]",
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's name
-    ) -> ResponseHandler:
-        protocol = await super()._create_connection(req, traces, timeout)
-        if not is_usable(protocol):
-            protocol.abort()
-            raise aiohttp.ServerDisconnectedError
-        return protocol
-
-    async def _wrap_create_connection(
-        self, *args: Any, **options: Any
-    ) -> tuple[asyncio.Transport, ResponseHandler]:
-        context = options.pop("ssl", None)
-        if context is None:
-            return await super()._wrap_create_connection(*args, **options)
-        options.pop("server_hostname", None)
-        tcp, _ = await super()._wrap_create_connection(asyncio.Protocol, **options)
-        if tcp.is_closing():  # uvloop's TLS would fail without an error that reaches us
-            closed = ConnectionResetError(ECONNRESET, "closed before TLS")
-            raise options["client_error"](options["req"].connection_key, closed)
-        made: Any = await self._start_tls_connection(
-            tcp, options["req"], options["timeout"], options["client_error"]
-        )
-        return cast("tuple[asyncio.Transport, ResponseHandler]", made)
-
-    async def _start_tls_connection(
-        self, underlying_transport: asyncio.Transport, *args: Any, **options: Any
-    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
-        made = await super()._start_tls_connection(underlying_transport, *args, **options)
-        cast("Handler", made[1]).tcp = underlying_transport
-        return made
-
-    def _transports(self) -> Iterator[asyncio.Transport]:
-        idle = [protocol for pool in self._conns.values() for protocol, _ in pool]
-        for protocol in [*idle, *self._acquired]:
-            if protocol.transport is not None:
-                yield protocol.transport
-
-    async def close(self, *, abort_ssl: bool = True) -> None:  # noqa: ARG002  # it is always aborted
-        for transport in self._transports():
-            transport.abort()
-        await super().close()
-
-    def bury(self) -> None:
-        for transport in self._transports():
-            close_without_loop(transport)
-        self._close()
-
-    def __del__(self, *args: Any) -> None:
-        if self._pid == getpid():  # pragma: no branch  # not in a forked child
-            super().__del__(*args)
-
-
-def _socket(address: "AddrInfoType") -> socket.socket:
-    return tcp_socket(*address[:3])
-
-
 @lru_cache(512)
 def _split(url: str) -> tuple[str, str]:
     """Cut a URL into scheme and host, and the rest, which is sent byte for byte."""
@@ -297,6 +297,8 @@ def _unconnected(error: Exception, place: str) -> ClaudeError:
             return ConnectTimedOut(message=f"no connection to {place} in time")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ServerFingerprintMismatch():
             return because(error, CertificateRefused, f"certificate of {place} refused")
+        case RuntimeError():  # outside of a task, on a closed loop, after the end of all
+            return UsageError(f"the event loop cannot be used: {error}")
         case aiohttp.ClientHttpProxyError():
             return ConnectionFailed(f"no tunnel through the proxy: {error.status}")
         case _:
@@ -308,13 +310,16 @@ def because(error: Exception, kind: type[ClaudeError], what: str) -> ClaudeError
 
     The error of aiohttp and all frames are left out: they hold headers and connections.
     """
-    cause, name = None, type(error).__name__
+    cause: OSError | None = None
+    advice: str | None = None
+    name = type(error).__name__
     for found in (getattr(error, "os_error", None), error.__cause__, error):
         if isinstance(found, OSError) and not isinstance(found, aiohttp.ClientError):
             found.__cause__ = found.__context__ = found.__traceback__ = None
             reason = getattr(found, "verify_message", None) or found.strerror
             cause, name = found, type(found).__name__ + (f": {reason}" if reason else "")
+            advice = advice_for(found)
             break
-    failure = kind(message=f"{what} ({name})")
+    failure = kind(message=f"{what} ({name})", advice=advice)
     failure.__cause__ = cause
     return failure

@@ -5,6 +5,7 @@ and not raised, because a traceback through the frames here would show headers.
 """
 
 from collections import deque
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,11 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamInterrupted, TimedOut
-from claude_lite.wire import Limits, Response
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Limits, Response
 from claude_lite_transports.aiohttp.connection import let_go
-from claude_lite_transports.aiohttp.pool import because
-from claude_lite_transports.aiohttp.watch import Watch
+from claude_lite_transports.aiohttp.pool import AiohttpPool, because
 from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
+from claude_lite_transports.shared.share import on_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,8 +35,8 @@ class OpenReply:
     """A reply whose head has arrived; it holds the connection until the body has come, too."""
 
     __slots__ = (
-        *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_message"),
-        *("_protocol", "_watch"),
+        *("_closed", "_connection", "_content", "_end", "_late", "_limits", "_loop", "_message"),
+        *("_pool", "_protocol", "_status_decides", "_watch"),
     )
 
     def __init__(
@@ -45,11 +46,16 @@ class OpenReply:
         message: "RawResponseMessage",
         content: aiohttp.StreamReader,
         limits: Limits,
-        watch: Watch,
+        pool: AiohttpPool,
         end: float,
     ) -> None:
         self._limits = limits
-        self._watch = watch
+        self._pool = pool
+        self._watch = watch = pool.watch
+        self._loop = watch.loop
+        self._status_decides = message.code >= DECISIVE
+        if self._status_decides:
+            end = min(end, watch.now() + ERROR_BODY_SECONDS)
         self._end = end
         self._connection: Connection | None = connection
         self._message = message
@@ -85,6 +91,8 @@ class OpenReply:
             if came and (limit is None or content.total_bytes <= limit):
                 return _all_of(content)
             length = int(self._message.headers.get("content-length", 0))
+            if self._status_decides:
+                length = 0
             while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
                 if isinstance(piece, ClaudeError) or not piece:
@@ -92,7 +100,8 @@ class OpenReply:
                 body += piece  # joined at once: there may be millions of pieces, of two bytes each
         finally:
             self.end()
-        return self._of(ResponseTooLarge.over_max_response(limit))
+        too_large = self._of(ResponseTooLarge.over_max_response(limit))
+        return bytes(body) if self._status_decides else too_large
 
     async def chunk(self) -> bytes | ClaudeError:
         """Wait for a part of the body, b"" at its end; a failure is returned."""
@@ -106,7 +115,8 @@ class OpenReply:
                 left := self._content._read_nowait(-1)  # noqa: SLF001  # listed in private_names.py
             ):
                 return left
-            return self._failure(error)
+            failure = self._failure(error)
+            return b"" if self._status_decides else failure
 
     async def _more(self) -> None:
         """Wait until something comes, for as long as silence is allowed."""
@@ -128,6 +138,11 @@ class OpenReply:
         elif not came_while_the_loop_was_held:
             self._content.set_exception(aiohttp.SocketTimeoutError())
 
+    @property
+    def ended(self) -> bool:
+        """Whether the connection was given back, or closed."""
+        return self._connection is None
+
     def end(self) -> None:
         """Give the connection back to its pool if the reply has ended; otherwise close it."""
         connection, self._connection = self._connection, None
@@ -135,8 +150,10 @@ class OpenReply:
             return
         self._watch.drop(self)
         transport = self._protocol.transport
-        unsent = transport is not None and transport.get_write_buffer_size()
-        whole = self._content.is_eof() and not unsent
+        whole = False
+        if transport is not None and not transport.is_closing():  # one of TLS cannot be asked then
+            whole = self._content.is_eof() and not transport.get_write_buffer_size()
+        whole = whole and self._pool.may_keep(self._protocol, self._message)
         if self._closed is not None:
             self._closed.remove_done_callback(self._lost)
             self._closed.remove_done_callback(_seen)
@@ -144,6 +161,15 @@ class OpenReply:
         let_go(connection, whole=whole)
         if not whole:
             self._wake()
+
+    def forget(self) -> None:
+        """End a reply that nobody will read any more, from any thread, and without a loop."""
+        if not self._loop.is_closed():
+            on_loop(self._loop, self.end)
+        elif self._connection is not None:
+            self._pool.bury()
+            with suppress(RuntimeError):  # "Event loop is closed": the connector of a session
+                self._connection.close()
 
     def expire(self) -> None:
         """End the attempt because its time is up; the reader gets the error when it reads."""

@@ -28,6 +28,8 @@ from claude_lite_transports.aiohttp.pool import AiohttpPool
 from claude_lite_transports.aiohttp.reply import OpenReply
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
+from claude_lite_transports.shared.places import PlacesByProcess
+from claude_lite_transports.shared.share import Share, running_loop
 
 __all__ = ["AiohttpTransport"]
 
@@ -50,13 +52,14 @@ class AiohttpTransport:
         proxy: str | None = None,
         trust_env: bool = True,
         keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+        max_connections: int | None = None,
     ) -> None:
         """Make a transport; its connections are opened at the first request of each loop.
 
         Args:
             session: A session whose connector is used (its pool, DNS, TLS and limits), and
                 never closed here. The session's cookies, headers, redirects and middlewares
-                are not used. By default each loop gets a connector without limits, which is
+                are not used. By default each loop gets a connector of its own, which is
                 closed with the loop.
             ssl_context: What verifies the certificates of servers. By default they are
                 verified with the certificates of the system.
@@ -66,6 +69,10 @@ class AiohttpTransport:
                 there is no `proxy`. They are read at a loop's first request to each server.
             keepalive_timeout: Seconds for which an idle connection is kept, 0 for none. The
                 connector of a `session` has its own.
+            max_connections: How many connections may be open, of all hosts and event loops of
+                a process together; further calls wait, first come, first served. By default
+                half of the files that the process may open (`ulimit -n`). The connector of a
+                `session` has a limit of its own besides.
 
         Raises:
             UsageError: An option has a wrong type or value.
@@ -78,8 +85,14 @@ class AiohttpTransport:
             )
         self._session = session
         self._options = check_options(
-            ssl_context, proxy, trust_env, keepalive_timeout, encrypts_to_proxy=True
+            ssl_context,
+            proxy,
+            trust_env,
+            keepalive_timeout,
+            max_connections,
+            encrypts_to_proxy=True,
         )
+        self._places = PlacesByProcess(max_connections)
         self._pid = getpid()
         self._pools: PerLoop[AiohttpPool] = PerLoop()
 
@@ -113,12 +126,15 @@ class AiohttpTransport:
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Close the running loop's connections, busy ones too; the next use opens new ones."""
+        """Close the running loop's connections: idle ones now, others when their calls are over.
+
+        The next use opens new ones.
+        """
         await self._pools.close()
 
     async def begin(self, request: Request, *, whole: bool = False) -> OpenReply | Exception:
         """Send a request and wait for the head of the reply; a failure is returned."""
-        now, total = asyncio.get_running_loop().time(), request.limits.total
+        now, total = running_loop().time(), request.limits.total
         end = inf if total is None else now + total
         await asyncio.sleep(
             0
@@ -144,7 +160,7 @@ class AiohttpTransport:
                 raise UsageError(
                     "the `session` is closed, or it was made in the parent of this process"
                 )
-        return AiohttpPool(connector, self._options)
+        return AiohttpPool(connector, self._options, Share(self._places.here()))
 
 
 class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
@@ -156,8 +172,12 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
         self._transport = transport
         self._request = request
 
+    def __del__(self) -> None:  # it may never have been left
+        if (reply := getattr(self, "_reply", None)) is not None and not reply.ended:
+            reply.forget()
+
     async def __aenter__(self) -> AsyncHeadAndChunks:
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         reply = await self._transport.begin(self._request)
         if isinstance(reply, Exception):
             raise reply

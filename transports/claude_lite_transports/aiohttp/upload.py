@@ -15,6 +15,7 @@ from claude_lite.wire import BodySource
 from claude_lite_transports.aiohttp.connection import hung_up
 from claude_lite_transports.aiohttp.pool import because
 from claude_lite_transports.aiohttp.watch import Interrupted
+from claude_lite_transports.shared.share import in_thread
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
@@ -110,13 +111,12 @@ def _slices(body: bytes) -> _Following:
 
 
 def _in_a_thread(body: BodySource) -> _Following:
-    run = asyncio.get_running_loop().run_in_executor
     opened: list[Iterator[bytes]] = []
 
     async def following() -> bytes | None:
         if not opened:
-            opened.append(await run(None, iter, body))
-        return await run(None, _next, opened[0])
+            opened.append(await in_thread(iter, body))
+        return await in_thread(_next, opened[0])
 
     return following
 

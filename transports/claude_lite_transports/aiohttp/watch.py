@@ -30,8 +30,8 @@ class Watch:
     """A watch that calls `time_up` on what is late, at most a tenth of a second after its time."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
         self._due: dict[Timed, float] = {}
         self._ticking = False
 
@@ -42,7 +42,7 @@ class Watch:
         self._due[timed] = when
         if not self._ticking:
             self._ticking = True
-            self._loop.call_at(min(self.now() + TICK, when), self._look)
+            self.loop.call_at(min(self.now() + TICK, when), self._look)
 
     def drop(self, timed: Timed) -> None:
         """Forget *timed*."""
@@ -55,7 +55,7 @@ class Watch:
             self.drop(timed)
         self._ticking = bool(self._due)
         if self._ticking:
-            self._loop.call_later(TICK, self._look)
+            self.loop.call_later(TICK, self._look)
         for timed in late:
             timed.time_up()
 

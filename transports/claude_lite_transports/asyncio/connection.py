@@ -12,11 +12,12 @@ from math import inf
 from typing import Any, Final, Protocol, cast
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut, UsageError
-from claude_lite.wire import BodySource
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, BodySource
 from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.shared.dial import Way, bare, ready
 from claude_lite_transports.shared.per_loop import close_without_loop
 from claude_lite_transports.shared.read_buffer import ReadBuffer
+from claude_lite_transports.shared.share import in_thread
 
 _HIGH_WATER: Final = 256 * 1024  # bytes of a stream that were not read; reading then pauses
 _PIECE: Final = 64 * 1024  # what asyncio buffers before it calls `pause_writing`
@@ -30,8 +31,8 @@ class Keeper(Protocol):
         """The buffer that all connections read into."""
         ...
 
-    def keep(self, connection: "Connection", /) -> None:
-        """Take back a connection that can carry another request."""
+    def keep(self, connection: "Connection", incoming: Incoming, /) -> None:
+        """Take back a connection that can carry another request after this reply."""
         ...
 
     def forget(self, connection: "Connection", /) -> None:
@@ -43,10 +44,11 @@ class Connection(asyncio.BufferedProtocol):
     """A connection that belongs to a *keeper*.
 
     While it is `busy`, the limits of its request are `deadline`, in the loop's time, and
-    `silence`, in seconds since `quiet_since`.
+    `silence`, in seconds since `quiet_since`. `replies` counts the replies that it has carried.
     """
 
     __slots__ = (
+        "_brief",
         "_closed",
         "_full",
         "_heard",
@@ -59,8 +61,11 @@ class Connection(asyncio.BufferedProtocol):
         "_unsent",
         "busy",
         "deadline",
+        "epoch",
         "idle_since",
+        "idle_until",
         "quiet_since",
+        "replies",
         "silence",
         "way",
     )
@@ -72,7 +77,8 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, keeper: Keeper, way: Way) -> None:
         self.way = way
         self.busy = False
-        self.idle_since = 0.0
+        self.epoch = self.replies = 0
+        self.idle_since = self.idle_until = 0.0
         self.deadline = self.silence = inf
         self.quiet_since = 0.0
         self._keeper = keeper
@@ -82,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self._unsent = 0
         self._heard = False
         self._ours = False
+        self._brief = False
 
     # What the pool and the readers of replies call
 
@@ -94,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
             return False
         self._incoming = incoming
         self._sent = whole
-        self._heard = self._ours = False
+        self._heard = self._ours = self._brief = False
         self.busy = True
         return True
 
@@ -131,7 +138,7 @@ class Connection(asyncio.BufferedProtocol):
                 done.exception()  # or asyncio logs an exception that was not retrieved
             incoming.wake()
 
-        result = asyncio.get_running_loop().run_in_executor(None, read, *args)
+        result = in_thread(read, *args)
         result.add_done_callback(finished)
         self._ours = True
         try:
@@ -177,6 +184,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def check(self, now: float) -> None:
         """End the request that is under way if one of its limits has passed."""
+        if self._incoming.status >= DECISIVE and not self._brief:
+            self._brief = True
+            self.deadline = min(self.deadline, now + ERROR_BODY_SECONDS)
         if now >= self.deadline:
             self._fail(TimedOut("total"))
         elif self._heard or self._ours or self._drains():
@@ -199,11 +209,15 @@ class Connection(asyncio.BufferedProtocol):
         if not self._closed:
             self._closed = True
             self._keeper.forget(self)
-            self._transport.abort()
+            try:
+                self._transport.abort()
+            except RuntimeError:  # its loop is closed
+                self.bury()
         if self.busy:
             self.busy = False
             self._incoming.lose()
-            self._incoming.wake()
+            with suppress(RuntimeError):
+                self._incoming.wake()
 
     def bury(self) -> None:
         """Close it after its loop was closed, when no callback will run any more."""
@@ -219,7 +233,7 @@ class Connection(asyncio.BufferedProtocol):
         unsent = not self._sent or self._transport.get_write_buffer_size()
         if incoming.complete and incoming.reusable and not unsent:
             self.busy = False
-            self._keeper.keep(self)
+            self._keeper.keep(self, incoming)
             incoming.wake()
         else:
             self.close()

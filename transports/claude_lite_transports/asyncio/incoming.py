@@ -22,8 +22,8 @@ from claude_lite.errors import (
     UnexpectedResponse,
     UsageError,
 )
-from claude_lite.wire import Request
-from claude_lite_transports.shared.http1 import REFUSED, head_too_long, too_many_headers
+from claude_lite.wire import DECISIVE, Request
+from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 
 _CONTINUE: Final = 100
 _SWITCHING_PROTOCOLS: Final = 101
@@ -151,17 +151,17 @@ class Incoming:
             self.lose()
 
     def lose(self, cause: OSError | None = None) -> None:
-        """Take the loss of the connection; after an error status it may be the end of the body."""
-        if self._until_end and self.status >= REFUSED and self.error is None:
-            self.end()
-        elif self.status:
+        """Take the loss of the connection."""
+        if self.status:
             self.fail(StreamInterrupted("the connection ended before the end of the reply"), cause)
         else:
             self.fail(ConnectionLost("the connection ended before the reply"), cause)
 
     def fail(self, error: ClaudeError, cause: OSError | None = None) -> None:
-        """End the reply with an error, unless it is over."""
-        if not self.over:
+        """End the reply, unless it is over: with an error, unless the status decides."""
+        if not self.over and self.status >= DECISIVE:
+            self.complete, self.reusable, self._parser = True, False, None
+        elif not self.over:
             if self.status:
                 error.update(status=self.status, request_id=self.headers.get("request-id"))
             error.__cause__ = cause
@@ -172,9 +172,10 @@ class Incoming:
         self.fail(StreamInterrupted(what) if self.status else UnexpectedResponse(what))
 
     def _refuse_size(self) -> None:
-        self.complete = False
-        self._pieces.clear()
-        self._body = None
+        if self.status < DECISIVE:
+            self.complete = False
+            self._pieces.clear()
+            self._body = None
         self.fail(ResponseTooLarge.over_max_response(self._limit))
 
     def _melt(self) -> None:
@@ -266,7 +267,7 @@ class Incoming:
             if self._bodiless:
                 self.complete = True
                 self.reusable = parser.should_keep_alive()
-            elif length is not None and int(length) > self._limit:
+            elif length is not None and int(length) > self._limit and status < DECISIVE:
                 self._refuse_size()
 
     def _is_long(self) -> bool:

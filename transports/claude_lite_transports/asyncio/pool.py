@@ -9,7 +9,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Final
+from typing import Final, NoReturn
 
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut
 from claude_lite.wire import Request
@@ -18,9 +18,11 @@ from claude_lite_transports.asyncio.incoming import Incoming
 from claude_lite_transports.asyncio.opening import Opening
 from claude_lite_transports.asyncio.reach import reach
 from claude_lite_transports.shared.dial import Way, find_way, split_url
+from claude_lite_transports.shared.hints import idle_time
 from claude_lite_transports.shared.http1 import SMALL
 from claude_lite_transports.shared.options import TransportOptions
 from claude_lite_transports.shared.read_buffer import ReadBuffer
+from claude_lite_transports.shared.share import Share, on_loop
 
 _TICK: Final = 0.1
 _HELD_UP: Final = 1.0
@@ -34,10 +36,13 @@ class AsyncioPool:
         self,
         loop: asyncio.AbstractEventLoop,
         options: TransportOptions,
+        share: Share,
     ) -> None:
         self.buffer = ReadBuffer()
         self._loop = loop
         self._options = options
+        self._share = share
+        self._epoch = 0
         self._keepalive = options.keepalive_timeout
         self._closed = False
         self._busy: set[Connection] = set()
@@ -48,18 +53,21 @@ class AsyncioPool:
         self._due = 0.0
         self._held_up = False
         self._expiring: asyncio.TimerHandle | None = None
+        self._expires_at = inf
+        share.places.add(self)
 
     async def begin(
-        self, request: Request, start: float, *, whole: bool
+        self, request: Request, since: float, *, whole: bool
     ) -> tuple[Connection, Incoming]:
         """Send a request; return the connection, and the reply that will come on it.
 
-        The total limit counts from *start*, in the loop's time. Raises `ConnectionFailed`,
-        `UsageError`, and whatever the source of the request's body raises.
+        It waits for a place first. The total limit counts from *since*, in the loop's time.
+        Raises `ConnectionFailed`, `UsageError`, and whatever the source of the request's body
+        raises.
         """
         now = self._loop.time()
         limits, body = request.limits, request.body
-        deadline = inf if limits.total is None else start + limits.total
+        deadline = inf if limits.total is None else since + limits.total
         if deadline <= now:
             raise ConnectTimedOut("total")
         opening = self._opening(request)
@@ -67,18 +75,28 @@ class AsyncioPool:
         size = len(body) if isinstance(body, bytes) else body.size
         small = body if isinstance(body, bytes) and size <= SMALL else b""
         at_once = len(small) == size
-        while connection := self._reuse(opening.way, now):
-            if connection.start(incoming, opening.with_body(small, size), whole=at_once):
-                break
-        else:
-            connection = await self._open(opening.way, limits.connect, deadline)
+        epoch = self._epoch
+        if not self._share.take():
+            await self._share.wait(deadline)
             now = self._loop.time()
-            if not connection.start(incoming, opening.with_body(small, size), whole=at_once):
-                raise ConnectionFailed("the connection was closed before its use")
+        data = opening.with_body(small, size)
+        try:
+            while connection := self._reuse(opening.way, now):
+                if connection.start(incoming, data, whole=at_once):
+                    break
+            else:
+                connection = await self._open(opening.way, limits.connect, deadline)
+                now = self._loop.time()
+                if not connection.start(incoming, data, whole=at_once):
+                    _refuse_closed()
+        except BaseException:
+            self._share.give()
+            raise
+        connection.epoch = epoch
         connection.deadline = deadline
         connection.silence = inf if limits.read is None else limits.read
         connection.quiet_since = now
-        self._busy.add(connection)
+        self._busy.add(connection)  # from here on, the place is given back with the connection
         if self._ticking is None:
             self._tick_at(now + _TICK)
         if not at_once:
@@ -89,27 +107,61 @@ class AsyncioPool:
                 raise
         return connection, incoming
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: Connection, incoming: Incoming) -> None:
         """Take a connection back whose request is done, and keep it for another request."""
-        self._busy.discard(connection)
-        if self._closed:
+        self._release(connection)
+        connection.replies += 1
+        seconds = idle_time(incoming.status, incoming.headers, connection.replies, self._keepalive)
+        if self._closed or connection.epoch != self._epoch or not seconds:
             connection.close()
             return
-        connection.idle_since = self._loop.time()
+        connection.idle_since = now = self._loop.time()
+        connection.idle_until = until = now + seconds
         self._idle.setdefault(connection.way, []).append(connection)
-        if self._expiring is None:
-            self._expiring = self._loop.call_later(self._keepalive, self._expire)
+        if until < self._expires_at:
+            self._expire_at(until)
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that is closed, or about to be closed."""
-        self._busy.discard(connection)
+        self._release(connection)
         idle = self._idle.get(connection.way)
         if idle and not connection.busy:
             with suppress(ValueError):
                 idle.remove(connection)
 
+    def _release(self, connection: Connection) -> None:
+        if connection in self._busy:
+            self._busy.remove(connection)
+            self._share.give()
+
+    def idle(self) -> int:
+        """Count the idle connections."""
+        return sum(map(len, list(self._idle.values())))
+
+    def close_oldest(self, number: int) -> None:
+        """Close some idle connections, from any thread."""
+        on_loop(self._loop, self._close_oldest, number)
+
+    def _close_oldest(self, number: int) -> None:
+        idle = [connection for kept in self._idle.values() for connection in kept]
+        for connection in sorted(idle, key=lambda one: one.idle_since)[:number]:
+            connection.close()
+
+    async def retire(self) -> bool:
+        """Close the idle connections now, and the busy ones when their calls are over.
+
+        Returns whether no call is under way.
+        """
+        self._epoch += 1
+        self._openings.clear()
+        for connection in self._connections():
+            if not connection.busy:
+                connection.close()
+        await _last_callbacks()
+        return not self._share.in_use
+
     async def close(self) -> None:
-        """Close all. Requests under way fail; those still connecting go on, and none is kept."""
+        """Close all: the loop is about to be closed. Requests under way fail."""
         self._closed = True
         self._openings.clear()
         for timer in (self._ticking, self._expiring):
@@ -118,13 +170,14 @@ class AsyncioPool:
         self._ticking = self._expiring = None
         for connection in self._connections():
             connection.close()
-        for _ in range(2):  # for the last callbacks of transports; with TLS one calls another
-            await asyncio.sleep(0)
+        self._share.end()
+        await _last_callbacks()
 
     def bury(self) -> None:
         """Close all after the loop was closed."""
         for connection in self._connections():
             connection.bury()
+        self._share.end()
 
     def _connections(self) -> list[Connection]:
         return [*self._busy, *(one for idle in self._idle.values() for one in idle)]
@@ -149,12 +202,13 @@ class AsyncioPool:
         idle = self._idle.get(way)
         while idle:
             connection = idle.pop()
-            if now - connection.idle_since < self._keepalive and not connection.spoken():
+            if now < connection.idle_until and not connection.spoken():
                 return connection
             connection.close()
         return None
 
     async def _open(self, way: Way, limit: float | None, deadline: float) -> Connection:
+        self._share.places.make_room(self)
         return await reach(
             way, partial(Connection, self, way), self._options.ssl_context, limit, deadline
         )
@@ -177,13 +231,29 @@ class AsyncioPool:
         if self._busy:
             self._tick_at(now + _TICK)
 
+    def _expire_at(self, due: float) -> None:
+        if self._expiring is not None:
+            self._expiring.cancel()
+        self._expires_at = due
+        self._expiring = self._loop.call_at(due, self._expire)
+
     def _expire(self) -> None:
         """Close the connections that were idle for too long."""
-        self._expiring = None
-        latest = self._loop.time() - self._keepalive
+        self._expiring, self._expires_at = None, inf
+        now = self._loop.time()
         for connection in self._connections():
-            if not connection.busy and connection.idle_since <= latest:
+            if not connection.busy and connection.idle_until <= now:
                 connection.close()
-        oldest = min((idle[0].idle_since for idle in self._idle.values() if idle), default=None)
-        if oldest is not None:
-            self._expiring = self._loop.call_at(oldest + self._keepalive, self._expire)
+        left = (connection.idle_until for idle in self._idle.values() for connection in idle)
+        if (due := min(left, default=inf)) < inf:
+            self._expire_at(due)
+
+
+def _refuse_closed() -> NoReturn:
+    raise ConnectionFailed("the connection was closed before its use")
+
+
+async def _last_callbacks() -> None:
+    """Wait for the last callbacks of transports; with TLS one calls another."""
+    for _ in range(2):
+        await asyncio.sleep(0)

@@ -11,33 +11,42 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from errno import ECONNRESET
-from itertools import chain, zip_longest
 from math import inf
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from claude_lite.errors import (
     CertificateRefused,
+    ClaudeError,
     ConnectionFailed,
     ConnectionLost,
     ConnectTimedOut,
     UnexpectedResponse,
+    UsageError,
 )
 from claude_lite.wire import Request
 from claude_lite_transports.shared.dial import (
-    Address,
     Way,
     bare,
     default_context,
     is_timeout,
 )
 from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.lookup import (
+    HEAD_START,
+    Address,
+    in_order,
+    look_up,
+    no_address,
+    remember,
+)
+from claude_lite_transports.shared.places import advice_for
+from claude_lite_transports.shared.share import in_thread
 from claude_lite_transports.shared.tcp import tcp_socket
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-_HEAD_START: Final = 0.25  # seconds before the next address is tried beside the last (RFC 8305)
 
 
 async def reach(
@@ -58,22 +67,23 @@ async def reach(
     try:
         async with asyncio.timeout_at(None if by == inf else by):
             return await _connect(way, make, context)
-    except (OSError, UnicodeError) as error:
-        failure = _failure(error, f"{way.host}:{way.port}", phase)
+    except OSError as error:
+        failure: ClaudeError = _failure(error, f"{way.host}:{way.port}", phase)
+    except RuntimeError as error:  # outside of a task, on a closed loop, after the end of all
+        failure = UsageError(f"the event loop cannot be used: {error}")
     raise failure
 
 
-def _failure(error: OSError | UnicodeError, where: str, phase: str) -> ConnectionFailed:
+def _failure(error: OSError, where: str, phase: str) -> ConnectionFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
         failure: ConnectionFailed = CertificateRefused(
             f"certificate of {where} refused: {error.verify_message}"
         )
-    elif isinstance(error, UnicodeError):  # from the codec for host names: empty or too long labels
-        return ConnectionFailed(f"no address for {where}")
     elif is_timeout(error):
         return ConnectTimedOut(phase)
     else:
-        failure = ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+        said = f"no connection to {where}: {error.strerror or str(error) or type(error).__name__}"
+        failure = ConnectionFailed(said, advice=advice_for(error))
     failure.__cause__ = bare(error)
     return failure
 
@@ -85,7 +95,7 @@ async def _connect(way: Way, make: Callable[[], P], context: ssl.SSLContext | No
         return (await loop.create_connection(make, sock=await _dial(at.host, at.port)))[1]
     tls = context
     if tls is None:  # loading the certificates takes 50 ms the first time
-        tls = await loop.run_in_executor(None, default_context)
+        tls = await in_thread(default_context)
     transport, tunnel = await loop.create_connection(_Tunnel, sock=await _dial(at.host, at.port))
     try:
         if way.proxy is not None:
@@ -114,8 +124,16 @@ def _check_open(transport: asyncio.BaseTransport) -> None:
 async def _dial(host: str, port: int) -> socket.socket:
     """Race the addresses of a host, families in turn, each with a head start."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    addresses = _alternating(found)
+    host = host.strip("[]")
+    found = look_up(host, port)
+    if isinstance(found, Future):
+        found = await asyncio.wrap_future(found)
+    if isinstance(found, Exception) or not found:
+        failure = ConnectionFailed(no_address(host, found))
+        failure.__cause__ = bare(found) if isinstance(found, OSError) else None
+        raise failure
+    addresses = in_order(host, port, found)
+    first = addresses[0][4]
     if len(addresses) == 1:
         return await _try(addresses[0])
     tasks: list[asyncio.Task[socket.socket]] = []
@@ -128,23 +146,18 @@ async def _dial(host: str, port: int) -> socket.socket:
                 pending.add(tasks[-1])
             done, pending = await asyncio.wait(
                 pending,
-                timeout=_HEAD_START if addresses else None,
+                timeout=HEAD_START if addresses else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             winner = next((task for task in done if task.exception() is None), None)
-        return (winner or tasks[0]).result()
+        sock = (winner or tasks[0]).result()
+        remember(host, port, sock.getpeername(), first)
+        return sock
     finally:
         for task in tasks:
             if task is not winner:
                 task.cancel()
                 task.add_done_callback(_discard)
-
-
-def _alternating(addresses: list[Address]) -> list[Address]:
-    families: dict[int, list[Address]] = {}
-    for address in addresses:
-        families.setdefault(address[0], []).append(address)
-    return [address for address in chain(*zip_longest(*families.values())) if address]
 
 
 async def _try(address: Address) -> socket.socket:

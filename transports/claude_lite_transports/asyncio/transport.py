@@ -2,7 +2,7 @@
 
 It does what the aiohttp transport does, for less than half of the CPU, and needs the extra
 `fast` (httptools). It sends each request once, and returns the response or raises an error. It
-never follows a redirect, keeps a cookie, decompresses, retries, or limits the connections.
+never follows a redirect, keeps a cookie, decompresses or retries.
 
 Connections belong to the process and the running loop that opened them, and are closed with
 their loop. A child process never touches what its parent opened, because an epoll descriptor is
@@ -20,12 +20,20 @@ from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHeadAndChunks, Request, Response
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
 from claude_lite_transports.shared.per_loop import PerLoop
+from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.shared.private_names import require_asyncio
+from claude_lite_transports.shared.share import Share, on_loop, running_loop
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
     from claude_lite_transports.asyncio.incoming import Incoming
     from claude_lite_transports.asyncio.pool import AsyncioPool
+else:
+    require_asyncio()  # before the modules that use private names of asyncio
+    try:
+        from claude_lite_transports.asyncio.pool import AsyncioPool
+    except ModuleNotFoundError:  # httptools, of the extra `fast`, is not installed
+        AsyncioPool = None
 
 __all__ = ["AsyncioTransport"]
 
@@ -37,7 +45,7 @@ _Begin = Callable[..., Awaitable[tuple["Connection", "Incoming"]]]
 class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
     """A reply under way: a context around its head, and an iterator of its chunks."""
 
-    _connection: "Connection"
+    _connection: "Connection | None" = None
     _incoming: "Incoming"
     _loop: asyncio.AbstractEventLoop
 
@@ -45,26 +53,34 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
         self._begin = begin
         self._request: Request | None = request
 
+    def __del__(self) -> None:  # it may never have been left
+        if self._connection is not None and not self._incoming.over:
+            on_loop(self._loop, self._connection.drop, self._incoming)
+
     async def __aenter__(self) -> AsyncHeadAndChunks:
         request, self._request = self._request, None
         if request is None:
             raise UsageError("a stream can be entered once only: call `stream` again")
-        self._loop = asyncio.get_running_loop()
-        self._connection, self._incoming = await self._begin(request, whole=False)
+        self._loop = running_loop()
+        connection, incoming = await self._begin(request, whole=False)
+        self._connection, self._incoming = connection, incoming
         del request
-        incoming = self._incoming
         try:
             while not incoming.begun:
                 await incoming.wait()
         except BaseException:
-            self._connection.drop(incoming)
+            connection.drop(incoming)
             raise
         if incoming.error is not None and not incoming.status:
             raise incoming.failure()
         return Response(incoming.status, incoming.headers), self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._connection.drop(self._incoming)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.drop(self._incoming)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -79,7 +95,7 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
             if incoming.error is not None:
                 raise incoming.failure()
             await incoming.wait()
-        if incoming.paused:
+        if incoming.paused and self._connection is not None:
             self._connection.resume(incoming)
         return incoming.take()
 
@@ -89,16 +105,15 @@ class _Stream(AbstractAsyncContextManager[AsyncHeadAndChunks]):
         If the end comes, the connection can be used again; if not, it is closed. The rest of the
         body is dropped. Raises nothing.
         """
-        incoming = self._incoming
-        if incoming.over:
+        incoming, connection = self._incoming, self._connection
+        if incoming.over or connection is None:
             return
-        drop = partial(self._connection.drop, incoming)
-        timer = asyncio.get_running_loop().call_later(_LINGER, drop)
+        timer = asyncio.get_running_loop().call_later(_LINGER, self._drop)
         try:
             while not incoming.over:
                 incoming.take()
                 if incoming.paused:
-                    self._connection.resume(incoming)
+                    connection.resume(incoming)
                 await incoming.wait()
         finally:
             timer.cancel()
@@ -122,6 +137,7 @@ class AsyncioTransport:
         proxy: str | None = None,
         trust_env: bool = True,
         keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+        max_connections: int | None = None,
     ) -> None:
         """Make a transport; its connections are opened at the first request of each loop.
 
@@ -133,22 +149,25 @@ class AsyncioTransport:
             trust_env: Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide where
                 there is no `proxy`. They are read at a loop's first request to each server.
             keepalive_timeout: Seconds for which an idle connection is kept, 0 for none.
+            max_connections: How many connections may be open, of all hosts and event loops of
+                a process together; further calls wait, first come, first served. By default
+                half of the files that the process may open (`ulimit -n`).
 
         Raises:
             UsageError: An option has a wrong type or value, or httptools is not installed.
 
         """
         proxy = mask_proxy(proxy)
-        self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
+        self._options = check_options(
+            ssl_context, proxy, trust_env, keepalive_timeout, max_connections
+        )
+        self._places = PlacesByProcess(max_connections)
         self._pools: PerLoop[AsyncioPool] = PerLoop()
-        try:
-            import httptools  # noqa: F401  # of the extra `fast`, which may not be installed
-        except ImportError:
+        if AsyncioPool is None:
             raise UsageError(
                 "the asyncio transport needs httptools, which is not installed",
                 advice='Install "claude-lite[fast]".',
-            ) from None
-        require_asyncio()
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._options.for_pickle()), ()
@@ -184,11 +203,14 @@ class AsyncioTransport:
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        """Close the running loop's connections, busy ones too; the next use opens new ones."""
+        """Close the running loop's connections: idle ones now, others when their calls are over.
+
+        The next use opens new ones.
+        """
         await self._pools.close()
 
     async def _begin(self, request: Request, *, whole: bool) -> "tuple[Connection, Incoming]":
-        start = asyncio.get_running_loop().time()
+        start = running_loop().time()
         await asyncio.sleep(
             0
         )  # sends requests that were made together in a row: far less CPU for each
@@ -196,6 +218,5 @@ class AsyncioTransport:
         return await pool.begin(request, start, whole=whole)
 
     def _make(self) -> "AsyncioPool":
-        from claude_lite_transports.asyncio.pool import AsyncioPool  # it imports httptools
-
-        return AsyncioPool(asyncio.get_running_loop(), self._options)
+        share = Share(self._places.here())
+        return AsyncioPool(asyncio.get_running_loop(), self._options, share)

@@ -1,6 +1,6 @@
 """The parts of a multipart/form-data body, described without their contents.
 
-This module only reads; `claude_lite.core.uploads` sends forms. The body comes in pieces of any
+This module only reads; `claude_lite.api.uploads` sends forms. The body comes in pieces of any
 size. Of a file only the name, type, size and hash are kept, which is enough to tell one large file
 from another.
 """

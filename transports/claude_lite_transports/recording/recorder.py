@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar, cast, get_args
 
 from claude_lite.errors import UsageError
 from claude_lite_transports.recording.cassette import CassetteMiss, Interaction
-from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.redaction import Redactor, masked_literals
 from claude_lite_transports.recording.tape import Tape
 
 Mode = Literal["none", "once", "new_episodes", "all", "rewrite", "off"]
@@ -99,6 +99,7 @@ class Recorder(Generic[T]):
                 from.
 
         """
+        redact = masked_literals(redact)  # before an error: a traceback may show variables
         self.mode: Mode = effective_mode(mode, Path(path), force=force)
         if speed is not None and speed <= 0:
             raise UsageError(

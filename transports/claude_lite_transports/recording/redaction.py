@@ -57,8 +57,11 @@ _LARGEST_UNZIPPED: Final = 64 * 1024 * 1024
 # Each pattern begins with fixed letters, so that a long body is searched quickly.
 _LIVE: Final = {
     "an API key (sk-ant-...)": re.compile(rb"sk-ant-[\w-]{8,}"),
-    # With a digit, because prose and placeholders rarely have one.
-    "a bearer token": re.compile(rb"[Bb](?:earer|EARER)[\s+]+(?=[^\s\"]*\d)[\w.~+/=-]{20,}"),
+    # With a digit, because prose and placeholders rarely have one. Blanks are not given back, and
+    # the digit is near, so that the search takes linear time.
+    "a bearer token": re.compile(
+        rb"[Bb](?:earer|EARER)[\s+]++(?=[^\s\"]{0,128}?\d)[\w.~+/=-]{20,}"
+    ),
     "an AWS key id": re.compile(rb"A(?:KI|SI)A(?<![A-Za-z0-9]....)[0-9A-Z]{16}(?![A-Za-z0-9])"),
 }
 _SHORTEST_LIVE: Final = len("sk-ant-") + 8
@@ -87,10 +90,13 @@ class Redactor:
             response_headers: The same for responses.
 
         Raises:
-            UsageError: A literal is empty, or a part of what replaces it.
+            UsageError: A literal is empty, or a part of what replaces it, or no text.
 
         """
-        self._secrets = frozenset(str(literal) for literal in literals)
+        literals = masked_literals(literals)  # before an error: a traceback may show variables
+        if not all(isinstance(literal, str) for literal in literals):
+            raise UsageError("a text in `redact` has to be a str")
+        self._secrets = frozenset(map(str, literals))
         if any(secret in REPLACEMENT for secret in self._secrets):
             raise UsageError(f"a text in `redact` must not be empty, nor a part of {REPLACEMENT!r}")
         self._pattern = _pattern(self._secrets)
@@ -102,8 +108,7 @@ class Redactor:
         """Remember the credentials that a request carries in its headers and its URL."""
         for name, value in ((name.lower(), value) for name, value in request.headers.items()):
             if is_secret_header(name) or isinstance(value, MaskedStr):
-                self._learn(str(value))
-                self._learn(value.partition(" ")[2])  # without the word Bearer
+                self._learn(str(value), str(value).partition(" ")[2])  # without the word Bearer
         host, _, query = _split(request.url)
         self._learn(unquote(host.rpartition("@")[0].partition(":")[2]))
         for name, value in parse_qsl(query):
@@ -119,17 +124,15 @@ class Redactor:
 
     def learn_live(self, data: bytes) -> None:
         """Remember every text that looks like a key."""
-        for pattern in _LIVE.values():
-            for match in pattern.finditer(data):
-                self._learn(match[0].decode())
+        found = (match for pattern in _LIVE.values() for match in pattern.finditer(data))
+        self._learn(*{match[0].decode() for match in found})
 
-    def _learn(self, secret: str) -> None:
-        word = secret.isalpha() and len(secret) <= _LONGEST_WORD
-        if len(secret) < _SHORTEST_CREDENTIAL or word or secret in self._secrets:
-            return
-        with self._lock:
-            self._secrets |= {secret}
-            self._pattern = _pattern(self._secrets)
+    def _learn(self, *secrets: str) -> None:
+        new = {secret for secret in secrets if _is_secret(secret)} - self._secrets
+        if new:
+            with self._lock:
+                self._secrets |= new
+                self._pattern = _pattern(self._secrets)
 
     def data(self, data: bytes) -> bytes:
         """Replace known secrets, also where they are escaped for JSON or a URL."""
@@ -214,6 +217,17 @@ class Redactor:
                 if pattern.search(view):
                     return kind
         return None
+
+
+def _is_secret(text: str) -> bool:
+    is_word = text.isalpha() and len(text) <= _LONGEST_WORD
+    return len(text) >= _SHORTEST_CREDENTIAL and not is_word
+
+
+def masked_literals(literals: Iterable[str]) -> tuple[Any, ...]:
+    """Mask the texts in `redact`; keep what is no text, without its value."""
+    given = (literals,) if isinstance(literals, str | bytes) else literals
+    return tuple(MaskedStr(text) if isinstance(text, str) else type(text) for text in given)
 
 
 def _encoded(text: str) -> bytes:

@@ -77,7 +77,11 @@ def load_yaml(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"this is not YAML: {error}") from error
+        # The error quotes the line, which may hold a credential.
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or type(error).__name__
+    raise UsageError(f"this is not YAML: {problem}{where}")
 
 
 def _yaml() -> Any:

@@ -6,15 +6,21 @@ was not sent.
 """
 
 import math
+import os
 import re
 import select
 import socket
 import ssl
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
+from math import inf
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from claude_lite.errors import (
     CertificateRefused,
@@ -28,12 +34,18 @@ from claude_lite.errors import (
 )
 from claude_lite.wire import Limits, MaskedStr, Request
 from claude_lite_transports.shared.http1 import ReplyParser, opening
+from claude_lite_transports.shared.lookup import (
+    HEAD_START,
+    Address,
+    in_order,
+    look_up,
+    no_address,
+    remember,
+)
 from claude_lite_transports.shared.options import TransportOptions
+from claude_lite_transports.shared.places import advice_for
 from claude_lite_transports.shared.proxies import Proxy
 from claude_lite_transports.shared.tcp import tcp_socket
-
-Address = tuple[Any, ...]
-"""An address as `socket.getaddrinfo` has it."""
 
 RECEIVE: Final = 64 * 1024
 
@@ -48,22 +60,34 @@ _MAX_PORT: Final = 65535
 class Clocks:
     """The limits of one attempt; they run from its start.
 
-    While `connecting` is true, the connect limit applies; after that, the limit on silence.
+    While `connecting` is true, the connect limit applies, from `start_connecting` on; after that,
+    the limit on silence.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._began = monotonic()
+        self._began = self._connects_from = monotonic()
         self._phase = "connect"
         self.connecting = True
 
+    def total_left(self) -> float | None:
+        """The seconds that are left of the attempt."""
+        total = self._limits.total
+        return None if total is None else total - (monotonic() - self._began)
+
+    def start_connecting(self) -> None:
+        """Let the connect limit run from now: the attempt had to wait for its turn."""
+        self._connects_from = monotonic()
+
     def left(self) -> float | None:
         """The seconds that the next wait may take; raises `TimedOut` if there are none left."""
-        gone = monotonic() - self._began
-        limits = self._limits
+        now = monotonic()
+        gone, limits = now - self._began, self._limits
         if self.connecting:
             self._phase = "connect"
-            left = None if limits.connect is None else limits.connect - gone
+            left = None
+            if limits.connect is not None:
+                left = limits.connect - (now - self._connects_from)
         else:
             self._phase, left = "read", limits.read
         if limits.total is not None and (left is None or limits.total - gone < left):
@@ -71,6 +95,12 @@ class Clocks:
         if left is not None and left <= 0:
             raise self.over()
         return left
+
+    def shorten(self, seconds: float) -> None:
+        """End the attempt in *seconds*, or earlier."""
+        total = monotonic() - self._began + seconds
+        if self._limits.total is None or total < self._limits.total:
+            self._limits = evolve(self._limits, total=total)
 
     def over(self) -> TimedOut:
         """Make the error that says which limit has passed."""
@@ -111,6 +141,12 @@ def default_context() -> ssl.SSLContext:
     """The TLS context where none was given; one for all, as loading certificates takes 50 ms."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
+    authorities = ssl.get_default_verify_paths().cafile
+    if authorities is not None and not context.cert_store_stats()["x509"]:
+        # `ssl` says nothing if it cannot open the file, for want of a descriptor. Here that is an
+        # error, and no context without certificates is kept.
+        with suppress(ssl.SSLError):  # the file may be empty: there may be a folder besides
+            context.load_verify_locations(authorities)
     return context
 
 
@@ -136,8 +172,7 @@ class Way:
     def connect(self, clocks: Clocks, context: ssl.SSLContext | None) -> socket.socket:
         """Open a connection that is ready for a request.
 
-        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`. No clock can
-        interrupt the resolver: if DNS hangs, the limit is noticed when the resolver returns.
+        Raises `ConnectionFailed`, `CertificateRefused` or `ConnectTimedOut`.
         """
         at = self.proxy or self
         sock = _connect(at.host.strip("[]"), at.port, clocks)
@@ -198,32 +233,106 @@ def find_way(scheme: str, authority: str, options: TransportOptions) -> Way:
 
 
 def _connect(host: str, port: int, clocks: Clocks) -> socket.socket:
-    """Try the addresses of a host one after the other, each for its share of the time left."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectionFailed(f"no address for {host}: {error.strerror}") from bare(error)
-    except UnicodeError:  # raised by the codec for host names, for empty and too long labels
-        addresses = []
-    failure = OSError(f"no address for {host}")
-    for waiting, address in enumerate(addresses):
-        left = clocks.left()
+    """Race the addresses of a host: each gets a head start over the next (RFC 8305)."""
+    found = look_up(host, port)
+    if isinstance(found, Future):
         try:
-            return _try(address, left and left / (len(addresses) - waiting))
-        except OSError as error:
-            failure = bare(error)
-    raise _failure(failure, f"{host}:{port}", clocks) from failure
-
-
-def _try(address: Address, timeout: float | None) -> socket.socket:
-    sock = tcp_socket(*address[:3])
+            found = found.result(timeout=clocks.left())
+        except TimeoutError:
+            found = clocks.over()
+        if isinstance(found, TimedOut):
+            raise found
+    if isinstance(found, Exception) or not found:
+        cause = bare(found) if isinstance(found, OSError) else None
+        raise ConnectionFailed(no_address(host, found)) from cause
+    addresses = in_order(host, port, found)
+    race = _Race(addresses)
     try:
-        sock.settimeout(timeout)
-        sock.connect(address[4])
-    except BaseException:
-        sock.close()
-        raise
+        sock = race.run(clocks)
+    except OSError as error:
+        raise _failure(error, f"{host}:{port}", clocks) from bare(error)
+    finally:
+        race.close()
+    remember(host, port, race.winner, addresses[0][4])
     return sock
+
+
+class _Race:
+    """Attempts to connect to several addresses, of which the first that succeeds wins."""
+
+    winner: Address = ()
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self._left = deque(addresses)
+        self._running: dict[socket.socket, Address] = {}
+        self._failure = OSError("no address")
+        self._next = 0.0
+
+    def run(self, clocks: Clocks) -> socket.socket:
+        """Return the socket that has connected first; raises `OSError`, or `ConnectTimedOut`."""
+        while self._left or self._running:
+            now, wait = monotonic(), clocks.left()
+            if self._left and (not self._running or now >= self._next):
+                self._next = now + HEAD_START
+                self._start(self._left.popleft())
+            if not self._running:  # the system has refused at once
+                continue
+            if self._left:
+                wait = min(inf if wait is None else wait, max(0.0, self._next - now))
+            for sock in _settled(self._running, wait):
+                where = self._running.pop(sock)
+                if not (code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                    self.winner = where[4]
+                    return sock
+                sock.close()
+                self._failed(OSError(code, os.strerror(code)))
+        raise self._failure
+
+    def close(self) -> None:
+        """Close the sockets that have lost."""
+        for sock in self._running:
+            sock.close()
+        self._running.clear()
+
+    def _start(self, address: Address) -> None:
+        try:
+            sock = tcp_socket(*address[:3])
+        except OSError as error:
+            self._failed(error)
+            return
+        try:
+            sock.settimeout(0)
+            sock.connect(address[4])
+        except BlockingIOError:
+            pass  # it is under way
+        except OSError as error:
+            sock.close()
+            self._failed(error)
+            return
+        except BaseException:
+            sock.close()
+            raise
+        self._running[sock] = address
+
+    def _failed(self, error: OSError) -> None:
+        self._failure = bare(error)
+        self._next = 0.0  # the next address need not wait
+
+
+def _settled(socks: Iterable[socket.socket], timeout: float | None) -> list[socket.socket]:
+    """Wait for sockets that have connected, or failed to."""
+    if hasattr(select, "poll"):
+        by_number = {sock.fileno(): sock for sock in socks}
+        poll = select.poll()
+        for number in by_number:
+            poll.register(number, select.POLLOUT)
+        events = poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        return [by_number[number] for number, _ in events]
+    every = list(socks)
+    if not every:
+        return []
+    _, connected, failed = select.select([], every, every, timeout)
+    return [*connected, *(sock for sock in failed if sock not in connected)]
 
 
 def _ask_for_tunnel(
@@ -249,4 +358,5 @@ def _failure(error: OSError, where: str, clocks: Clocks) -> TransportError:
         return clocks.over()
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateRefused(f"certificate of {where} refused: {error.verify_message}")
-    return ConnectionFailed(f"no connection to {where}: {error.strerror or error}")
+    said = f"no connection to {where}: {error.strerror or str(error) or type(error).__name__}"
+    return ConnectionFailed(said, advice=advice_for(error))

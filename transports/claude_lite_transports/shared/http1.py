@@ -35,8 +35,12 @@ _CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 _SWITCHING_PROTOCOLS: Final = 101
 _OK: Final = 200
-REFUSED: Final = 400
-"""From this status on, the status decides, however the body ends."""
+
+
+def is_framing(name: str) -> bool:
+    """Tell whether a header says where the request ends, or would be a second `host`."""
+    lower = name.lower()
+    return lower in _FRAMING or (lower == "host" and name != "host")
 
 
 def opening(
@@ -53,7 +57,7 @@ def opening(
     wrong = [
         name
         for name, value in headers.items()
-        if _UNSAFE.search(value) or not _TOKEN.fullmatch(name) or name in _FRAMING
+        if _UNSAFE.search(value) or not _TOKEN.fullmatch(name) or is_framing(name)
     ]
     if wrong:
         raise UsageError(
@@ -61,17 +65,17 @@ def opening(
             advice="Leave out line ends, and content-length and transfer-encoding.",
         )
     size = len(body) if isinstance(body, bytes) else body.size
-    lines = [f"{request.method} {target} HTTP/1.1\r\n"]
+    lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in headers:
-        lines.append(f"host: {host}\r\n")
-    lines += [f"{name}: {value}\r\n" for name, value in headers.items()]
+        lines.append(f"host: {host}")
+    lines += map(": ".join, headers.items())
     if credential is not None:
-        lines.append(f"proxy-authorization: {credential}\r\n")
+        lines.append(f"proxy-authorization: {credential}")
     if size or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(f"content-length: {size}\r\n")
+        lines.append(f"content-length: {size}")
     lines.append("\r\n")
     small = body if isinstance(body, bytes) and size <= SMALL else b""
-    return memoryview("".join(lines).encode() + small)
+    return memoryview("\r\n".join(lines).encode() + small)
 
 
 def head_too_long(limit: float) -> ResponseTooLarge:
@@ -112,11 +116,6 @@ class ReplyParser:
         self._left = 0
         self._trailing = False
         self._broken = self._too_long = False
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the status is an error and the body ends with the connection, however it ends."""
-        return self.status >= REFUSED and self.length is None and not self._chunked
 
     def receive(self, data: bytes) -> None:
         """Add bytes that arrived; b"" is the end of the connection. Raises nothing."""

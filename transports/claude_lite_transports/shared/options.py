@@ -27,6 +27,8 @@ class TransportOptions:
         proxy: The URL of the proxy for all requests; None leaves it to `trust_env`.
         trust_env: Whether the environment says which proxies to use.
         keepalive_timeout: Seconds for which an idle connection is kept.
+        max_connections: How many connections may be open; None leaves it to the limit of the
+            process on open files.
         encrypts_to_proxy: Whether the transport can use a proxy whose URL begins with https.
 
     """
@@ -35,6 +37,7 @@ class TransportOptions:
     proxy: MaskedStr | None
     trust_env: bool
     keepalive_timeout: float
+    max_connections: int | None
     encrypts_to_proxy: bool
 
     def proxy_for(self, scheme: str, place: str) -> Proxy | None:
@@ -62,6 +65,7 @@ class TransportOptions:
             "proxy": None if self.proxy is None else str(self.proxy),
             "trust_env": self.trust_env,
             "keepalive_timeout": self.keepalive_timeout,
+            "max_connections": self.max_connections,
         }
 
 
@@ -70,15 +74,17 @@ def check_options(
     proxy: Any,
     trust_env: Any,
     keepalive_timeout: Any,
+    max_connections: Any,
     *,
     encrypts_to_proxy: bool = False,
 ) -> TransportOptions:
     """Check the options of a transport; raises `UsageError`, which names a wrong one."""
+    proxy = mask_proxy(proxy)
     # No check for ssl.SSLContext: gevent and truststore put classes of their own in its place.
     if ssl_context is not None and not hasattr(ssl_context, "wrap_bio"):
         raise _wrong("ssl_context", "an ssl.SSLContext or None", ssl_context)
-    if proxy is not None and not isinstance(proxy, str):
-        raise _wrong("proxy", "a URL or None", proxy)
+    if isinstance(proxy, UsageError):
+        raise proxy
     if not isinstance(trust_env, bool):
         raise _wrong("trust_env", "True or False", trust_env)
     if isinstance(keepalive_timeout, bool) or not isinstance(keepalive_timeout, int | float):
@@ -87,8 +93,17 @@ def check_options(
         raise UsageError(
             f"`keepalive_timeout` has to be finite, and 0 seconds or more: {keepalive_timeout}"
         )
+    if max_connections is not None and type(max_connections) is not int:
+        raise _wrong("max_connections", "an int or None", max_connections)
+    if max_connections is not None and max_connections < 1:
+        raise UsageError(f"`max_connections` has to be 1 or more: {max_connections}")
     options = TransportOptions(
-        ssl_context, mask_proxy(proxy), trust_env, keepalive_timeout, encrypts_to_proxy
+        ssl_context,
+        proxy,
+        trust_env,
+        keepalive_timeout,
+        max_connections,
+        encrypts_to_proxy,
     )
     if proxy is not None:
         options.proxy_for("https", "")
@@ -96,8 +111,13 @@ def check_options(
 
 
 def mask_proxy(proxy: Any) -> Any:
-    """Mask the URL of a proxy: from here on, no traceback that shows variables shows it."""
-    return MaskedStr(proxy) if isinstance(proxy, str) else proxy
+    """Mask the URL of a proxy: from here on, no traceback that shows variables shows it.
+
+    In place of a value of a wrong type this returns the error, which `check_options` raises.
+    """
+    if proxy is None or isinstance(proxy, UsageError):
+        return proxy
+    return MaskedStr(proxy) if isinstance(proxy, str) else _wrong("proxy", "a URL or None", proxy)
 
 
 def _wrong(name: str, wanted: str, value: object) -> UsageError:

@@ -5,10 +5,11 @@ scripts. It neither sleeps nor reads a body: it says how long to sleep, and whet
 """
 
 import math
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
-from claude_lite.errors import ResponseTooLarge, TimedOut
-from claude_lite.wire import Clock, Limits, Response
+from claude_lite.errors import ClaudeError, ResponseTooLarge, TimedOut
+from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Limits, Response
 
 LONGEST: Final = 1e8
 """Seconds, three years: stands for a wait without end, which no clock can sleep."""
@@ -24,6 +25,11 @@ class Patience:
         self._deadline = math.inf if limits.total is None else clock() + limits.total
         self._silence = 0.0
         self._over = ""
+
+    def see(self, head: Response) -> None:
+        """Note the head of the reply: the body of an error gets little time."""
+        if head.status >= DECISIVE:
+            self._deadline = min(self._deadline, self._clock() + ERROR_BODY_SECONDS)
 
     def grant(self, seconds: float) -> float:
         """Return how much of a wait the limits allow; call `check` after the wait."""
@@ -46,15 +52,31 @@ class Patience:
 
 
 class Body:
-    """A body that is read whole, up to the limit `max_response`."""
+    """A body that is read whole, up to the limit `max_response`.
+
+    Read the body in a `with` block. If the status decides, an error ends the block, and the part of
+    the body that came is kept.
+    """
 
     def __init__(self, limits: Limits, head: Response) -> None:
         """Begin an empty body; raises `ResponseTooLarge` if the head announces too much."""
         self._most = math.inf if limits.max_response is None else limits.max_response
         self._chunks: list[bytes] = []
         self._size = 0
+        self._status_decides = head.status >= DECISIVE
         announced = head.headers.get("content-length", "")
-        self._check(int(announced) if announced.isdecimal() else 0)
+        self._check(int(announced) if announced.isdecimal() and not self._status_decides else 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return self._status_decides and isinstance(error, ClaudeError)
 
     def add(self, chunk: bytes) -> None:
         """Add a piece; raises `ResponseTooLarge`."""

@@ -17,6 +17,10 @@ _Key = tuple[int, asyncio.AbstractEventLoop]
 class ClosesWithLoop(Protocol):
     """The connections of one loop, or anything else that has to be closed with its loop."""
 
+    async def retire(self) -> bool:
+        """Close idle connections now, busy ones when their calls are over; tell if none is busy."""
+        ...
+
     async def close(self) -> None:
         """Close all, busy ones too, and wait until they are closed."""
         ...
@@ -57,9 +61,10 @@ class PerLoop(Generic[P]):
         return pool
 
     async def close(self) -> None:
-        """Close the pool of the running loop; the next request opens another."""
-        entry = self.held.pop((getpid(), asyncio.get_running_loop()), None)
-        if entry is not None:
+        """Retire the pool of the running loop; without calls under way it is closed for good."""
+        key = getpid(), asyncio.get_running_loop()
+        entry = self.held.get(key)
+        if entry is not None and await entry[0].retire() and self.held.pop(key, None) is entry:
             await entry[1].aclose()
 
 
@@ -70,7 +75,18 @@ async def _keep(pool: P, held: _Held[P], key: _Key) -> AsyncGenerator[None, None
     finally:
         if key in held and held[key][0] is pool:
             del held[key]
-        await pool.close()
+        if is_running(key[1]):
+            await pool.close()
+        else:  # a loop that does not close its generators, as patched ones do in notebooks
+            pool.bury()
+
+
+def is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether *loop* is the one that runs in this thread."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def prune(held: _Held[P]) -> None:

@@ -94,6 +94,9 @@ AIOHTTP: Final = {
     "aiohttp.connector:BaseConnector._loop": "is that of the protocols which we make",
     "aiohttp.connector:BaseConnector._factory": "makes our protocol for each connection",
     "aiohttp.connector:BaseConnector._get": "passes over connections that the server has closed",
+    "aiohttp.connector:BaseConnector._available_connections": "tells whether a caller's session "
+    "has a place, so that the wait for one is no part of the time to connect",
+    "aiohttp.connector:BaseConnector._wait_for_available_connection": "waits for such a place",
     "aiohttp.connector:BaseConnector._release_waiter": "gives on the turn of who gave up waiting "
     "for a connection, which aiohttp loses",
     "aiohttp.connector:BaseConnector._conns": "has the idle connections, to be closed at once",
@@ -108,6 +111,8 @@ AIOHTTP: Final = {
     "aiohttp.connector:TCPConnector.__init__(timeout_ceil_threshold)": "keeps timeouts exact",
     "aiohttp.connector:Connection.protocol": "is what a request is made on",
     "aiohttp.connector:AddrInfoType": "the type of an address",
+    "aiohttp.abc:AbstractResolver": "looks addresses up in our own threads",
+    "aiohttp.abc:ResolveResult": "the type of what it finds",
     "aiohttp.tracing:Trace": "the type of an argument that we hand on",
 }
 

@@ -1,13 +1,20 @@
 """Which proxy a request goes through: the option `proxy`, or what the environment says.
 
-The one place for all transports. It opens no connection and sends nothing. `choose_proxy` and
-`read_proxy` are pure; `find_proxy` alone looks at the environment. The URL of a proxy may hold
-a password: no error shows the URL, and no frame that raises an error holds it unmasked.
+The one place for all transports. It opens no connection and sends nothing. `is_excepted` and
+`read_proxy` are pure; `find_proxy` looks at the environment. The URL of a proxy may hold a
+password: no error shows the URL, and no frame that raises an error holds it unmasked.
+
+NO_PROXY is read as curl, Go and requests read it; where they differ, an entry excepts what it
+excepts for one of them. A key that goes to a server without a proxy goes to fewer hands.
 """
 
+import os
 import re
+import socket
+import sys
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,6 +26,7 @@ from claude_lite.wire import MaskedStr
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w-][\w.-]*)(?::([0-9]{1,5}))?")
 _PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65535
+_MAPPED: Final = 96  # bits before an IPv4 address within IPv6
 _KNOWN: Final = frozenset({"ftp", "https", "socks", "socks4", "socks4a", "socks5", "socks5h"})
 _FORM: Final = "http://[user:password@]host[:port]"
 
@@ -41,21 +49,67 @@ class Proxy:
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
-def choose_proxy(
-    scheme: str, place: str, proxies: Mapping[str, str], bypasses: Callable[[str], object]
-) -> MaskedStr | None:
-    """Choose the URL of the proxy for a server, if there is one.
+def is_excepted(place: str, no_proxy: str) -> bool:
+    """Whether NO_PROXY says that a server is reached without a proxy.
+
+    Entries stand between commas or blanks. An entry is `*`; the name of a host, which stands for
+    all names below it, too, with or without a dot or `*.` before it; an address; or a network
+    such as `10.0.0.0/8` or `fd00::/8`. A port after a name or an address restricts the entry to
+    this port. IPv6 may stand in brackets. An entry that is none of these excepts nothing.
 
     Args:
-        scheme: Of the request's URL, "http" or "https".
-        place: Host and port of the server, `host:port`. The port is always there: an entry
-            of NO_PROXY may name it.
-        proxies: URLs of proxies by scheme; "all" stands for every scheme without one.
-        bypasses: Whether a place is to be reached without a proxy.
+        place: Host and port of the server, `host:port`. IPv6 stands in brackets.
+        no_proxy: The value of the variable.
 
     """
-    url = proxies.get(scheme) or proxies.get("all")
-    return MaskedStr(url) if url and not bypasses(place) else None
+    host, _, port = place.rpartition(":")
+    name = _plain(host)
+    address = _address(name)
+    for entry in no_proxy.lower().replace(",", " ").split():
+        if entry == "*":
+            return True
+        wanted, _, its_port = entry.rpartition(":")
+        is_name = ":" not in wanted or wanted.endswith("]")  # else it is IPv6 without brackets
+        if not (wanted and is_name and its_port.isdecimal()):
+            wanted, its_port = entry, port
+        if its_port != port:
+            continue
+        if address is None and f".{name}".endswith(f".{_plain(wanted.removeprefix('*'))}"):
+            return True
+        if address is not None and (network := _network(wanted)) and address in network:
+            return True
+    return False
+
+
+def _plain(host: str) -> str:
+    """Write a host without brackets, outer dots and a zone, in lower case and ASCII."""
+    name = host.strip("[]").partition("%")[0].strip(".").lower()
+    if not name.isascii():
+        with suppress(UnicodeError):
+            return name.encode("idna").decode()
+    return name or " "  # nothing ends with a blank
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    """Read an address, in each form that the system reads, such as 127.1."""
+    with suppress(ValueError):
+        address = ip_address(name)
+        return getattr(address, "ipv4_mapped", None) or address
+    if name[-1].isdecimal() or "0x" in name:
+        with suppress(OSError):
+            return IPv4Address(socket.inet_aton(name))
+    return None
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network | None:
+    name, slash, length = entry.replace("[", "").replace("]", "").partition("/")
+    with suppress(ValueError):
+        network = ip_network(f"{_plain(name)}{slash}{length}", strict=False)
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped is not None and network.prefixlen >= _MAPPED:
+            return IPv4Network((mapped, network.prefixlen - _MAPPED), strict=False)
+        return network
+    return None
 
 
 def read_proxy(url: MaskedStr) -> Proxy | str:
@@ -75,6 +129,9 @@ def read_proxy(url: MaskedStr) -> Proxy | str:
     if parts is None or not 0 < port <= _MAX_PORT:
         return f"it is not {_FORM}"
     user, _, password = userinfo.partition(":")
+    # Surrogates that stand for bytes which are not UTF-8, in a variable, can be sent; others not.
+    if re.search("[\ud800-\udc7f\udd00-\udfff]", userinfo):
+        return "its user or password has half a surrogate pair"
     pair = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
     credential = MaskedStr(f"Basic {b64encode(pair).decode()}") if at else None
     return Proxy(scheme, parts[1], port, credential)
@@ -105,7 +162,7 @@ def find_proxy(
     if proxy is not None:
         source, url = "the option `proxy`", MaskedStr(proxy)
     elif trust_env and (found := _from_environment(scheme, place)):
-        source, url = f"{scheme.upper()}_PROXY or ALL_PROXY", found
+        source, url = found
     else:
         return None
     read = read_proxy(url)
@@ -119,8 +176,31 @@ def find_proxy(
     )
 
 
-def _from_environment(scheme: str, place: str) -> MaskedStr | None:
-    # Imported late: urllib.request takes as long to import as a whole transport.
-    from urllib.request import getproxies, proxy_bypass
+def _from_environment(scheme: str, place: str) -> tuple[str, MaskedStr] | None:
+    """Return the URL of the proxy for a server, and where the URL comes from."""
+    set_by = {kind: _variable(kind) for kind in (scheme, "all", "no")}
+    name = next((name for kind in (scheme, "all") if (name := set_by[kind])), None)
+    if name is not None:
+        no_proxy = os.environ[set_by["no"]] if set_by["no"] else ""
+        found = f"the variable {name}", MaskedStr(os.environ[name])
+        return None if is_excepted(place, no_proxy) else found
+    if sys.platform in ("darwin", "win32") and not any(set_by.values()):  # pragma: no cover
+        from urllib.request import getproxies, proxy_bypass  # slow to import
 
-    return choose_proxy(scheme, place, getproxies(), proxy_bypass)
+        url = getproxies().get(scheme)
+        if url and not proxy_bypass(place):
+            return f"the system's proxy for {scheme}", MaskedStr(url)
+    return None
+
+
+def _variable(kind: str) -> str | None:
+    """Return the name of the variable that is set; in lower case it is preferred, set or empty.
+
+    HTTP_PROXY is not read within CGI: there it is the header `Proxy` of a request (httpoxy).
+    """
+    name = f"{kind}_proxy"
+    if name not in os.environ:
+        name = name.upper()
+        if name == "HTTP_PROXY" and "REQUEST_METHOD" in os.environ:
+            return None
+    return name if os.environ.get(name) else None

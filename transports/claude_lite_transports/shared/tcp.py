@@ -4,6 +4,10 @@ It is not connected here. The probes find a peer that is gone while a long answe
 and they keep the connection known to the routers in between, which forget silent ones.
 """
 
+# The look-up of a name imports the first two modules. They are imported here, because a call must
+# not import (`claude_lite.client.link` says why).
+import concurrent.futures.thread  # noqa: F401
+import encodings.idna  # noqa: F401
 import socket
 from typing import Final
 

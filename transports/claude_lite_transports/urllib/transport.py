@@ -17,6 +17,7 @@ from claude_lite.wire import HeadAndChunks, Request, Response
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import opening
 from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
+from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.urllib.attempt import Attempt
 from claude_lite_transports.urllib.idle import Idle
 
@@ -40,6 +41,7 @@ class UrllibTransport:
         proxy: str | None = None,
         trust_env: bool = True,
         keepalive_timeout: float = KEEPALIVE_TIMEOUT,
+        max_connections: int | None = None,
         pool_size: int = 64,
     ) -> None:
         """Make a transport; its connections are opened by requests.
@@ -52,6 +54,9 @@ class UrllibTransport:
             trust_env: Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY decide where
                 there is no `proxy`. They are read at the first request to each server.
             keepalive_timeout: Seconds for which an idle connection is kept, 0 for none.
+            max_connections: How many connections may be open, of all hosts and threads of a
+                process together; further calls wait, first come, first served. By default
+                half of the files that the process may open (`ulimit -n`).
             pool_size: How many idle connections to one server are kept.
 
         Raises:
@@ -59,7 +64,10 @@ class UrllibTransport:
 
         """
         proxy = mask_proxy(proxy)
-        self._options = check_options(ssl_context, proxy, trust_env, keepalive_timeout)
+        self._options = check_options(
+            ssl_context, proxy, trust_env, keepalive_timeout, max_connections
+        )
+        self._places = PlacesByProcess(max_connections)
         if type(pool_size) is not int or pool_size < 0:
             raise UsageError(f"`pool_size` has to be an int, 0 or more, not {pool_size!r}")
         self._pool_size = pool_size
@@ -95,7 +103,10 @@ class UrllibTransport:
         time.sleep(max(0.0, seconds))
 
     def close(self) -> None:
-        """Close the idle connections of this process; the next request opens new ones."""
+        """Close this process's connections: idle ones now, others when their calls are over.
+
+        The next request opens new ones.
+        """
         self._idle.close()
 
     def _attempt(self, request: Request, max_size: int | None) -> Attempt:
@@ -109,4 +120,5 @@ class UrllibTransport:
         else:
             url = f"{scheme}://{authority}{target}"
             start = opening(request, url, authority, way.proxy.credential)
-        return Attempt(request, start, way, self._idle, self._options.ssl_context, max_size)
+        places, context = self._places.here(self._idle), self._options.ssl_context
+        return Attempt(request, start, way, self._idle, places, context, max_size)

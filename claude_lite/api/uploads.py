@@ -160,7 +160,7 @@ def file_part(name: str, file: object, filename: str | None, content_type: str |
     else:
         raise UsageError(
             f"file has to be a path or bytes, not {type(file).__name__}:"
-            " a retry must be able to read the file again"
+            " a retry must be able to read the file again; `filename` is a field of its own"
         )
     base = sent_name.rpartition("/")[2]
     if not 1 <= len(base) <= MAX_NAME or any(c in FORBIDDEN or c < " " for c in base):

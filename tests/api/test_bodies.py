@@ -6,8 +6,13 @@ import pytest
 
 from claude_lite import Response
 from claude_lite.api.batches import BatchEntry
-from claude_lite.core.bodies import BytesDecoder, LinesDecoder
-from claude_lite.errors import ResponseTooLarge, StreamInterrupted, UnexpectedResponse
+from claude_lite.api.bodies import BytesDecoder, LinesDecoder
+from claude_lite.errors import (
+    ResponseTooLarge,
+    StreamInterrupted,
+    StreamTruncated,
+    UnexpectedResponse,
+)
 from claude_lite.wire import Limits
 
 HEAD = Response(200, {"request-id": "req_1"})
@@ -33,14 +38,43 @@ def test_lines_are_found_wherever_the_bytes_are_cut(size, end):
     assert decoder.item(found[0]).custom_id == "ü"
 
 
-@pytest.mark.parametrize("bad", [b"<html>", b"[]", b"1", b'{"custom_id": 1}', b'{"custom_id"'])
-def test_a_line_that_the_api_does_not_send_is_an_error(bad):
-    """What came before it is given, what comes after it is not."""
+@pytest.mark.parametrize(
+    ("bad", "json_of_it"),
+    [
+        (b"<html>", "<html>"),
+        (b"[]", []),
+        (b"null", None),
+        (b'{"custom_id": 1}', {"custom_id": 1}),
+        (b'{"custom_id"', '{"custom_id"'),
+        (b'{"custom_id": "a", "result": {"type": 5}}', {"custom_id": "a", "result": {"type": 5}}),
+    ],
+)
+def test_a_line_that_does_not_fit_is_an_item(bad, json_of_it):
+    """It has no id or no result, and all of its JSON or text; the lines after it are read."""
     decoder, found = read(TEXT + b"\n" + bad + b"\n" + TEXT, 1000)
-    assert found == [LINE]
+    entries = [decoder.item(raw) for raw in found]
+    assert (decoder.error, decoder.complete) == (None, True)
+    assert [entry.to_dict() for entry in entries] == [LINE, json_of_it, LINE]
+    assert entries[1].custom_id in {"", "a"}
+    assert (entries[1].result.type, entries[1].result.kind) == ("unknown", "")
+
+
+@pytest.mark.parametrize("bad", [b"<html>", b"[]", b"1", b'"text"'])
+def test_a_body_of_other_lines_is_an_error(bad):
+    """A page of a proxy has no line that is an object; the error has the line."""
+    decoder, found = read(bad + b"\n" + TEXT, 1000)
+    assert found == []
     assert isinstance(decoder.error, UnexpectedResponse)
     assert decoder.error.request_id == "req_1"
+    assert decoder.error.details["body"] == bad.decode()
     assert not decoder.complete
+
+
+def test_a_body_that_ends_within_a_line():
+    """It was cut: the lines before the cut are given, and the results can be read again."""
+    decoder, found = read(TEXT + b"\n" + TEXT[:-1], 1000)
+    assert (found, decoder.complete) == ([LINE], False)
+    assert type(decoder.error) is StreamTruncated
 
 
 def test_a_line_without_end_is_too_large():
