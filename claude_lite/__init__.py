@@ -83,7 +83,18 @@ _WHERE = (
 )
 """The modules that declare the public names, in the order in which they are asked."""
 
-_FOLDERS = ("bulk", "client", "core", "dialects", "emulator", "errors", "faults", "testing", "wire")
+_FOLDERS = (
+    "bulk",
+    "client",
+    "core",
+    "dialects",
+    "emulator",
+    "errors",
+    "faults",
+    "jobs",
+    "testing",
+    "wire",
+)
 
 
 def _public() -> dict[str, str]:

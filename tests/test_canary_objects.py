@@ -81,6 +81,7 @@ NOT_SHOWN = {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
         *("Empty", "Field", "Hint", "Null"),
+        *("Deliveries", "DeliveredJob", "Delivery", "Job", "SQLiteResults"),
     },
     "of decoders, whose input is a response": {
         *("SSEDecoder", "ContentDecoder", "MessageDecoder", "CompletionDecoder", "ChatDecoder"),

@@ -87,7 +87,7 @@ class Delivery:
         self._task_id = task_id
         self._clock = clock
         self._started = time.monotonic()
-        self._report = reporter(config.observe)
+        self._report = reporter(config)
         policy = config.retry
         self.options: dict[str, Any] = {
             "retry": evolve(
