@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from zipfile import ZipFile
 
-from places import ROOT
-
+import claude_lite
+import claude_lite_transports
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 
 PROGRAM = """
@@ -43,7 +44,8 @@ def test_the_packages_own_transports_need_no_metadata(tmp_path):
     """From a zip, without entry points, each of our transports is found by its name."""
     archive = tmp_path / "program.zip"
     with ZipFile(archive, "w") as made:
-        for folder in (ROOT / "claude_lite", ROOT / "transports/claude_lite_transports"):
+        for package in (claude_lite, claude_lite_transports):
+            folder = Path(package.__file__).parent
             for path in folder.rglob("*"):
                 if path.is_file() and path.suffix != ".pyc":
                     made.write(path, path.relative_to(folder.parent))
