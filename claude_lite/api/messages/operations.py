@@ -1,5 +1,6 @@
 """Create, stream and count messages: https://docs.claude.com/en/api/messages."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -78,6 +79,8 @@ class CreateMessage(_MessageParams[Message]):
         try:
             return super().parse(response, limits)
         except UnexpectedResponse:
+            if not re.search(rb'"content"\s*:\s*"', response.body):
+                raise  # parsing a large body again would hold up the event loop
             data = json_body(response, limits)
             content = data.get("content") if isinstance(data, dict) else None
             if not isinstance(content, str):
