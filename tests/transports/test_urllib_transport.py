@@ -13,14 +13,13 @@ import textwrap
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import inf
 from queue import Queue
 from time import sleep
 
 import pytest
 from certificates import PEM
-from each_transport import stalling
+from each_transport import black_hole, stalling
 from timing import Stopwatch
 
 from claude_lite.errors import (
@@ -81,24 +80,6 @@ def python(code: str, *args: str) -> str:
 def shows(error: BaseException) -> str:
     """Return all that an error shows, but for the variables of the test that caught it."""
     return "".join(exposed(error.with_traceback(error.__traceback__.tb_next)))
-
-
-@contextmanager
-def black_hole():
-    """Give the address of a listener that accepts nothing more: connecting to it never ends."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        where = listener.getsockname()
-        full = [socket.socket() for _ in range(4)]
-        for sock in full:
-            sock.setblocking(False)  # noqa: FBT003  # socket's way
-            sock.connect_ex(where)
-        try:
-            yield where
-        finally:
-            for sock in full:
-                sock.close()
 
 
 # Connections
