@@ -129,6 +129,12 @@ case(
 # Once the head has come the status decides: nothing of it is lost, whatever becomes of the body.
 LIMITED = envelope("rate_limit_error", "slow down")
 WAITS = "Retry-After: 60"
+DECIDED = {
+    "requests": 1,
+    "deadline": 5.0,
+    "retry": standard(wait=0.01),
+    "within": ERROR_BODY_SECONDS,
+}
 for status, name, body in (
     (429, "RateLimited", LIMITED),
     (401, "AuthenticationFailed", envelope("authentication_error", "who?")),
@@ -165,10 +171,7 @@ for status, name, body in (
             f"{status} with a body {what}",
             script,
             right,
-            requests=1,
-            deadline=5.0,
-            retry=standard(wait=0.01),
-            within=ERROR_BODY_SECONDS,
+            **DECIDED,
         )
     if status != 429:  # each of the others takes a second
         continue
@@ -182,11 +185,8 @@ for status, name, body in (
             f"{status} with a body {what}",
             script,
             right,
-            requests=1,
             timeout=60.0,
-            deadline=5.0,
-            retry=standard(wait=0.01),
-            within=ERROR_BODY_SECONDS,
+            **DECIDED,
         )
 case(
     "a deadline in the body of an error",
