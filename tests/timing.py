@@ -43,5 +43,5 @@ class Stopwatch:
 
     @property
     def seconds(self):
-        """The seconds by the clock less those of waiting."""
-        return self.elapsed - self.waited
+        """The seconds by the clock less those of waiting, at least 0: threads can wait at once."""
+        return max(0.0, self.elapsed - self.waited)
