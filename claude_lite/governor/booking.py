@@ -1,53 +1,56 @@
 """One rate limit for many callers: two pure functions on a small state. No clock, no lock, no I/O.
 
     wait, ticket = book(state, now, tokens_in, max_tokens)
-    learn(state, now, ticket, status=200, limit=(2400, 0, 0), remaining=(39, -1, -1), used=(1, 90, 25))
+    learn(state, now, ticket, status=200, limit=(50, 0, 0), remaining=(9, -1, -1), used=(1, 90, 25))
 
-`book` asks for a turn. A ticket is the turn: the call may start at `ticket.start`. No ticket means:
-nothing was booked, ask again after `wait` seconds. `learn` tells what came of a ticket. Whoever
-calls them brings the time (seconds, from any clock that all callers share) and the lock.
-`governor.lua` does the same within Redis; `tests/governor/test_parity.py` compares the two.
+`book` asks for a turn. A ticket is the turn: the call may start at `ticket.start`. No ticket means
+that nothing was booked: ask again after `wait` seconds. `learn` tells what came of a ticket. The
+caller brings the time (in seconds, of any clock that all callers share) and the lock.
 
-**A bucket is a clock.** The API has three buckets per model family: requests, input tokens, output
-tokens. Each fills at a steady rate up to its size. Here a bucket is one number, its `clock`: the
-moment at which all that was taken from it is paid for. So `now - clock` is what is left, in seconds
-of its rate, and time needs no step of its own. To take is to move the clock forward by cost / rate.
-A clock ahead of now is a queue: it says when the last caller that booked may start.
+**A bucket is a clock.** The API has three buckets per family of models: requests, input tokens,
+output tokens. Each fills at a steady rate up to its size. Here a bucket is one number, its `clock`:
+the moment at which all that was taken from it is paid for. So `now - clock` is what is left, in
+seconds of its rate. To take is to move the clock forward by cost / rate. A clock that is ahead of
+now is a queue: it says when the last caller that booked may start.
 
 **Book.** A call takes from all buckets in one step, or from none. Its cost is an estimate: one
-request, the input tokens that the caller has counted, and for the output the smaller of
-`max_tokens` and the mean output so far. The call starts when each bucket has the margin left after
-it. A bucket never counts as fuller than its size, but a single call always finds room, even if it is
+request, the input tokens that the caller has counted, and for the output `max_tokens` or the mean
+output so far, whichever is smaller. The call starts when each bucket has the margin left after it.
+A bucket never counts as fuller than its size, but a single call always finds room, even if it is
 larger than the bucket.
 
 **The margin.** Half the bucket, at most 2 seconds, stays untouched. It is the only way to see that
-somebody else uses the same limit: with a planned level of zero, "nothing is left" is no news. Who
-goes first (`part` below 1) may use some of it.
+others use the same limit: if the planned level were zero, "nothing is left" would be no news. Calls
+that go first (`part` below 1) may use some of it.
 
-**Give back.** The end of a call tells what it has really used, and the difference goes back (or is
-taken). A call that was refused or failed was charged nothing: all of it goes back. A call whose fate
-nobody knows keeps its booking, because the API may have charged it.
+**Give back.** The end of a call tells what it has really used, and the difference is given back (or
+taken). A call that was refused or failed was charged nothing, so all of it is given back. A call
+whose fate is unknown keeps its booking, because the API may have charged it.
 
-**Drift.** An answer's headers say what was left when the call started. The ticket remembers what we
-expected for that moment. What is missing was taken by others. It moves the clock, so that it is paid
-for once; `Bucket.drift` adds up all of it, so that the next answers of the same time do not pay for
-it again. And it lowers our share of the rate, so that we expect the others to go on. The share comes
-back slowly. Only an answer that shows less than the margin counts: a level above the margin needs no
-correction. Clocks that already gave callers their turns are not moved: an early start that others
-make impossible is a refusal, which costs a second; changing the order of starts costs more.
+**Drift.** An answer's headers say what was left when the call started. Its ticket remembers the
+level that was planned for that moment. What is missing was taken by others. The drift moves the
+clock, so that it is paid for; `Bucket.drift` adds it up, so that other answers of the same time do
+not pay for it again. And it lowers our share of the rate, because others will go on. The share
+comes back slowly. A level above the margin needs no correction. A turn that was given stays:
+changing the order of starts looks like more drift, and costs more than a refusal.
 
-**A refusal (429)** is a drift whose size the server tells: `retry-after`. It stops nobody and halves
-nothing. If no bucket is short, the refusal has another reason (the API's limit on acceleration, a
-gateway's own limit): then everybody stops for the time that was named, and starts again slowly.
+**A refusal (429)** is a drift whose size the server names: `retry-after`. It stops nobody, and does
+not halve the rate. If no bucket is short, the refusal has another reason (the API's limit on
+acceleration, a gateway's own limit): then everybody stops for the time that was named, and starts
+again slowly.
 
 **Before the first header** nobody knows the limit. Four calls start at once, and the number doubles
-each second. If an answer comes without headers, there is no limit to keep, and nobody is held.
+each second. If an answer comes without headers, there is no limit to keep: nobody is held.
 
-**Lies are harmless.** Gateways send headers that are wrong. A limit that is absent, or 0, holds
+**Wrong headers do no harm.** Gateways send such headers. A limit that is absent, or 0, holds
 nobody. "Nothing is left" on calls that were let in is not believed after the third. A large drift
 that another call of the same time contradicts is not believed. A bucket that is seen much fuller than
-planned, again and again, belongs to a pool of keys: our share grows, up to sixteen times the rate.
+planned, again and again, belongs to a pool of keys: our share grows, up to 16 times the rate.
+
+`governor.lua` says the same for Redis. `tests/governor/test_parity.py` compares the two.
 """
+
+# ruff: noqa: FURB136, PLR1730  # max() and min() take three times as long, and each call comes here
 
 from collections.abc import Sequence
 from math import log2
@@ -91,9 +94,9 @@ SLOWEST: Final = 0.004
 FASTER: Final = 1.03
 """By what that part grows per second."""
 NORMAL: Final = 16.0
-"""Where that part ends: nobody is slowed. Above 1, since the rate itself may be wrong."""
+"""Where that part ends: nobody is slowed. It is above 1, because the rate may be wrong."""
 LONGEST_STOP: Final = 5.0
-"""The longest stop, in seconds, after a refusal that no bucket explains: nobody knows its reason."""
+"""The longest stop, in seconds, after a refusal that no bucket explains."""
 LONGEST_DEBT: Final = 10.0
 """The largest debt, in seconds, that `retry-after` can tell."""
 MEMORY: Final = 10.0
@@ -118,6 +121,8 @@ SMALL: Final = 0.01
 """Drift that is no news, in seconds."""
 CONTRADICTED: Final = 1.0
 """Calls that start within so many seconds see the same bucket."""
+OK: Final = 200
+REDIRECTED: Final = 300
 REFUSED: Final = 429
 OUTPUT: Final = 2
 """The index of the bucket of output tokens. It lags: output is charged while it is made."""
@@ -268,7 +273,7 @@ class Ticket:
     open: bool = True
 
 
-def book(
+def book(  # noqa: C901  # one function: each call comes here
     state: State,
     now: float,
     tokens_in: float,
@@ -349,7 +354,7 @@ def _book_cold(
     return 0.0, Ticket(now, cost)
 
 
-def learn(
+def learn(  # noqa: C901, PLR0912, PLR0915  # one function: each call comes here
     state: State,
     now: float,
     ticket: Ticket,
@@ -361,8 +366,8 @@ def learn(
 ) -> None:
     """Learn what came of a ticket: from an answer's head, from its end, or from both at once.
 
-    A refusal that is the account's own (a spend limit, a limit of 0) is no news about a bucket: tell
-    it as status 400, without limits.
+    A refusal that is the account's own (a spend limit, a limit of 0) is no news about a bucket.
+    Tell it as status 400, without limits.
 
     Args:
         state: What all callers have in common.
@@ -380,25 +385,27 @@ def learn(
     elapsed = now - state.seen
     if elapsed:
         _advance(state, now, elapsed)
-    succeeded = False
+    is_success = False
     if status is not None:
-        succeeded = 200 <= status < 300
+        is_success = OK <= status < REDIRECTED
         if ticket.epoch == COLD_TICKET:
             ticket.epoch = ANSWERED
             state.cold_open -= 1
-        if status and not succeeded:
+        if status and not is_success:
             used = NOTHING
     if used is not None and used is not NOTHING:
         _count_output(state, used[2])
-    if limit is not None and state.guess and any(limit):
-        _end_guess(state)
+    is_newest = False
+    if limit is not None:
+        is_newest = state.told_at <= ticket.start <= now
+        if state.guess and any(limit):
+            _end_guess(state)
     was_known = state.known
-    newest = state.told_at <= ticket.start <= now
     is_short = False
     for index, bucket in enumerate(state.buckets):
         said = limit[index] if limit is not None else 0
         left = remaining[index] if remaining is not None else None
-        if said and said != bucket.limit and (newest or not bucket.rate):
+        if said and said != bucket.limit and (is_newest or not bucket.rate):
             _change_limit(state, now, ticket, index, said, left)
         rate = bucket.rate
         if not rate:
@@ -411,27 +418,26 @@ def learn(
                 back = min(taken, MINUTE) - min(spent, MINUTE)
             if ticket.open:
                 bucket.clock -= back
-        if left is None or left < 0 or said != bucket.limit:
-            continue
-        level = left / rate
-        if level > bucket.size:
-            bucket.resize(min(level, MINUTE))
-        if level > bucket.rather_full:
-            bucket.full_at = now
-        if status == REFUSED:
-            is_short |= _see_refusal(state, ticket, index, level, retry_after, back, was_known)
-        elif level < bucket.margin:
-            _see_shortage(state, ticket, index, level, back)
-        else:
-            if ticket.start > bucket.plenty_at:
-                bucket.plenty_at = ticket.start
-            if level > bucket.much_fuller and index < OUTPUT and succeeded:
-                _see_riches(state, now, ticket, index, level)
+        if left is not None and left >= 0 and said == bucket.limit:
+            level = left / rate
+            if level > bucket.size:
+                bucket.resize(min(level, MINUTE))
+            if level > bucket.rather_full:
+                bucket.full_at = now
+            if status == REFUSED:
+                is_short |= _see_refusal(state, ticket, index, level, retry_after, back, was_known)
+            elif level < bucket.margin:
+                _see_shortage(state, ticket, index, level, back)
+            else:
+                if ticket.start > bucket.plenty_at:
+                    bucket.plenty_at = ticket.start
+                if level > bucket.much_fuller and index != OUTPUT and is_success:
+                    _see_riches(state, now, ticket, index, level)
     if used is not None:
         ticket.open = False
-    if limit is not None and newest:
+    if is_newest:
         state.told_at = ticket.start
-    if succeeded:
+    if is_success:
         if remaining is not None and remaining[0] == 0:
             state.zeros += 1
         if not state.known:
