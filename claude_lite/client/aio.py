@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overl
 
 from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard
+from claude_lite.client.calling import BaseClient, BaseStream, discard, wrong_operation
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -107,9 +107,8 @@ class AsyncStream(BaseStream[E, R]):
                         self._chunks, self._body = aiter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del (
-                            head
-                        )  # a server may repeat the API key, and tracebacks may show variables
+                        # A server may repeat the API key, and tracebacks may show variables.
+                        del head
                         while exchange.wants_data:
                             await self._read_chunk()
                     except ClaudeError as error:
@@ -227,6 +226,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         if isinstance(operation, StreamOperation):
             async with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", await stream.final())
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
         transport = self._link.get()
         governed = self.governor is not None
         exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
@@ -267,6 +268,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             UsageError: The operation or the transport does not support streams.
 
         """
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
         return cls(exchange, self._link.get(), self._serve, self._prepare)
@@ -284,11 +287,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
-        next_operation: ListOperation[E] | None = operation
-        while next_operation is not None:
-            page = await self.send(next_operation)
-            yield page
-            next_operation = page.next
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
+        yield (page := await self.send(operation))
+        while (following := page.next) is not None:
+            yield (page := await self.send(following))
 
     def items(self, operation: "ListOperation[E]") -> AsyncIterator[E]:
         """Iterate the items of a list, from the page of *operation* to the last page."""
@@ -319,6 +322,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         with Arrival(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:

@@ -90,8 +90,6 @@ class BaseClient(Generic[T]):
     def _stream_exchange(
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> StreamExchange[E, R]:
-        if not isinstance(operation, StreamOperation):
-            raise _not_streamed(operation)
         if not hasattr(self._link.get(), "stream"):
             name = type(self._link.get()).__name__
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
@@ -113,11 +111,16 @@ class BaseClient(Generic[T]):
         return f"{type(self).__name__}({self._link.given!r}, base_url={self.config.base_url!r})"
 
 
-def _not_streamed(operation: object) -> UsageError:
-    name = type(operation).__name__
-    if isinstance(operation, Operation):
+def wrong_operation(value: object) -> UsageError:
+    """Return the error for a value that a method of the client cannot send.
+
+    The value may be a key, and a traceback may show variables. So the caller puts the error in
+    place of the value before it raises: `raise (operation := wrong_operation(operation))`.
+    """
+    name = type(value).__name__
+    if isinstance(value, Operation):
         return UsageError(f"{name} does not stream: use `send`")
-    return UsageError(f"`stream` takes an operation such as StreamMessage(...), not {name}")
+    return UsageError(f"the client takes an operation such as CreateMessage(...), not {name}")
 
 
 class BaseStream(Generic[E, R]):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard
+from claude_lite.client.calling import BaseClient, BaseStream, discard, wrong_operation
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
@@ -81,9 +81,8 @@ class Stream(BaseStream[E, R]):
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del (
-                            head
-                        )  # a server may repeat the API key, and tracebacks may show variables
+                        # A server may repeat the API key, and tracebacks may show variables.
+                        del head
                         while exchange.wants_data:
                             self._read_chunk()
                     except ClaudeError as error:
@@ -193,6 +192,8 @@ class SyncClient(BaseClient[Transport]):
         if isinstance(operation, StreamOperation):
             with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", stream.final())
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
         transport = self._link.get()
         governed = self.governor is not None
         exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
@@ -231,6 +232,8 @@ class SyncClient(BaseClient[Transport]):
             UsageError: The operation or the transport does not support streams.
 
         """
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
         return cls(exchange, self._link.get(), self._serve)
@@ -248,11 +251,11 @@ class SyncClient(BaseClient[Transport]):
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
-        next_operation: ListOperation[E] | None = operation
-        while next_operation is not None:
-            page = self.send(next_operation)
-            yield page
-            next_operation = page.next
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
+        yield (page := self.send(operation))
+        while (following := page.next) is not None:
+            yield (page := self.send(following))
 
     def items(self, operation: "ListOperation[E]") -> Iterator[E]:
         """Iterate the items of a list, from the page of *operation* to the last page."""
@@ -283,6 +286,8 @@ class SyncClient(BaseClient[Transport]):
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         with Arrival(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
                 file.write(piece)

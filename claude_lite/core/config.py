@@ -18,6 +18,7 @@ from attrs import evolve, field, fields, frozen
 
 from claude_lite.core.credentials import (
     FRAMING_HEADERS,
+    LIVE,
     Credential,
     Secret,
     bearer,
@@ -25,6 +26,7 @@ from claude_lite.core.credentials import (
     from_environment,
     header_value,
     mask_headers,
+    misplaced,
     words_to_mask,
     wrong_type,
 )
@@ -173,6 +175,8 @@ def _hidden(name: str, value: Any) -> Any:
         return wrong_type(name, _WANTED.get(name, names), value)
     if isinstance(value, Mapping):
         return mask_headers(value)
+    if name in {"api_version", "betas"} and LIVE.search(str(value)):
+        return misplaced(name)
     if isinstance(value, str):
         return Secret(value) if Secret in kinds else MaskedStr(value)
     return value

@@ -444,11 +444,11 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        is_object = isinstance(data, Mapping)
-        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
-        del data  # a traceback may show variables, and these may hold a credential
-        if isinstance(values, UsageError):
-            raise values
+        # A traceback may show variables, and these may hold a credential.
+        if not isinstance(data, Mapping):
+            raise (data := wrong_type("data", "a dict", data))
+        values: dict[str, Any] = dict(data)
+        del data
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:
