@@ -25,7 +25,7 @@ from attrs import define, field
 
 from claude_lite.governor.booking import ANSWERED, NEVER, State, Three, Ticket, book, learn
 
-__all__ = ["Booking", "Known", "Member", "Reply", "Shared", "Step", "Want"]
+__all__ = ["Answer", "Booking", "Known", "Member", "Reply", "Shared", "Step", "Want"]
 
 AHEAD: Final = 0.5
 """How many seconds ahead a process books."""
@@ -114,11 +114,21 @@ class Booking:
 
 @define
 class Reply:
-    """The reply to a step. The last booking may be without a ticket; no more wants were tried."""
+    """The reply to a step.
+
+    Attributes:
+        now: The time of the shared clock.
+        processes: How many processes share the limit.
+        known: The limits, as far as known.
+        shares: The part of each limit that others leave to all these processes.
+        bookings: A reply per want, in order. After one without a ticket no more wants were tried.
+
+    """
 
     now: float
     processes: int
     known: Known | None
+    shares: tuple[float, float, float]
     bookings: list[Booking]
 
 
@@ -162,7 +172,7 @@ class Shared:
             bookings.append(Booking(wait, ticket))
             if ticket is None:
                 break
-        return Reply(now, max(1, len(self.asked)), known_of(state), bookings)
+        return Reply(now, max(1, len(self.asked)), known_of(state), state.shares, bookings)
 
     def _share(self, now: float, step: Step) -> float:
         """Say how many calls the process may book now."""
@@ -268,6 +278,10 @@ class Member:
             if booking.ticket is not None:
                 self.sleeping += 1
                 self.until = max(self.until, now + booking.wait)
+
+    def come_back(self) -> None:
+        """Note that Redis is there again: the next step tells it what is known."""
+        self.is_away = False
 
     def pause(self, wait: float, random: float) -> float:
         """Say when to ask again for a call that has to wait.

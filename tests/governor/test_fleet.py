@@ -5,7 +5,6 @@ import pytest
 from benchmarks.fleet import report
 from benchmarks.fleet.scenarios import SCENARIOS, Run
 
-
 # Those of a hundred processes with a hundred tasks are the first ones, but for their size.
 NAMES = [name for name in SCENARIOS if not name.startswith("fleet ")]
 
