@@ -44,8 +44,8 @@ each second. If an answer comes without headers, there is no limit to keep: nobo
 
 **Wrong headers do no harm.** Gateways send such headers. A limit that is absent, or 0, holds
 nobody. "Nothing is left" on calls that were let in is not believed after the third. A large drift
-that another call of the same time contradicts is not believed. A bucket that is seen much fuller than
-planned, again and again, belongs to a pool of keys: our share grows, up to 16 times the rate.
+that another call of the same time contradicts is not believed. A bucket that is seen much fuller
+than planned, again and again, belongs to a pool of keys: our share grows, up to 16 times the rate.
 
 `governor.lua` says the same for Redis. `tests/governor/test_parity.py` compares the two.
 """
@@ -390,7 +390,7 @@ def learn(  # noqa: C901, PLR0912, PLR0915  # one function: each call comes here
         is_success = OK <= status < REDIRECTED
         if ticket.epoch == COLD_TICKET:
             ticket.epoch = ANSWERED
-            state.cold_open -= 1
+            state.cold_open = max(0, state.cold_open - 1)  # a state may have been lost since
         if status and not is_success:
             used = NOTHING
     if used is not None and used is not NOTHING:
