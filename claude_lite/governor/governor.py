@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from claude_lite.core.turns import Admit, Turn
 from claude_lite.errors import UsageError
 from claude_lite.governor.local import LocalPool
-from claude_lite.governor.pools import Key, key_of, names_of
+from claude_lite.governor.pools import Key, key_of
 from claude_lite.wire import Clock
 
 __all__ = ["Governor", "forget", "governor_for"]
@@ -68,7 +68,9 @@ class Governor:
         ]
 
     def _pool(self, admit: Admit) -> Pool:
-        names = names_of(admit)
+        operation, headers = admit.operation, admit.request.headers
+        credential = headers.get("x-api-key") or headers.get("authorization")
+        names = (*admit.account, credential, operation.model, operation.route.name, admit.clock)
         found = self._found.get(names)
         return self._pool_of(admit, names) if found is None else found
 

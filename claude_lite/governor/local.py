@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Generator, Hashable
 from typing import Any, Final
 
 from claude_lite.core.turns import Admit
-from claude_lite.governor.booking import SOON, State, Ticket, book, learn
+from claude_lite.governor.booking import SOON, State, Ticket, book, give_back, learn
 from claude_lite.governor.lines import Bell, Line, Waiter, running_loop
 from claude_lite.governor.pools import Cost, cost_of, limits_of, used_of, weight_of
 from claude_lite.wire import Clock, Response
@@ -44,21 +44,26 @@ class LocalTurn:
     ) -> None:
         """Tell what became of the attempt; see `claude_lite.core.turns.Turn`."""
         pool = self._pool
+        ticket, now = self._ticket, pool.clock()
         used = None if usage is None else used_of(usage, pool.weight)
-        now = pool.clock()
         status = limits = left = retry_after = None
         if head is not None:
             status = head.status
             # Of many answers at once, the headers of a few are enough.
-            if status != OK or now - pool.read_at > READ_EVERY:
-                pool.read_at = now
-                limits, left = limits_of(head) or (None, None)
-                retry_after = _retry_after(head)
+            is_quick = now - pool.read_at < READ_EVERY and (ticket.clocks or pool.state.free)
+            if status == OK and is_quick:
+                if used is not None:  # else it is a stream, which has its usage at its end
+                    with pool.lock:
+                        give_back(pool.state, ticket, used)
+                return
+            pool.read_at = now
+            limits, left = limits_of(head) or (None, None)
+            retry_after = _retry_after(head)
         elif not sent:
             status = NOT_SENT
         if status is not None or used is not None:
             with pool.lock:
-                learn(pool.state, now, self._ticket, status, limits, left, retry_after, used)
+                learn(pool.state, now, ticket, status, limits, left, retry_after, used)
 
 
 class LocalPool:
@@ -145,23 +150,23 @@ class LocalPool:
 
     def _enter_now(self, admit: Admit) -> LocalTurn | float | None:
         """Give a turn at once, or the wait if that is too long; None if the call has to wait."""
-        cost, is_background = cost_of(admit), admit.priority == "background"
+        cost = cost_of(admit)
         if self.waiting:
             wait = self.waiting * self._seconds_per_call(cost)
             is_long = admit.defers and wait > PATIENCE
             return self._delay(admit, wait, cost) if is_long else None
-        wait, ticket = self._book(cost, is_background=is_background)
+        wait, ticket = self._book(cost, admit.priority)
         if ticket is not None:
             return LocalTurn(self, ticket)
         return self._delay(admit, wait, cost) if _is_too_long(admit, wait) else None
 
-    def _book(self, cost: Cost, *, is_background: bool) -> tuple[float, Ticket | None]:
+    def _book(self, cost: Cost, priority: str) -> tuple[float, Ticket | None]:
         with self.lock:
-            now = self.clock()
-            if is_background:
+            now, part = self.clock(), 1.0
+            if priority == "background":
                 self._background_at = now
-            # Who goes first needs less of the margin, so that something is always left for them.
-            part = 0.5 if not is_background and now - self._background_at < MIXED else 1.0
+            elif now - self._background_at < MIXED:
+                part = 0.5  # who goes first needs less of the margin: something is always left
             return book(self.state, now, cost[0], cost[1] * self.weight, SOON, part)
 
     def _seconds_per_call(self, cost: Cost) -> float:
@@ -196,7 +201,7 @@ class LocalPool:
                 if line.first() is not waiter:
                     yield None
                     continue
-                wait, ticket = self._book(cost, is_background=waiter.is_background)
+                wait, ticket = self._book(cost, admit.priority)
                 if ticket is not None:
                     self.held += now - began
                     return LocalTurn(self, ticket, now - began)

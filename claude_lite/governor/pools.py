@@ -71,13 +71,6 @@ def family_of(model: str, *, counts: bool = False) -> str:
     return f"count {family}" if counts else family
 
 
-def names_of(admit: Admit) -> tuple[object, ...]:
-    """Return what an attempt has that decides about its key: quick to make and to compare."""
-    headers, operation = admit.request.headers, admit.operation
-    credential = headers.get("x-api-key") or headers.get("authorization")
-    return *admit.account, credential, operation.model, operation.route.name, admit.clock
-
-
 def key_of(admit: Admit) -> Key:
     """Return the key of the limit that applies to an attempt."""
     origin, function = admit.account
@@ -93,11 +86,11 @@ def cost_of(admit: Admit) -> Cost:
     body = admit.request.body
     if not isinstance(body, bytes):
         return 0, 0
-    tokens = len(body) // BYTES_PER_TOKEN
+    size, tokens = len(body), 0
     if BASE64 in body:
-        letters, in_files = _files(getattr(admit.operation, "messages", ()))
-        tokens = max(0, len(body) - letters) // BYTES_PER_TOKEN + in_files
-    return tokens, getattr(admit.operation, "max_tokens", 0)
+        letters, tokens = _files(getattr(admit.operation, "messages", ()))
+        size = max(0, size - letters)
+    return size // BYTES_PER_TOKEN + tokens, getattr(admit.operation, "max_tokens", 0)
 
 
 def _files(value: object) -> tuple[int, int]:
@@ -155,13 +148,9 @@ def _left(text: str | None) -> float:
 def used_of(usage: Any, weight: int) -> Three | None:
     """Return what a call took, by its usage as JSON or as a model; None if that is unknown."""
     try:
-        if isinstance(usage, dict):
-            tokens_in, out = usage["input_tokens"], usage["output_tokens"]
-            written = usage.get("cache_creation_input_tokens")
-        else:
-            tokens_in, out = usage.input_tokens, usage.output_tokens
-            written = usage.cache_creation_input_tokens
-        used = 1.0, float(tokens_in + (written or 0)), float(out * weight)
+        data = usage if isinstance(usage, dict) else usage.__dict__  # of a model: what came
+        tokens_in = data["input_tokens"] + (data.get("cache_creation_input_tokens") or 0)
+        used = 1.0, float(tokens_in), float(data["output_tokens"] * weight)
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
         return None
     return used if 0 <= used[1] < MOST and 0 <= used[2] < MOST else None
