@@ -2,8 +2,8 @@
 # this list. Times are those of 2 cores; the first run of a target adds up to a minute of set-up.
 #
 #   make demo          run examples/requests.jsonl against the emulator, with faults; no key, no network; 10 s
-#   make test          run the tests but those marked `slow`, in parallel; 3 min
-#   make test-all      run all tests, in parallel; 5 min
+#   make test          run the tests but those marked `slow`, in parallel; 2 min
+#   make test-all      run all tests, in parallel; 6 min
 #   make test-aiohttp  run the aiohttp transport's tests on the oldest and the newest aiohttp; 2 min
 #   make check         lint, formatting, types, and the size of the core; 1 min
 #   make bench         measure what a call costs, beside other clients; some minutes

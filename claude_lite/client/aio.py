@@ -24,6 +24,7 @@ from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
 from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from claude_lite.api.messages.events import Event  # noqa: F401  # quoted, below
     from claude_lite.api.messages.message import Message
     from claude_lite.core.pages import ListOperation, Page
+    from claude_lite.core.turns import Gate
 
 __all__ = ["AsyncMessageStream", "AsyncStream", "AsyncioClient"]
 
@@ -71,12 +73,12 @@ class AsyncStream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
-        get_token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
+        serve: Callable[[Sleep | Authenticate | Admit, Exchange[Any]], Coroutine[Any, Any, None]],
         prepare: Callable[[float | None], Coroutine[Any, Any, None]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = get_token
+        self._serve = serve
         self._prepare = prepare
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
@@ -95,10 +97,8 @@ class AsyncStream(BaseStream[E, R]):
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         await self._prepare(exchange.time_left)
         while not isinstance(action := self._next_action(), Done):
-            if isinstance(action, Sleep):
-                await self._transport.sleep(action.seconds)
-            elif isinstance(action, Authenticate):
-                exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
+            if not isinstance(action, Request):
+                await self._serve(action, exchange)
             else:
                 async with AsyncExitStack() as stack:
                     try:
@@ -229,7 +229,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         if not isinstance(operation, Operation):
             raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        exchange = Exchange(operation, self.config, self._link.clock)
+        governed = self.governor is not None
+        exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             if self.config.dialect is not None:
                 await self._prepare(exchange.time_left)
@@ -242,10 +243,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
-                elif isinstance(action, Sleep):
-                    await transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
+                    await self._serve(action, exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -273,7 +272,7 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
-        return cls(exchange, self._link.get(), self._get_token, self._prepare)
+        return cls(exchange, self._link.get(), self._serve, self._prepare)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -339,10 +338,16 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             named = "of the dialect", cast("Any", config.dialect).prepare
             await self._link.tokens(AsyncTokens, named).get("ready", within)
 
-    async def _get_token(self, stale: str | None, within: float | None) -> str:
-        return await self._link.tokens(AsyncTokens, self.config.credential_function).get(
-            stale, within
-        )
+    async def _serve(self, action: Sleep | Authenticate | Admit, exchange: Exchange[Any]) -> None:
+        """Do what *exchange* asks for besides requests: wait, get a token, wait for a turn."""
+        if isinstance(action, Admit):
+            governor = cast("Gate", self.governor)
+            exchange.receive_turn(await governor.enter_async(action, self._link.get().sleep))
+        elif isinstance(action, Sleep):
+            await self._link.get().sleep(action.seconds)
+        else:
+            tokens = self._link.tokens(AsyncTokens, self.config.credential_function)
+            exchange.receive_token(await tokens.get(action.stale, exchange.time_left))
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later call opens new connections.

@@ -11,10 +11,11 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 from claude_lite.client.link import Link
 from claude_lite.client.tokens import is_async
 from claude_lite.core.bodies import Decoder
-from claude_lite.core.config import Config, Options, hide_credentials
+from claude_lite.core.config import CachedProperty, Config, Options, hide_credentials
 from claude_lite.core.exchange import Authenticate
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit, Gate
 from claude_lite.errors import StreamInterrupted, UsageError
 from claude_lite.given.spellings import STREAMS, add_hints
 from claude_lite.wire import Clock, Done, Request, Response, Sleep
@@ -74,6 +75,18 @@ class BaseClient(Generic[T]):
         """The clock that measures calls: the transport's clock, or else `time.monotonic`."""
         return self._link.clock
 
+    @CachedProperty
+    def governor(self) -> Gate | None:
+        """What admits the calls of this client under the rate limit; None if nothing does."""
+        given = self.config.governor
+        if given == "auto":
+            given = "local" if getattr(self._link.get(), "governed", True) else None
+        if not isinstance(given, str):
+            return given
+        from claude_lite.governor import governor_for  # imported with the first client
+
+        return governor_for(given)
+
     def _stream_exchange(
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> StreamExchange[E, R]:
@@ -81,7 +94,10 @@ class BaseClient(Generic[T]):
             name = type(self._link.get()).__name__
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
         collect = collect or getattr(operation, "collect", False)
-        return StreamExchange(operation, self.config, self._link.clock, collect=collect)
+        governed = self.governor is not None
+        return StreamExchange(
+            operation, self.config, self._link.clock, governed=governed, collect=collect
+        )
 
     def __copy__(self) -> Self:
         return self.with_options()
@@ -158,7 +174,7 @@ class BaseStream(Generic[E, R]):
         self._exchange.start()
         return self._exchange
 
-    def _next_action(self) -> Request | Sleep | Authenticate | Done[Decoder[E, R]]:
+    def _next_action(self) -> Request | Sleep | Authenticate | Admit | Done[Decoder[E, R]]:
         if self._closed and not self._exchange.ready:  # closed during the opening
             raise StreamInterrupted(CLOSED)
         return self._exchange.next_action()

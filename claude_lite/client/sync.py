@@ -26,6 +26,7 @@ from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
 from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Response, Sleep, Transport
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from claude_lite.api.messages.events import Event  # noqa: F401  # quoted, below
     from claude_lite.api.messages.message import Message
     from claude_lite.core.pages import ListOperation, Page
+    from claude_lite.core.turns import Gate
 
 __all__ = ["MessageStream", "Stream", "SyncClient"]
 
@@ -48,11 +50,11 @@ class Stream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        get_token: Callable[[str | None, float | None], str],
+        serve: "Callable[[Sleep | Authenticate | Admit, Exchange[Any]], None]",
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = get_token
+        self._serve = serve
         self._stack = ExitStack()
         self._chunks: Iterator[bytes] = iter(())
 
@@ -69,10 +71,8 @@ class Stream(BaseStream[E, R]):
 
     def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         while not isinstance(action := self._next_action(), Done):
-            if isinstance(action, Sleep):
-                self._transport.sleep(action.seconds)
-            elif isinstance(action, Authenticate):
-                exchange.receive_token(self._get_token(action.stale, exchange.time_left))
+            if not isinstance(action, Request):
+                self._serve(action, exchange)
             else:
                 with ExitStack() as stack:
                     try:
@@ -195,7 +195,8 @@ class SyncClient(BaseClient[Transport]):
         if not isinstance(operation, Operation):
             raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        exchange = Exchange(operation, self.config, self._link.clock)
+        governed = self.governor is not None
+        exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             while not isinstance(action := exchange.next_action(), Done):
                 if isinstance(action, Request):
@@ -206,10 +207,8 @@ class SyncClient(BaseClient[Transport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
-                elif isinstance(action, Sleep):
-                    transport.sleep(action.seconds)
                 else:
-                    exchange.receive_token(self._get_token(action.stale, exchange.time_left))
+                    self._serve(action, exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -237,7 +236,7 @@ class SyncClient(BaseClient[Transport]):
             raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
-        return cls(exchange, self._link.get(), self._get_token)
+        return cls(exchange, self._link.get(), self._serve)
 
     def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -294,8 +293,16 @@ class SyncClient(BaseClient[Transport]):
                 file.write(piece)
         return file.size
 
-    def _get_token(self, stale: str | None, within: float | None) -> str:
-        return self._link.tokens(Tokens, self.config.credential_function).get(stale, within)
+    def _serve(self, action: Sleep | Authenticate | Admit, exchange: Exchange[Any]) -> None:
+        """Do what *exchange* asks for besides requests: wait, get a token, wait for a turn."""
+        if isinstance(action, Admit):
+            governor = cast("Gate", self.governor)
+            exchange.receive_turn(governor.enter(action, self._link.get().sleep))
+        elif isinstance(action, Sleep):
+            self._link.get().sleep(action.seconds)
+        else:
+            tokens = self._link.tokens(Tokens, self.config.credential_function)
+            exchange.receive_token(tokens.get(action.stale, exchange.time_left))
 
     def close(self) -> None:
         """Close the connections. A later call opens new connections.

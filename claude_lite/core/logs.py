@@ -3,6 +3,7 @@
 - Both events, `claude_lite.attempt` and `claude_lite.call`, have the keys operation, elapsed_ms,
   status, request_id, organization_id, error_type and ratelimit_*.
 - An attempt also has attempt (its number) and retry_in (seconds until the next attempt).
+- Both have held_ms if a governor held the call: the time of all its waits for turns.
 - A call also has attempts (their number), ttft_ms (until the first content of a stream),
   input_tokens and output_tokens.
 
@@ -49,6 +50,7 @@ Report = Callable[[str, str, Callable[[], Fields]], None]
 """A function that writes an event: a level, a name, and a function that returns the fields."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
+LEAST_HELD: Final = 0.0005  # seconds: a shorter wait is none
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -57,6 +59,7 @@ class CallLog:
 
     def __init__(self, report: Report, operation: str, clock: Clock) -> None:
         self.ended = False
+        self.held = 0.0  # seconds of waiting for turns
         self._report = report
         self._operation = operation
         self._clock = clock
@@ -95,7 +98,9 @@ class CallLog:
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
                 **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error) if error else {}),
-                **_clean_fields({"retry_in": retry_in and round(retry_in, 3)}),
+                **_clean_fields(
+                    {"retry_in": retry_in and round(retry_in, 3), "held_ms": self._held_ms()}
+                ),
             }
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
@@ -123,7 +128,12 @@ class CallLog:
                 "elapsed_ms": _milliseconds(now - self._started),
                 **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error, ours=not left) if error else {}),
-                **_clean_fields({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
+                **_clean_fields(
+                    {
+                        "ttft_ms": self._ttft and _milliseconds(self._ttft),
+                        "held_ms": self._held_ms(),
+                    }
+                ),
                 **_usage_fields(result, whole=not left),
             }
 
@@ -135,6 +145,9 @@ class CallLog:
             # A warning: the call was cancelled, or has to be run again later.
             level = "info" if error is None else "error" if failed else "warning"
         self._report(level, "claude_lite.call", fields)
+
+    def _held_ms(self) -> float | None:
+        return _milliseconds(self.held) if self.held >= LEAST_HELD else None
 
 
 def call_log(operation: str, config: "Config", clock: Clock) -> CallLog | None:

@@ -129,6 +129,7 @@ class Route:
         has_body: Whether a POST has a JSON body.
         accept: The value of the header `accept`.
         betas: The beta flags that the operation needs.
+        governed: Whether the API's rate limit for models applies, so that a governor admits it.
 
     """
 
@@ -140,6 +141,7 @@ class Route:
     has_body: bool = True
     accept: str = JSON_TYPE
     betas: tuple[str, ...] = ()
+    governed: bool = False
 
 
 class _Signature:

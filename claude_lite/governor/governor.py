@@ -1,0 +1,126 @@
+"""Governors: what clients share so that all their calls together stay within the rate limit."""
+
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+from claude_lite.core.turns import Admit, Turn
+from claude_lite.errors import UsageError
+from claude_lite.governor.local import LocalPool
+from claude_lite.governor.pools import Key, key_of
+from claude_lite.wire import Clock
+
+__all__ = ["Governor", "forget", "governor_for"]
+
+
+class Pool(Protocol):
+    """The calls that share a limit; `LocalPool` is one."""
+
+    def enter(self, admit: Admit, sleep: Callable[[float], None], /) -> Turn | float:
+        """Wait for a turn; see `claude_lite.core.turns.Gate`."""
+        ...
+
+    async def enter_async(
+        self, admit: Admit, sleep: Callable[[float], Awaitable[None]], /
+    ) -> Turn | float:
+        """Wait for a turn; see `claude_lite.core.turns.Gate`."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as JSON."""
+        ...
+
+
+class Governor:
+    """Holds calls until the rate limit has room for them, for all clients of this process.
+
+    Clients that were given the same governor share it. It has a state for each limit: for each
+    origin, credential and family of models.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[tuple[Key, Clock], Pool] = {}
+        _governors.add(self)
+
+    def enter(self, admit: Admit, sleep: Callable[[float], None], /) -> Turn | float:
+        """Wait for a turn on this thread; see `claude_lite.core.turns.Gate`."""
+        return self._pool(admit).enter(admit, sleep)
+
+    async def enter_async(
+        self, admit: Admit, sleep: Callable[[float], Awaitable[None]], /
+    ) -> Turn | float:
+        """Wait for a turn on the running loop; see `claude_lite.core.turns.Gate`."""
+        return await self._pool(admit).enter_async(admit, sleep)
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return what is known, for a dashboard: a JSON object per limit.
+
+        Each has `origin`, `family`, `limits` (per minute, as far as known), `shares` (the part of
+        each limit that others leave to this process), `waiting` (calls that wait now) and `held_s`
+        (the seconds that calls have waited in all).
+        """
+        return [
+            {"origin": key.origin, "family": key.family, **pool.snapshot()}
+            for (key, _), pool in [*self._pools.items()]
+        ]
+
+    def _pool(self, admit: Admit) -> Pool:
+        key = key_of(admit), admit.clock
+        found = self._pools.get(key)
+        if found is None:
+            if len(self._pools) >= MOST_POOLS:  # a program may take a credential per user
+                self._pools.pop(next(iter(self._pools)), None)
+            found = self._pools.setdefault(key, self._make_pool(*key))
+        return found
+
+    def _make_pool(self, key: Key, clock: Clock) -> Pool:
+        return LocalPool(key.origin, clock)
+
+    def _forget(self) -> None:
+        self._pools.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
+MOST_POOLS: Final = 1024
+_governors: weakref.WeakSet[Governor] = weakref.WeakSet()
+_named: dict[str, Governor] = {}
+_making = threading.Lock()
+
+
+def governor_for(name: str) -> Governor:
+    """Return the governor of this process for *name*.
+
+    Args:
+        name: "local", or the URL of a Redis.
+
+    Raises:
+        UsageError: *name* is neither.
+
+    """
+    found = _named.get(name)
+    if found is None:
+        if name != "local":
+            raise UsageError('governor has to be "local", redis://host[:port], a Governor, or None')
+        with _making:
+            found = _named.setdefault(name, Governor())
+    return found
+
+
+def forget() -> None:
+    """Forget all that the governors of this process know. Call this between tests."""
+    for governor in [*_governors]:
+        governor._forget()  # noqa: SLF001  # of this module
+
+
+def _after_fork() -> None:
+    """Forget all: a lock may stay locked for ever in a child."""
+    global _making  # noqa: PLW0603
+    _making = threading.Lock()
+    forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
