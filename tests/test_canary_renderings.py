@@ -25,6 +25,7 @@ from test_canary import CANARY, PARAMS, SONG, silent
 
 from claude_lite import (
     AsyncClient,
+    BatchJob,
     ClaudeError,
     Client,
     CreateMessage,
@@ -160,6 +161,11 @@ MISPLACED = {
             lambda: run(AsyncClient(api_key="k"), i(), print, concurrency=1)
         )
         for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
+    },
+    **{f"{name} for a batch": lambda g=given: BatchJob(g()) for name, given in GIVEN.items()},
+    **{
+        f"{name} for batches": lambda g=given: list(split_into_batches(g()))
+        for name, given in GIVEN.items()
     },
     "a key as the client of a run": lambda: used(lambda: run(CANARY, [], print)),
 }
