@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from claude_lite.core.responses import retry_after as named_wait
 from claude_lite.core.turns import Admit
-from claude_lite.governor.booking import SOON, State, Ticket, book, give_back, learn
+from claude_lite.governor.booking import SOON, book, give_back, learn
 from claude_lite.governor.lines import Bell, Line, Waiter, running_loop
 from claude_lite.governor.pools import Cost, cost_of, limits_of, used_of, weight_of
+from claude_lite.governor.state import State, Ticket
 from claude_lite.wire import Clock, Response
 
 __all__ = ["LocalPool", "LocalTurn"]
