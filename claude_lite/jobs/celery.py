@@ -32,6 +32,7 @@ from claude_lite.jobs.times import check_times
 
 __all__ = ["call_task"]
 
+AMQP: Final = frozenset({"amqp", "amqps", "pyamqp"})
 CONSUMER_TIMEOUT: Final = 1800.0  # of RabbitMQ, by default
 R = TypeVar("R")
 
@@ -53,7 +54,8 @@ def call_task(
     the error of the task's result. Permanent errors are not tried again.
 
     Args:
-        app: The app. Its `worker_prefetch_multiplier` is set to 1.
+        app: The app. Its `worker_prefetch_multiplier` is set to 1, its
+            `worker_enable_prefetch_count_reduction` to False, and publisher confirms are enabled.
         client: The client that makes the calls. Its retry rules and other options hold.
         store: Keeps results, so that a second delivery of a job gets the first one's result. A
             `Client` needs a store whose functions are no coroutines.
@@ -66,7 +68,7 @@ def call_task(
         UsageError: The time limits do not fit.
 
     """
-    app.conf.worker_prefetch_multiplier = 1
+    _configure(app)
     limit = options.get("time_limit") or app.conf.task_time_limit
     redelivery = _redelivery(app, consumer_timeout)
     check_times(attempt=client.config.deadline or math.inf, job=limit, redelivery=redelivery)
@@ -108,6 +110,21 @@ def call_task(
     return cast("Task", call)  # the decorator makes a task
 
 
+def _configure(app: Celery) -> None:
+    app.conf.worker_prefetch_multiplier = 1
+    # With it, Celery 5.7 sets the count from a pool thread after a lost connection, while the main
+    # thread uses the same connection: the worker may hang for ever.
+    app.conf.worker_enable_prefetch_count_reduction = False
+    if _scheme(app) in AMQP:
+        # RabbitMQ has the next delivery of a job before this one is acknowledged.
+        given = app.conf.broker_transport_options or {}
+        app.conf.broker_transport_options = {"confirm_publish": True, **given}
+
+
+def _scheme(app: Celery) -> str:
+    return str(app.conf.broker_url or "amqp").partition(":")[0]
+
+
 def _next(task: Task, job: JSON, error: RetryLater) -> BaseException:
     """Put a job back into the queue; return the exception that ends the delivery."""
     # The result backend keeps the error: the job's call would be there once more.
@@ -124,11 +141,11 @@ def _next(task: Task, job: JSON, error: RetryLater) -> BaseException:
 
 def _redelivery(app: Celery, consumer_timeout: float) -> float | None:
     """Return the seconds after which the broker delivers a job again; None if not known."""
-    scheme = str(app.conf.broker_url or "amqp").partition(":")[0]
+    scheme = _scheme(app)
     if scheme in VISIBILITY_TIMEOUT:
         given = (app.conf.broker_transport_options or {}).get("visibility_timeout")
         return float(given or VISIBILITY_TIMEOUT[scheme])
-    return consumer_timeout if scheme in {"amqp", "amqps", "pyamqp"} else None
+    return consumer_timeout if scheme in AMQP else None
 
 
 class _LoopThread:

@@ -1,37 +1,26 @@
-"""What a taskiq worker of the tests runs: `taskiq worker brokers.taskiq_worker:broker`.
+"""What a taskiq worker of the tests runs: `taskiq worker brokers.taskiq_worker:broker`."""
 
-The environment says where RabbitMQ and the emulator are, and into which file results go.
-"""
-
-import json
+import asyncio
 import os
+import sys
 
+from brokers import lines
 from taskiq import AsyncResultBackend
-from taskiq_aio_pika import AioPikaBroker
+from taskiq_aio_pika import AioPikaBroker, Queue
 
-from claude_lite import AsyncClient, ClaudeError
+from claude_lite import AsyncClient
 from claude_lite.jobs.taskiq import call_task
 
 
 class ResultsFile(AsyncResultBackend):
-    """Results as lines of a file: one write per line, so that processes can share the file."""
+    """Keeps results as lines of a file."""
 
     def __init__(self, path):
         self._path = path
 
-    async def set_result(self, task_id, result):
+    async def set_result(self, task_id, result):  # noqa: ARG002  # as taskiq has it
         """Write a line."""
-        error = result.error
-        line = {
-            "task_id": task_id,
-            "result": result.return_value,
-            "error": error.to_dict() if isinstance(error, ClaudeError) else error and repr(error),
-        }
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            os.write(handle, json.dumps(line).encode() + b"\n")
-        finally:
-            os.close(handle)
+        lines.append(self._path, result.return_value, result.error)
 
     async def is_result_ready(self, task_id):
         """Not asked: the tests read the file."""
@@ -42,9 +31,34 @@ class ResultsFile(AsyncResultBackend):
         raise NotImplementedError
 
 
-broker = AioPikaBroker(
-    os.environ["CLAUDE_LITE_TEST_AMQP"],
-    qos=20,
-).with_result_backend(ResultsFile(os.environ["CLAUDE_LITE_TEST_RESULTS"]))
-client = AsyncClient(base_url=os.environ["CLAUDE_LITE_TEST_API"], api_key="none", deadline=900)
-ask = call_task(broker, client)
+def make(given):
+    """Make the broker and the task; *given* says where RabbitMQ, the API and the results are."""
+    queue = Queue(name=given["TEST_QUEUE"])
+    broker = AioPikaBroker(given["TEST_AMQP"], qos=int(given["TEST_SLOTS"]), task_queues=[queue])
+    client = AsyncClient(base_url=given["TEST_API"], api_key="none", deadline=900)
+    return broker.with_result_backend(ResultsFile(given["TEST_RESULTS"])), call_task(broker, client)
+
+
+def put(given, payloads):
+    """Put jobs into the queue."""
+
+    async def kiq():
+        broker, ask = make(given)
+        await broker.startup()
+        for payload in payloads:
+            await ask.kiq(payload)
+        await broker.shutdown()
+
+    asyncio.run(kiq())
+
+
+def command(given):
+    """Give the command of a worker."""
+    return [
+        *(sys.executable, "-m", "taskiq", "worker", "brokers.taskiq_worker:broker"),
+        *("--workers", "1", "--max-async-tasks", given["TEST_SLOTS"]),
+    ]
+
+
+if "TEST_AMQP" in os.environ:
+    broker, ask = make(os.environ)
