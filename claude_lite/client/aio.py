@@ -229,7 +229,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         if not isinstance(operation, Operation):
             raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        governed = self.governor is not None
+        governor = self.governor
+        governed = governor is not None
         exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             if self.config.dialect is not None:
@@ -243,6 +244,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
+                elif isinstance(action, Admit) and governor is not None:  # in one step, for speed
+                    exchange.receive_turn(await governor.enter_async(action, transport.sleep))
                 else:
                     await self._serve(action, exchange)
         except BaseException as error:

@@ -195,7 +195,8 @@ class SyncClient(BaseClient[Transport]):
         if not isinstance(operation, Operation):
             raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        governed = self.governor is not None
+        governor = self.governor
+        governed = governor is not None
         exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             while not isinstance(action := exchange.next_action(), Done):
@@ -207,6 +208,8 @@ class SyncClient(BaseClient[Transport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
+                elif isinstance(action, Admit) and governor is not None:  # in one step, for speed
+                    exchange.receive_turn(governor.enter(action, transport.sleep))
                 else:
                     self._serve(action, exchange)
         except BaseException as error:

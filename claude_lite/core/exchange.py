@@ -113,8 +113,6 @@ class Exchange(Generic[R]):
         self._signed: Request | None = None
         self._governed = governed and operation.route.governed
         self._turn: Turn | None = None
-        self._asked = 0.0  # when the exchange asked for a turn
-        self._held = 0.0  # the seconds that the call has waited for turns
         self._last_error: ClaudeError | None = None
         self._refused = 0  # the number of attempts that the rate limit refused
         self._log = call_log(operation.route.name, config, clock)
@@ -160,11 +158,10 @@ class Exchange(Generic[R]):
 
     def receive_turn(self, turn: Turn | float) -> None:
         """Report the turn that `Admit` asked for, or the seconds until there is a turn."""
-        self._held += self._clock() - self._asked
         if not isinstance(turn, float):
             self._turn = turn
             if self._log is not None:
-                self._log.held = self._held
+                self._log.held += turn.held
             return
         reason = "the rate limit leaves no room for this call before its deadline"
         error = self._last_error or RateLimited(reason, retry_after=turn)
@@ -218,7 +215,6 @@ class Exchange(Generic[R]):
     def _admit(self) -> Admit:
         if self._request is None:
             self._request = self._build_request()
-        self._asked = self._clock()
         config, left = self.config, self.time_left
         defers = config.retry.defers
         ask = (self.operation, self._request, config.account, config.priority, defers, left)
@@ -284,7 +280,8 @@ class Exchange(Generic[R]):
     def _succeed(self, result: R, head: Response) -> None:
         self._done = Done(result)
         if self._turn is not None:
-            self._settle(head, getattr(result, "usage", None))
+            self._turn.settle(head, getattr(result, "usage", None))
+            self._turn = None
         self._budget.put_back(self._retries)
         if self._log is not None:
             self.head = head

@@ -44,8 +44,8 @@ each second. If an answer comes without headers, there is no limit to keep: nobo
 
 **Wrong headers do no harm.** Gateways send such headers. A limit that is absent, or 0, holds
 nobody. "Nothing is left" on calls that were let in is not believed after the third. A large drift
-that another call of the same time contradicts is not believed. A bucket that is seen much fuller than
-planned, again and again, belongs to a pool of keys: our share grows, up to 16 times the rate.
+that another call of the same time contradicts is not believed. A bucket that is seen much fuller
+than planned, again and again, belongs to a pool of keys: our share grows, up to 16 times the rate.
 
 `governor.lua` says the same for Redis. `tests/governor/test_parity.py` compares the two.
 """
@@ -297,7 +297,9 @@ def book(  # noqa: C901  # one function: each call comes here
 
     """
     elapsed = now - state.seen
-    if elapsed:
+    if elapsed > 0 and not state.moving:  # mostly; this saves a step
+        state.seen = now
+    elif elapsed:
         _advance(state, now, elapsed)
     start = state.hold_until if state.hold_until > now else now
     mean = state.output_mean
@@ -390,7 +392,7 @@ def learn(  # noqa: C901, PLR0912, PLR0915  # one function: each call comes here
         is_success = OK <= status < REDIRECTED
         if ticket.epoch == COLD_TICKET:
             ticket.epoch = ANSWERED
-            state.cold_open -= 1
+            state.cold_open = max(0, state.cold_open - 1)  # a state may have been lost since
         if status and not is_success:
             used = NOTHING
     if used is not None and used is not NOTHING:
@@ -446,6 +448,30 @@ def learn(  # noqa: C901, PLR0912, PLR0915  # one function: each call comes here
         state.zeros = 0
         if not is_short:
             _stop(state, now, ticket, retry_after)
+
+
+def give_back(state: State, ticket: Ticket, used: Three) -> None:
+    """Learn of a call that succeeded only what it has used. Much quicker than `learn`.
+
+    Args:
+        state: What all callers have in common; it knew a limit when the ticket was booked.
+        ticket: What `book` gave.
+        used: What the call has really used; see `learn`.
+
+    """
+    if ticket.epoch == COLD_TICKET:
+        ticket.epoch = ANSWERED
+        state.cold_open -= 1
+    _count_output(state, used[2] or 0)
+    _, tokens_in, tokens_out = state.buckets
+    _, booked_in, booked_out = ticket.cost
+    if tokens_in.rate:
+        rate = tokens_in.rate
+        tokens_in.clock -= min(booked_in / rate, MINUTE) - min((used[1] or 0) / rate, MINUTE)
+    if tokens_out.rate:
+        rate = tokens_out.rate
+        tokens_out.clock -= min(booked_out / rate, MINUTE) - min((used[2] or 0) / rate, MINUTE)
+    ticket.open = False
 
 
 def _see_shortage(state: State, ticket: Ticket, index: int, level: float, back: float) -> None:

@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final, Protocol
 
 from claude_lite.core.turns import Admit, Turn
@@ -22,9 +22,9 @@ class Pool(Protocol):
         """Wait for a turn; see `claude_lite.core.turns.Gate`."""
         ...
 
-    async def enter_async(
+    def enter_async(
         self, admit: Admit, sleep: Callable[[float], Awaitable[None]], /
-    ) -> Turn | float:
+    ) -> Awaitable[Turn | float]:
         """Wait for a turn; see `claude_lite.core.turns.Gate`."""
         ...
 
@@ -42,17 +42,18 @@ class Governor:
 
     def __init__(self) -> None:
         self._pools: dict[tuple[Key, Clock], Pool] = {}
+        self._found: dict[Hashable, Pool] = {}  # by what requests have, for speed
         _governors.add(self)
 
     def enter(self, admit: Admit, sleep: Callable[[float], None], /) -> Turn | float:
         """Wait for a turn on this thread; see `claude_lite.core.turns.Gate`."""
         return self._pool(admit).enter(admit, sleep)
 
-    async def enter_async(
+    def enter_async(
         self, admit: Admit, sleep: Callable[[float], Awaitable[None]], /
-    ) -> Turn | float:
+    ) -> Awaitable[Turn | float]:
         """Wait for a turn on the running loop; see `claude_lite.core.turns.Gate`."""
-        return await self._pool(admit).enter_async(admit, sleep)
+        return self._pool(admit).enter_async(admit, sleep)
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return what is known, for a dashboard: a JSON object per limit.
@@ -67,18 +68,25 @@ class Governor:
         ]
 
     def _pool(self, admit: Admit) -> Pool:
+        operation, headers = admit.operation, admit.request.headers
+        credential = headers.get("x-api-key") or headers.get("authorization")
+        names = (*admit.account, credential, operation.model, operation.route.name, admit.clock)
+        found = self._found.get(names)
+        return self._pool_of(admit, names) if found is None else found
+
+    def _pool_of(self, admit: Admit, names: Hashable) -> Pool:
+        """Find or make the pool of an attempt, and remember it by *names*, for speed."""
         key = key_of(admit), admit.clock
-        found = self._pools.get(key)
-        if found is None:
-            if len(self._pools) >= MOST_POOLS:  # a program may take a credential per user
-                self._pools.pop(next(iter(self._pools)), None)
-            found = self._pools.setdefault(key, self._make_pool(*key))
-        return found
+        if len(self._found) >= MOST_POOLS:  # a program may take a credential per user
+            self._forget()
+        pool = self._pools.setdefault(key, self._make_pool(*key))
+        return self._found.setdefault(names, pool)
 
     def _make_pool(self, key: Key, clock: Clock) -> Pool:
         return LocalPool(key.origin, clock)
 
     def _forget(self) -> None:
+        self._found.clear()
         self._pools.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Generator, Hashable
 from typing import Any, Final
 
 from claude_lite.core.turns import Admit
-from claude_lite.governor.booking import State, Ticket, book, learn
+from claude_lite.governor.booking import SOON, State, Ticket, book, give_back, learn
 from claude_lite.governor.lines import Bell, Line, Waiter, running_loop
 from claude_lite.governor.pools import Cost, cost_of, limits_of, used_of, weight_of
 from claude_lite.wire import Clock, Response
@@ -20,6 +20,7 @@ LONG: Final = 60.0  # seconds: a call without a deadline that waits so long is r
 MIXED: Final = 10.0  # seconds for which the last background call counts
 
 UNKNOWN: Final = 0.05  # seconds between calls that go back to a queue while no limit is known
+READ_EVERY: Final = 0.02  # seconds
 NOT_SENT: Final = -1
 OK: Final = 200
 BUCKETS: Final = ("requests", "input_tokens", "output_tokens")
@@ -31,17 +32,38 @@ Pause = float | None
 class LocalTurn:
     """A turn of a `LocalPool`."""
 
-    __slots__ = ("_pool", "_ticket")
+    __slots__ = ("_pool", "_ticket", "held")
 
-    def __init__(self, pool: "LocalPool", ticket: Ticket) -> None:
+    def __init__(self, pool: "LocalPool", ticket: Ticket, held: float = 0.0) -> None:
         self._pool = pool
         self._ticket = ticket
+        self.held = held
 
     def settle(
         self, head: Response | None = None, usage: object = None, *, sent: bool = True
     ) -> None:
         """Tell what became of the attempt; see `claude_lite.core.turns.Turn`."""
-        self._pool.settle(self._ticket, head, usage, sent=sent)
+        pool = self._pool
+        ticket, now = self._ticket, pool.clock()
+        used = None if usage is None else used_of(usage, pool.weight)
+        status = limits = left = retry_after = None
+        if head is not None:
+            status = head.status
+            # Of many answers at once, the headers of a few are enough.
+            is_quick = now - pool.read_at < READ_EVERY and (ticket.clocks or pool.state.free)
+            if status == OK and is_quick:
+                if used is not None:  # else it is a stream, which has its usage at its end
+                    with pool.lock:
+                        give_back(pool.state, ticket, used)
+                return
+            pool.read_at = now
+            limits, left = limits_of(head) or (None, None)
+            retry_after = _retry_after(head)
+        elif not sent:
+            status = NOT_SENT
+        if status is not None or used is not None:
+            with pool.lock:
+                learn(pool.state, now, ticket, status, limits, left, retry_after, used)
 
 
 class LocalPool:
@@ -62,10 +84,11 @@ class LocalPool:
         self.clock = clock
         self.waiting = 0
         self.held = 0.0
-        self._weight = weight_of(origin)
-        self._lock = threading.Lock()
+        self.weight = weight_of(origin)
+        self.lock = threading.Lock()
         self._lines: dict[Hashable, Line] = {}
         self._background_at = float("-inf")
+        self.read_at = float("-inf")  # when the headers of an answer were read
         self._deferred_until = float("-inf")  # the delays of calls that went back to a queue
         self._warned = False
 
@@ -113,31 +136,9 @@ class LocalPool:
         finally:
             steps.close()
 
-    def settle(self, ticket: Ticket, head: Response | None, usage: object, *, sent: bool) -> None:
-        """Learn from what became of an attempt."""
-        used = None if usage is None else used_of(usage, self._weight)
-        status = None if head is None else head.status
-        limits = None if head is None else limits_of(head)
-        if head is None and not sent:
-            status = NOT_SENT
-        limit, left = limits or (None, None)
-        retry_after = None if status in (None, OK) or head is None else _retry_after(head)
-        with self._lock:
-            if status is not None or used is not None:
-                learn(
-                    self.state,
-                    self.clock(),
-                    ticket,
-                    status=status,
-                    limit=limit,
-                    remaining=left,
-                    retry_after=retry_after,
-                    used=used,
-                )
-
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON, for a dashboard; see `Governor.snapshot`."""
-        with self._lock:
+        with self.lock:
             rates = dict(zip(BUCKETS, self.state.rates, strict=True))
             shares = dict(zip(BUCKETS, self.state.shares, strict=True))
         return {
@@ -149,28 +150,28 @@ class LocalPool:
 
     def _enter_now(self, admit: Admit) -> LocalTurn | float | None:
         """Give a turn at once, or the wait if that is too long; None if the call has to wait."""
-        cost, is_background = cost_of(admit), admit.priority == "background"
+        cost = cost_of(admit)
         if self.waiting:
             wait = self.waiting * self._seconds_per_call(cost)
             is_long = admit.defers and wait > PATIENCE
             return self._delay(admit, wait, cost) if is_long else None
-        wait, ticket = self._book(cost, is_background=is_background)
+        wait, ticket = self._book(cost, admit.priority)
         if ticket is not None:
             return LocalTurn(self, ticket)
         return self._delay(admit, wait, cost) if _is_too_long(admit, wait) else None
 
-    def _book(self, cost: Cost, *, is_background: bool) -> tuple[float, Ticket | None]:
-        with self._lock:
-            now = self.clock()
-            if is_background:
+    def _book(self, cost: Cost, priority: str) -> tuple[float, Ticket | None]:
+        with self.lock:
+            now, part = self.clock(), 1.0
+            if priority == "background":
                 self._background_at = now
-            # Who goes first needs less of the margin, so that something is always left for them.
-            part = 0.5 if not is_background and now - self._background_at < MIXED else 1.0
-            return book(self.state, now, cost.tokens_in, cost.max_tokens, part=part)
+            elif now - self._background_at < MIXED:
+                part = 0.5  # who goes first needs less of the margin: something is always left
+            return book(self.state, now, cost[0], cost[1] * self.weight, SOON, part)
 
     def _seconds_per_call(self, cost: Cost) -> float:
         """Return how long the limit needs for one such call."""
-        costs = (1.0, float(cost.tokens_in), float(cost.max_tokens))
+        costs = (1.0, float(cost[0]), float(cost[1] * self.weight))
         pairs = zip(costs, self.state.rates, strict=True)
         return max(cost / rate if rate else 0.0 for cost, rate in pairs) or UNKNOWN
 
@@ -178,7 +179,7 @@ class LocalPool:
         """Return the wait to tell a call that cannot wait here: a queue gets different delays."""
         if admit.defers:
             now = self.clock()
-            with self._lock:
+            with self.lock:
                 start = max(now + wait, self._deferred_until)
                 self._deferred_until = start + self._seconds_per_call(cost)
             wait = start - now
@@ -200,10 +201,10 @@ class LocalPool:
                 if line.first() is not waiter:
                     yield None
                     continue
-                wait, ticket = self._book(cost, is_background=waiter.is_background)
+                wait, ticket = self._book(cost, admit.priority)
                 if ticket is not None:
                     self.held += now - began
-                    return LocalTurn(self, ticket)
+                    return LocalTurn(self, ticket, now - began)
                 if _is_too_long(admit, wait, now - began):
                     return self._delay(admit, wait, cost)
                 self._report(admit, now - began + wait)
@@ -216,7 +217,7 @@ class LocalPool:
             line.leave(waiter)
 
     def _count_waiting(self, more: int) -> None:
-        with self._lock:
+        with self.lock:
             self.waiting += more
 
     def _waiter(self, admit: Admit, bell: Bell | None) -> Waiter:

@@ -5,9 +5,8 @@ and output tokens per minute (https://docs.claude.com/en/api/rate-limits). A cli
 the organization nor the families, so these are data: `FAMILIES` and `OUTPUT_WEIGHTS`.
 """
 
-import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -31,11 +30,17 @@ BYTES_PER_TOKEN: Final = 4
 BASE64_PER_TOKEN: Final = 100  # base64 letters of a document per token: a page has 50 KB and 500
 BASE64: Final = b'"base64"'
 
-LIMITS: Final = (
-    ("anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining"),
-    ("anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining"),
-    ("anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining"),
-)
+REQUESTS: Final = "anthropic-ratelimit-requests-limit"
+REQUESTS_LEFT: Final = "anthropic-ratelimit-requests-remaining"
+INPUT: Final = "anthropic-ratelimit-input-tokens-limit"
+INPUT_LEFT: Final = "anthropic-ratelimit-input-tokens-remaining"
+OUTPUT: Final = "anthropic-ratelimit-output-tokens-limit"
+OUTPUT_LEFT: Final = "anthropic-ratelimit-output-tokens-remaining"
+NO_LIMITS: Final = (0.0, 0.0, 0.0)
+MOST: Final = 1e15  # a larger number cannot be meant
+
+Cost = tuple[int, int]
+"""What a call takes at most: its input tokens, and its largest number of output tokens."""
 
 Three = tuple[float, float, float]
 """A number per bucket: requests, input tokens, output tokens."""
@@ -56,46 +61,36 @@ class Key(NamedTuple):
     family: str
 
 
-class Cost(NamedTuple):
-    """What a call is expected to take at most.
-
-    Attributes:
-        tokens_in: The input tokens.
-        max_tokens: The largest number of output tokens, times the weight of the platform.
-
-    """
-
-    tokens_in: int
-    max_tokens: int
-
-
 @lru_cache(1024)
-def family_of(model: str) -> str:
-    """Return the name of the family of *model*: the models that share a limit."""
-    return next((name for name, pattern in FAMILIES if pattern.search(model)), model)
+def family_of(model: str, *, counts: bool = False) -> str:
+    """Return the name of the family of *model*: the models that share a limit.
+
+    The counting of tokens has limits of its own; its name begins with "count ".
+    """
+    family = next((name for name, pattern in FAMILIES if pattern.search(model)), model)
+    return f"count {family}" if counts else family
 
 
 def key_of(admit: Admit) -> Key:
     """Return the key of the limit that applies to an attempt."""
     origin, function = admit.account
-    family = family_of(str(getattr(admit.operation, "model", "")))
-    if getattr(admit.operation, "max_tokens", None) is None:
-        family = f"count {family}"
-    headers = admit.request.headers  # the credentials of a function change, and its limit does not
+    operation, headers = admit.operation, admit.request.headers
+    # The credentials of a function change, and its limit does not.
     credential = function or headers.get("x-api-key") or headers.get("authorization") or ""
-    return Key(origin, credential, family)
+    counts = not hasattr(operation, "max_tokens")
+    return Key(origin, credential, family_of(str(operation.model), counts=counts))
 
 
 def cost_of(admit: Admit) -> Cost:
-    """Estimate what an attempt costs."""
+    """Estimate the cost of an attempt."""
     body = admit.request.body
-    size = len(body) if isinstance(body, bytes) else 0
-    tokens = size // BYTES_PER_TOKEN
-    if isinstance(body, bytes) and BASE64 in body:
-        letters, in_files = _files(getattr(admit.operation, "messages", ()))
-        tokens = max(0, size - letters) // BYTES_PER_TOKEN + in_files
-    max_tokens = getattr(admit.operation, "max_tokens", None) or 0
-    return Cost(tokens, max_tokens * weight_of(admit.account[0]))
+    if not isinstance(body, bytes):
+        return 0, 0
+    size, tokens = len(body), 0
+    if BASE64 in body:
+        letters, tokens = _files(getattr(admit.operation, "messages", ()))
+        size = max(0, size - letters)
+    return size // BYTES_PER_TOKEN + tokens, getattr(admit.operation, "max_tokens", 0)
 
 
 def _files(value: object) -> tuple[int, int]:
@@ -125,40 +120,37 @@ def limits_of(head: Response) -> tuple[Three, Three] | None:
 
     A limit that is missing or no number is 0, and says nothing; what is left is then -1.
     """
-    headers = head.headers
-    limits, left = [], []
-    for limit, remaining in LIMITS:
-        found = headers.get(limit)
-        limits.append(_number(found, 0.0) if found is not None else 0.0)
-        left.append(_number(headers.get(remaining), -1.0) if found is not None else -1.0)
+    get = head.headers.get
+    requests, tokens_in, tokens_out = get(REQUESTS), get(INPUT), get(OUTPUT)
+    if requests is None and tokens_in is None and tokens_out is None:
+        return None
+    limits = _limits(requests, tokens_in, tokens_out)
     if limits == NO_LIMITS:
         return None
-    return (limits[0], limits[1], limits[2]), (left[0], left[1], left[2])
+    return limits, (_left(get(REQUESTS_LEFT)), _left(get(INPUT_LEFT)), _left(get(OUTPUT_LEFT)))
 
 
-NO_LIMITS: Final = [0.0, 0.0, 0.0]
+@lru_cache(64)  # they are the same in most answers
+def _limits(*given: str | None) -> Three:
+    requests, tokens_in, tokens_out = (max(0.0, _left(text)) for text in given)
+    return requests, tokens_in, tokens_out
 
 
-def _number(text: str | None, other: float) -> float:
-    """Read a number that is neither negative nor too large to be meant."""
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
-        return other
-    return float(text)
-
-
-MOST_DIGITS: Final = 15
-
-
-def _attribute(value: object, name: str) -> Any:
-    return getattr(value, name, None)
+def _left(text: str | None) -> float:
+    """Read a number; -1 if there is none, or none that can be meant."""
+    try:
+        number = float(text or "-1")
+    except ValueError:
+        return -1.0
+    return number if 0 <= number < MOST else -1.0
 
 
 def used_of(usage: Any, weight: int) -> Three | None:
     """Return what a call took, by its usage as JSON or as a model; None if that is unknown."""
-    get: Callable[[str], Any]
-    get = usage.get if isinstance(usage, dict) else functools.partial(_attribute, usage)
-    tokens_in, out = get("input_tokens"), get("output_tokens")
-    written = get("cache_creation_input_tokens") or 0
-    if not (isinstance(tokens_in, int) and isinstance(out, int) and isinstance(written, int)):
+    try:
+        data = usage if isinstance(usage, dict) else usage.__dict__  # of a model: what came
+        tokens_in = data["input_tokens"] + (data.get("cache_creation_input_tokens") or 0)
+        used = 1.0, float(tokens_in), float(data["output_tokens"] * weight)
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
         return None
-    return 1.0, float(max(0, tokens_in + written)), float(max(0, out) * weight)
+    return used if 0 <= used[1] < MOST and 0 <= used[2] < MOST else None
