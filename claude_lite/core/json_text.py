@@ -87,24 +87,36 @@ def loads_reply(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     except ValueError:
         text = data.decode(json.detect_encoding(data), "replace").rstrip("\0 \t\r\n")
     try:
-        value = LENIENT.decode(text)
+        value = _decode(text)
         _check_depth_and_rounding(value, max_depth)
         return _without_surrogates(value) if "\\u" in text else value
     except RecursionError as error:
         raise TooDeep(str(error)) from None
 
 
-def _number(text: str) -> float | None:
+def _decode(text: str) -> Any:
     try:
-        return int(text)  # raises for more than 4,300 digits
-    except ValueError:
-        number = float(text)
-        return number if math.isfinite(number) else None
+        return LENIENT.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more than 4,300 digits; `parse_int` is slow
+        return LENIENT_OF_INTEGERS.decode(text)
 
 
-LENIENT: Final = json.JSONDecoder(
-    strict=False, parse_float=_number, parse_int=_number, parse_constant=lambda _: None
-)
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _integer(text: str) -> float | None:
+    with suppress(ValueError):
+        return int(text)
+    return _finite(text)
+
+
+_OPTIONS: Final[dict[str, Any]] = {"strict": False, "parse_constant": lambda _: None}
+LENIENT: Final = json.JSONDecoder(parse_float=_finite, **_OPTIONS)
+LENIENT_OF_INTEGERS: Final = json.JSONDecoder(parse_float=_finite, parse_int=_integer, **_OPTIONS)
 
 
 def _without_surrogates(value: Any) -> Any:
