@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import claude_lite.api  # noqa: F401  # it tells the registry where operations are
 
 if TYPE_CHECKING:
-    from claude_lite.api.batch_jobs import *
+    from claude_lite.api.batch_runs import *
     from claude_lite.api.batches import *
     from claude_lite.api.bodies import *
     from claude_lite.api.completions import *
@@ -68,7 +68,7 @@ _WHERE = (
     "api.raw_request",
     "api.messages.events",
     "api.batches",
-    "api.batch_jobs",
+    "api.batch_runs",
     "api.bodies",
     "api.files",
     "api.models",

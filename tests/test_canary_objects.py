@@ -32,6 +32,7 @@ from claude_lite import (
     bulk,
     never,
 )
+from claude_lite.api.batch_runs import BatchRun
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import UploadFile
 from claude_lite.api.webhooks import Webhooks
@@ -40,7 +41,6 @@ from claude_lite.bulk.results_file import ResultsFile
 from claude_lite.cli import bench
 from claude_lite.cli.main import main as command
 from claude_lite.cli.progress import summary
-from claude_lite.client.batching import BatchJob
 from claude_lite.client.endpoints import Namespace
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.exchange import Authenticate, Exchange
@@ -234,7 +234,7 @@ def values(held, folder):
         *(exchange, Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaa")),
-        BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
+        BatchRun(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),
     ]
     held.append(held[-1].report)
     for dialect in (

@@ -30,10 +30,10 @@ from claude_lite import (
     UsageError,
     never,
 )
+from claude_lite.api.batch_runs import BatchRun
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import DownloadFile, path_within
 from claude_lite.cli.main import main as command
-from claude_lite.client.batching import BatchJob
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
@@ -179,8 +179,8 @@ def batch(**fields):
 
 async def run_batch(made):
     """Run a batch of one request; give its results."""
-    job = BatchJob(CreateBatch(requests=[{"custom_id": "a", "params": HELLO}]))
-    results = made.messages.batches.run(job)
+    run = BatchRun(CreateBatch(requests=[{"custom_id": "a", "params": HELLO}]))
+    results = made.messages.batches.run(run)
     try:
         if isinstance(made, Client):
             return list(results)

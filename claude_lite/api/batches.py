@@ -1,7 +1,7 @@
 """Message batches: https://docs.claude.com/en/api/creating-message-batches.
 
-A batch is up to 100,000 messages in one call, answered within 24 hours. `batch_jobs.py` splits
-requests into batches and matches results; `claude_lite.client.batching` waits for a batch.
+A batch is up to 100,000 messages in one call, answered within 24 hours. `batch_runs.py` splits
+requests into batches and matches results; `claude_lite.batching` waits for a batch.
 """
 
 import re

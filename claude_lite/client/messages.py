@@ -14,7 +14,7 @@ from claude_lite.api.messages.operations import (
 from claude_lite.client.endpoints import C_co, Endpoint, MessageStreamEndpoint, Namespace
 
 if TYPE_CHECKING:
-    from claude_lite.client.batching import Batches
+    from claude_lite.client.batches import Batches
 
 
 class Messages(Namespace[C_co]):
@@ -27,7 +27,7 @@ class Messages(Namespace[C_co]):
     @property
     def batches(self) -> "Batches[C_co]":
         """Message batches."""
-        from claude_lite.client.batching import Batches
+        from claude_lite.client.batches import Batches
 
         return Batches(self.client)
 

@@ -7,6 +7,8 @@
 - A call also has attempts (their number), ttft_ms (until the first content of a stream),
   input_tokens and output_tokens.
 
+Fields of `ADDED_FIELDS` are in both: a job adds its fingerprint and the id of its task.
+
 A key without a value is left out. Events have no credentials, no bodies, and no headers but those
 of request_id, organization_id and ratelimit_*.
 
@@ -31,6 +33,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.core.credentials import mask_words
@@ -49,6 +52,9 @@ Fields = Mapping[str, Any]
 Report = Callable[[str, str, Callable[[], Fields]], None]
 """A function that writes an event: a level, a name, and a function that returns the fields."""
 
+ADDED_FIELDS: Final = ContextVar[Fields]("ADDED_FIELDS", default={})  # noqa: B039  # never changed
+"""Fields that the events of calls in this context have, too."""
+
 RATE_LIMIT: Final = "anthropic-ratelimit-"
 LEAST_HELD: Final = 0.0005  # seconds: a shorter wait is none
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -61,7 +67,7 @@ class CallLog:
         self.ended = False
         self.held = 0.0  # seconds of waiting for turns
         self._report = report
-        self._operation = operation
+        self._given = {"operation": operation, **ADDED_FIELDS.get()}
         self._clock = clock
         self._ttft: float | None = None
         self.start_call()
@@ -93,7 +99,7 @@ class CallLog:
 
         def fields() -> Fields:
             return {
-                "operation": self._operation,
+                **self._given,
                 "attempt": number,
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
                 **mask_words(_head_fields(head), secrets()),
@@ -123,7 +129,7 @@ class CallLog:
 
         def fields() -> Fields:
             return {
-                "operation": self._operation,
+                **self._given,
                 "attempts": attempts,
                 "elapsed_ms": _milliseconds(now - self._started),
                 **mask_words(_head_fields(head), secrets()),

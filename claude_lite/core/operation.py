@@ -430,8 +430,7 @@ class Operation(Generic[R]):
         Equal calls have the same fingerprint in every process, on every machine. A local file
         counts by its path, not by its content.
         """
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return blake2b(canonical.encode(), digest_size=16).hexdigest()
+        return fingerprint_of(self.to_dict())
 
     @staticmethod
     def from_dict(data: JSON) -> "Operation[Any]":
@@ -481,6 +480,12 @@ class Operation(Generic[R]):
     def __repr__(self) -> str:
         given = (f"{k}={v!r}" for k, v in self._non_default_fields().items())
         return f"{type(self).__name__}({', '.join(given)})"
+
+
+def fingerprint_of(data: JSON) -> str:
+    """Return the fingerprint of the operation whose `to_dict` returned *data*."""
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
 def make(cls: Callable[..., T], given: dict[str, Any], /, *args: Any, **more: Any) -> T:

@@ -16,16 +16,16 @@ import asyncio
 import inspect
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from attrs import evolve
 
 from claude_lite.client.clients import AsyncClient, Client
 from claude_lite.core.config import Config
-from claude_lite.core.logs import reporter
-from claude_lite.core.operation import Operation
-from claude_lite.errors import ClaudeError, RetryLater, TimedOut
+from claude_lite.core.logs import ADDED_FIELDS, reporter
+from claude_lite.errors import ClaudeError, RetryLater, TimedOut, escape_invisible
 from claude_lite.jobs.job import Job, read_job
 
 __all__ = ["AsyncResultStore", "ResultStore", "handle", "handle_async"]
@@ -36,11 +36,11 @@ JSON = Mapping[str, Any]
 class ResultStore(Protocol):
     """Keeps the results of jobs, so that a second delivery costs nothing."""
 
-    def get(self, fingerprint: str, /) -> JSON | None:
+    def get(self, key: str, /) -> JSON | None:
         """Return the result of a job; None if there is none."""
         ...
 
-    def put(self, fingerprint: str, result: JSON, /) -> object:
+    def put(self, key: str, result: JSON, /) -> object:
         """Keep the result of a job."""
         ...
 
@@ -48,11 +48,11 @@ class ResultStore(Protocol):
 class AsyncResultStore(Protocol):
     """A `ResultStore` whose functions are coroutines."""
 
-    async def get(self, fingerprint: str, /) -> JSON | None:
+    async def get(self, key: str, /) -> JSON | None:
         """Return the result of a job; None if there is none."""
         ...
 
-    async def put(self, fingerprint: str, result: JSON, /) -> object:
+    async def put(self, key: str, result: JSON, /) -> object:
         """Keep the result of a job."""
         ...
 
@@ -89,10 +89,10 @@ class Delivery:
         if isinstance(job, ClaudeError):
             raise job
         self.job = job
-        self.call: Operation[Any] = Operation.from_dict(job.call)
-        self._task_id = task_id
         self._clock = clock
         self._started = time.monotonic()
+        names = {"fingerprint": job.fingerprint, "task_id": task_id}  # both from a payload
+        self._names = {name: escape_invisible(text) for name, text in names.items() if text}
         self._report = reporter(config)
         policy = config.retry
         self.options: dict[str, Any] = {
@@ -111,9 +111,19 @@ class Delivery:
         return None if self.job.until is None else self.job.until - self._clock()
 
     def known(self, result: JSON) -> JSON:
-        """Return a result that the store had."""
+        """Return a result that the store had; its job may have had another meta."""
         self._log("debug", "known", result.get("attempts"), result.get("request_id"))
-        return result
+        return {**result, "meta": dict(self.job.meta)}
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Add the names of the job to the log events of its call."""
+        before = ADDED_FIELDS.get()
+        token = ADDED_FIELDS.set({**before, **self._names})
+        try:
+            yield
+        finally:
+            ADDED_FIELDS.reset(token)
 
     def done(self, result: Any) -> dict[str, Any]:
         """Return the result of a job as JSON."""
@@ -167,10 +177,9 @@ class Delivery:
         if self._report is None:
             return
         fields = {
-            "operation": self.call.route.name,
+            "operation": self.job.operation.route.name,
             "outcome": outcome,
-            "fingerprint": self.job.fingerprint,
-            "task_id": self._task_id,
+            **self._names,
             "attempts": attempts,
             "request_id": request_id,
             "retry_in": round(error.delay, 3) if isinstance(error, RetryLater) else None,
@@ -212,16 +221,17 @@ def handle(
     del payload  # a traceback may show variables, and these may hold a credential
     delivery = Delivery(client.config, job, task_id, clock)
     if store is not None:
-        found = _guarded(store.get, delivery.job.fingerprint)
+        found = _guarded(store.get, delivery.job.key)
         if found is not None:
             return delivery.known(found)
     try:
-        result = client.with_options(**delivery.options).send(delivery.call)
+        with delivery.logged():
+            result = client.with_options(**delivery.options).send(delivery.job.operation)
     except ClaudeError as error:
         raise delivery.failed(error) from None
     done = delivery.done(result)
     if store is not None:
-        _guarded(store.put, delivery.job.fingerprint, done)
+        _guarded(store.put, delivery.job.key, {**done, "meta": {}})
     return done
 
 
@@ -239,7 +249,8 @@ async def handle_async(
         client: The client that makes the call. Its retry rules, `deadline` and other options hold.
         payload: The payload, from `Job.to_dict` or from `RetryLater.details["job"]`.
         store: Keeps results, so that a second delivery of a job gets the first one's result. The
-            functions of a sync store run on a thread.
+            functions of a sync store run on a thread. If a store has `get_async` and `put_async`,
+            these are called.
         task_id: The id that the queue gave to the job; it goes to the log.
         clock: The clock for the deadline of the job, in seconds since 1970; for tests.
 
@@ -256,20 +267,25 @@ async def handle_async(
     del payload  # a traceback may show variables, and these may hold a credential
     delivery = Delivery(client.config, job, task_id, clock)
     if store is not None:
-        found = await _guarded_async(store.get, delivery.job.fingerprint)
+        found = await _guarded_async(_async(store, "get"), delivery.job.key)
         if found is not None:
             return delivery.known(found)
     try:
-        result = await client.with_options(**delivery.options).send(delivery.call)
+        with delivery.logged():
+            result = await client.with_options(**delivery.options).send(delivery.job.operation)
     except ClaudeError as error:
         raise delivery.failed(error) from None
     done = delivery.done(result)
     if store is not None:
-        await _guarded_async(store.put, delivery.job.fingerprint, done)
+        await _guarded_async(_async(store, "put"), delivery.job.key, {**done, "meta": {}})
     return done
 
 
 # A store that fails costs at most a second call: the answer is never lost for it.
+
+
+def _async(store: object, name: str) -> Callable[..., Any]:
+    return getattr(store, f"{name}_async", None) or getattr(store, name)  # type: ignore[no-any-return]  # of a store of the user's
 
 
 def _guarded(function: Callable[..., Any], *args: Any) -> Any:

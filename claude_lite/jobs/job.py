@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import Factory, asdict, evolve, field, frozen
+from attrs import Factory, evolve, field, fields, frozen
 
 from claude_lite.core.credentials import wrong_type
-from claude_lite.core.operation import Operation
+from claude_lite.core.operation import Operation, fingerprint_of
 from claude_lite.errors import ClaudeError, UsageError
 
 __all__ = ["Job"]
@@ -26,6 +26,7 @@ _KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "claude_lite_job": (int,),
     "call": (dict,),
     "fingerprint": (str,),
+    "key": (str,),
     "attempts_made": (int,),
     "attempts_allowed": (int,),
     "until": (int, float, type(None)),
@@ -40,8 +41,10 @@ class Job:
     """A call for a queue, with its limits and its history. `Job.of` makes one.
 
     Attributes:
+        operation: The call.
         call: The JSON of the call, from `Operation.to_dict`.
         fingerprint: The digest of the call; see `Operation.fingerprint`.
+        key: Jobs with the same key share a result in a store; the default is the fingerprint.
         attempts_made: The attempts of all deliveries so far.
         attempts_allowed: The largest number of attempts, over all deliveries.
         until: The Unix time at which the job is over, in seconds; None means never.
@@ -50,8 +53,10 @@ class Job:
 
     """
 
+    operation: Operation[Any] = field(repr=False, eq=False)
     call: Mapping[str, Any]
     fingerprint: str
+    key: str
     attempts_made: int = 0
     attempts_allowed: int = 8
     until: float | None = None
@@ -65,6 +70,7 @@ class Job:
         *,
         deadline: float | None = None,
         attempts: int = 8,
+        key: str | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> "Job":
         """Make a job of a call.
@@ -74,6 +80,8 @@ class Job:
             deadline: The seconds from now after which no attempt begins, and no wait ends; None
                 means no deadline.
             attempts: The largest number of attempts, over all deliveries.
+            key: Jobs with the same key share a result in a store; None means the fingerprint of the
+                call. To sample one call several times, give each job a key of its own.
             meta: JSON of your own, which the result has, too.
 
         Raises:
@@ -87,13 +95,21 @@ class Job:
         if attempts < 1:
             raise UsageError(f"attempts is {attempts!r}: a job needs at least one")
         until = None if deadline is None else time.time() + deadline
-        return cls(call.to_dict(), call.fingerprint(), 0, attempts, until, (), dict(meta or {}))
+        data = call.to_dict()
+        digest = fingerprint_of(data)
+        meta = dict(meta or {})
+        return cls(call, data, digest, key or digest, 0, attempts, until, (), meta)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload for a queue, a JSON object; `from_dict` reads the payload."""
-        data = {"claude_lite_job": VERSION, **asdict(self, recurse=False)}
-        data["request_ids"] = list(self.request_ids)
-        return {name: value for name, value in data.items() if value not in (None, [], {})}
+        data: dict[str, Any] = {"claude_lite_job": VERSION}
+        values = ((name, getattr(self, name)) for name in _FIELDS)
+        data |= {name: value for name, value in values if value not in (None, (), {})}
+        if self.key == self.fingerprint:
+            del data["key"]
+        if self.request_ids:
+            data["request_ids"] = list(self.request_ids)
+        return data
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> "Job":
@@ -135,8 +151,9 @@ class Job:
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise UsageError(f"{name!r} of a job cannot be {type(value).__name__}")
         values = {name: value for name, value in payload.items() if name != "claude_lite_job"}
-        call = Operation.from_dict(values["call"])
-        values["fingerprint"] = values.get("fingerprint") or call.fingerprint()
+        values["operation"] = Operation.from_dict(values["call"])
+        values["fingerprint"] = values.get("fingerprint") or fingerprint_of(values["call"])
+        values["key"] = values.get("key") or values["fingerprint"]
         values["request_ids"] = tuple(map(str, values.get("request_ids", ())))
         return cls(**values)
 
@@ -150,6 +167,9 @@ class Job:
         ids = (*self.request_ids, *([error.request_id] if error.request_id else []))
         made = self.attempts_made + error.attempts
         return evolve(self, attempts_made=made, request_ids=ids[-REMEMBERED_IDS:])
+
+
+_FIELDS: Final = tuple(attribute.name for attribute in fields(Job) if attribute.name != "operation")
 
 
 def read_job(payload: Any) -> Job | ClaudeError:

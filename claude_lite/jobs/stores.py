@@ -25,11 +25,11 @@ BUSY: Final = 10.0  # seconds to wait for another process that writes
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS results (
-    fingerprint TEXT PRIMARY KEY, expires REAL NOT NULL, result TEXT NOT NULL
+    key TEXT PRIMARY KEY, expires REAL NOT NULL, result TEXT NOT NULL
 ) WITHOUT ROWID
 """
 _PUT: Final = "INSERT OR REPLACE INTO results VALUES (?, ?, ?)"
-_GET: Final = "SELECT result FROM results WHERE fingerprint = ? AND expires > ?"
+_GET: Final = "SELECT result FROM results WHERE key = ? AND expires > ?"
 _FORGET: Final = "DELETE FROM results WHERE expires <= ?"
 
 
@@ -61,16 +61,16 @@ class SQLiteResults:
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=BUSY)
 
-    def get(self, fingerprint: str, /) -> JSON | None:
+    def get(self, key: str, /) -> JSON | None:
         """Return the result of a job; None if there is none."""
         with closing(self._open()) as database:
-            row = database.execute(_GET, (fingerprint, time.time())).fetchone()
+            row = database.execute(_GET, (key, time.time())).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def put(self, fingerprint: str, result: JSON, /) -> None:
+    def put(self, key: str, result: JSON, /) -> None:
         """Keep the result of a job."""
         with closing(self._open()) as database, database:
-            database.execute(_PUT, (fingerprint, time.time() + self._ttl, json.dumps(result)))
+            database.execute(_PUT, (key, time.time() + self._ttl, json.dumps(result)))
 
 
 def _checked_ttl(ttl: float) -> float:

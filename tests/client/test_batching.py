@@ -10,6 +10,7 @@ import pytest
 from driving import Clock, answer, both_modes, client, do, each, refusal
 
 from claude_lite import AsyncClient, Client, CreateMessage, Response, never
+from claude_lite.api.batch_runs import BatchReport, BatchRun, split_into_batches
 from claude_lite.api.batches import (
     BatchEntry,
     BatchResults,
@@ -17,7 +18,7 @@ from claude_lite.api.batches import (
     MessageBatch,
     RetrieveBatch,
 )
-from claude_lite.client.batching import PATIENCE, BatchJob, BatchReport, Waiting, split_into_batches
+from claude_lite.batching.waiting import PATIENCE, Waiting
 from claude_lite.core.config import Config
 from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import Operation
@@ -56,9 +57,9 @@ def requests(*prompts):
     return [{"custom_id": f"r{i}", "params": params(prompt)} for i, prompt in enumerate(prompts)]
 
 
-def job(*prompts, attempts=3):
-    """Make a job of a request for each prompt."""
-    return BatchJob(CreateBatch(requests=requests(*prompts)), attempts)
+def run_of(*prompts, attempts=3):
+    """Make a run of a request for each prompt."""
+    return BatchRun(CreateBatch(requests=requests(*prompts)), attempts)
 
 
 def emulated(mode, **batches):
@@ -279,7 +280,7 @@ def test_waiting_is_done_when_the_batch_has_ended():
 
 def test_results_are_matched_and_what_does_not_match_is_reported():
     """The first of several results counts; unknown ids and missing ones are named."""
-    work = job("a", "b", "c", "d", "e", attempts=1)
+    work = run_of("a", "b", "c", "d", "e", attempts=1)
     work.begin()
     pairs = [
         work.take(entry("r2")),
@@ -314,7 +315,7 @@ def test_results_are_matched_and_what_does_not_match_is_reported():
 
 def test_only_what_may_pass_is_asked_again():
     """Expired and missing requests and passing failures, until there are no attempts left."""
-    work = job(*"abcdefg", attempts=2)
+    work = run_of(*"abcdefg", attempts=2)
     assert work.pending() == work.create
     work.begin()
     given = [
@@ -338,9 +339,9 @@ def test_only_what_may_pass_is_asked_again():
 
 
 def test_a_second_batch_keeps_the_fields_of_the_first():
-    """The workspace and the betas are those of the job."""
+    """The workspace and the betas are those of the run."""
     create = CreateBatch(requests=requests("a", "b"), workspace_id="wrkspc_1", betas=["x"])
-    work = BatchJob(create)
+    work = BatchRun(create)
     work.begin()
     work.take(entry("r0"))
     work.end()
@@ -349,7 +350,7 @@ def test_a_second_batch_keeps_the_fields_of_the_first():
 
 def test_a_second_reading_gives_nothing_twice():
     """What was given is passed over, and is no duplicate."""
-    work = job("a", "b")
+    work = run_of("a", "b")
     work.begin()
     assert work.take(entry("r0")) is not None
     work.begin()
@@ -373,7 +374,7 @@ def test_run_asks_again_what_failed_for_a_while(mode):
 
     async def main():
         made, _ = emulated(mode, seconds=60)
-        work = job(*prompts)
+        work = run_of(*prompts)
         given = await collected(made.messages.batches.run(work))
         return given, work.report, [path for _, method, path, _ in log(made) if method == "POST"]
 
@@ -394,7 +395,7 @@ def test_run_gives_failures_when_there_are_no_attempts_left(mode):
 
     async def main():
         made, _ = emulated(mode, seconds=1)
-        work = job("[[expire]]", "[[error:overloaded_error]]", attempts=2)
+        work = run_of("[[expire]]", "[[error:overloaded_error]]", attempts=2)
         return await collected(made.messages.batches.run(work)), work.report
 
     given, report = asyncio.run(main())
@@ -404,15 +405,15 @@ def test_run_gives_failures_when_there_are_no_attempts_left(mode):
 
 @both_modes
 def test_run_goes_on_where_it_was(mode):
-    """After a deadline the same job waits for the same batch, and creates no second one."""
+    """After a deadline the same run waits for the same batch, and creates no second one."""
 
     async def main():
         made, _ = emulated(mode, seconds=1000)
-        work = job("a", "b")
+        work = run_of("a", "b")
         with pytest.raises(TimedOut):
             await collected(made.messages.batches.run(work, deadline=10))
         batch_id = work.batch_id
-        other = BatchJob(work.create)
+        other = BatchRun(work.create)
         other.batch_id = batch_id
         given = await collected(made.messages.batches.run(other))
         return given, [one for one in log(made) if one[1] == "POST"]
@@ -431,7 +432,7 @@ def test_results_that_break_off_are_read_again(mode):
 
     async def main(*answers):
         made = client(mode, *answers, retry=never())
-        work = job("a", "b")
+        work = run_of("a", "b")
         work.batch_id = "msgbatch_1"
         given = [r["custom_id"] async for r, _ in each(made.messages.batches.matched(work))]
         return given, work.report
@@ -450,7 +451,7 @@ def test_results_come_from_the_configured_host_only(mode):
 
     async def main():
         made = client(mode, answer(state()), answer(ended), lines(entry("r0")))
-        work = job("a")
+        work = run_of("a")
         assert await collected(made.messages.batches.run(work)) == {"r0": "succeeded"}
         return made
 
@@ -568,7 +569,7 @@ def test_100000_requests_are_matched_in_flat_memory():
     made, _ = emulated("sync", seconds=600)
     many = ({"custom_id": f"r{i}", "params": params()} for i in range(count))
     (create,) = split_into_batches(many)
-    work = BatchJob(create)
+    work = BatchRun(create)
     batches = made.messages.batches
     work.batch_id = batches.create(requests=create.requests).id
     assert batches.wait(work.batch_id).request_counts.succeeded == count

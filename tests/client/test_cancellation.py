@@ -33,10 +33,10 @@ from claude_lite import (
     StreamMessage,
     TimedOut,
 )
+from claude_lite.api.batch_runs import BatchRun
 from claude_lite.api.batches import CreateBatch
 from claude_lite.api.files import DownloadFile
 from claude_lite.bulk import Item, run
-from claude_lite.client.batching import BatchJob
 from claude_lite.core.retry import budget_for
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving.http1 import RequestReader, head
@@ -371,11 +371,11 @@ async def download(site):
 async def batches(site):
     """Create a batch, wait for it, and read its results."""
     requests = [{"custom_id": name, "params": site.ask()} for name in "abc"]
-    job = BatchJob(CreateBatch(requests=requests))
-    batch = await site.client.send(job.pending())
-    job.batch_id = batch.id
+    run = BatchRun(CreateBatch(requests=requests))
+    batch = await site.client.send(run.pending())
+    run.batch_id = batch.id
     await site.client.messages.batches.wait(batch, longest=0.001)
-    pairs = [pair async for pair in site.client.messages.batches.matched(job)]
+    pairs = [pair async for pair in site.client.messages.batches.matched(run)]
     assert len(pairs) == len(requests)
 
 

@@ -46,7 +46,7 @@ from claude_lite import (
     never,
     standard,
 )
-from claude_lite.client.batching import Batches
+from claude_lite.client.batches import Batches
 from claude_lite.testing.conformance.cases import GRACE
 from claude_lite.testing.conformance.loopback import LoopbackServer, chunked, reply
 from claude_lite_transports.aiohttp import AiohttpTransport

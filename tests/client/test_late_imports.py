@@ -83,7 +83,7 @@ PROGRAM = """
 import logging, os, sys, zipfile
 from pathlib import Path
 from claude_lite import (
-    AsyncClient, BatchJob, Client, ClaudeError, CreateBatch, CreateMessage, DownloadFile,
+    AsyncClient, BatchRun, Client, ClaudeError, CreateBatch, CreateMessage, DownloadFile,
     Operation, never, standard,
 )
 KIND, URL, KEY, FOLDER = sys.argv[1:5]
@@ -159,8 +159,8 @@ ASYNC for file in client.files.items():
 assert (Path(FOLDER) / "a.csv").is_file()
 repr(AWAIT client.skills.create(files=PATH, display_name="Mine"))
 repr(AWAIT client.messages.batches.create(requests=[dict(custom_id="a", params=ask("a", MODEL))]))
-job = BatchJob(CreateBatch(requests=[dict(custom_id="a", params=ask("a", MODEL))]))
-ASYNC for pair in client.messages.batches.run(job, deadline=9.0):
+run = BatchRun(CreateBatch(requests=[dict(custom_id="a", params=ask("a", MODEL))]))
+ASYNC for pair in client.messages.batches.run(run, deadline=9.0):
     repr(pair)
 try:
     ASYNC for user in client.organization.users.items():

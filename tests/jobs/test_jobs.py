@@ -167,6 +167,19 @@ def test_a_second_delivery_is_free(sync, tmp_path):
     assert run(payload, SQLiteResults(tmp_path / "results.db")) == first
 
 
+@BOTH
+def test_jobs_of_equal_calls(sync, tmp_path):
+    """Equal calls share an answer, each with its own meta; a key of its own gets its own answer."""
+    store = SQLiteResults(tmp_path / "results.db")
+    run = worker(message("one"), message("two"), sync=sync)
+    done = [
+        run(through_json(Job.of(CALL, key=key, meta={"row": row}).to_dict()), store)
+        for row, key in enumerate((None, None, "sample-2"))
+    ]
+    assert [d["result"]["content"][0]["text"] for d in done] == ["one", "one", "two"]
+    assert [d["meta"]["row"] for d in done] == [0, 1, 2]
+
+
 def test_results_are_forgotten(tmp_path):
     """A result is kept for the store's `ttl`."""
     store = SQLiteResults(tmp_path / "results.db", ttl=1e-9)
@@ -220,11 +233,22 @@ def test_events_of_a_job():
         run(Job.of(CALL).to_dict(), task_id="t-1")
     run(later.value.details["job"], task_id="t-1")
     jobs = [fields for name, fields in events if name == "claude_lite.job"]
+    assert {name for name, _ in events} == {
+        "claude_lite.attempt",
+        "claude_lite.call",
+        "claude_lite.job",
+    }
+    assert {(e["fingerprint"], e["task_id"]) for _, e in events} == {(CALL.fingerprint(), "t-1")}
+    Client(
+        StubTransport(message("Hi")),
+        api_key="none",
+        observe=lambda name, fields: events.append((name, dict(fields))),
+    ).send(CALL)
+    assert "fingerprint" not in events[-1][1]
     assert [(e["outcome"], e["attempts"], e["task_id"]) for e in jobs] == [
         ("later", 1, "t-1"),
         ("done", 2, "t-1"),
     ]
-    assert {e["fingerprint"] for e in jobs} == {CALL.fingerprint()}
 
 
 @pytest.mark.parametrize(

@@ -1,72 +1,17 @@
-"""Run batches: split requests, wait, match results, send failed requests again.
-
-    for create in split_into_batches(requests):     # batches of a size that the API takes
-        job = BatchJob(create)
-        for request, result in client.messages.batches.run(job):
-            ...                                     # `async for` with an `AsyncClient`
-        job.report                                  # counts, and ids that do not match
-
-`run` creates a batch, waits until the batch has ended, and reads the results. Requests that expired
-or failed temporarily go into another batch. After an error, run the same job again: the job
-continues where it stopped. `run` calls `wait` and `matched`, which you can also call yourself.
-
-`Waiting` and `claude_lite.api.batch_jobs` decide what to do, without I/O. The functions here do the
-I/O: one function for the sync client, and one for the async client. Results are read from the
-configured host; the `results_url` of a batch is never used.
-"""
+"""Wait until a batch has ended."""
 
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
 from typing import Final, TypeVar
 
-from claude_lite.api.batch_jobs import BatchJob, BatchReport, Pair, split_into_batches
-from claude_lite.api.batches import (
-    BatchResults,
-    CancelBatch,
-    CreateBatch,
-    DeleteBatch,
-    ListBatches,
-    MessageBatch,
-    RetrieveBatch,
-)
-from claude_lite.client.aio import AsyncioClient
-from claude_lite.client.endpoints import (
-    C_co,
-    Endpoint,
-    ItemsEndpoint,
-    Namespace,
-    StreamEndpoint,
-    SyncOrAsync,
-)
-from claude_lite.client.sync import SyncClient
+from claude_lite.api.batches import MessageBatch, RetrieveBatch
+from claude_lite.batching.senders import AsyncSender, SyncSender
 from claude_lite.core.retry import is_temporary
-from claude_lite.errors import (
-    CertificateRefused,
-    ClaudeError,
-    NotFound,
-    StreamInterrupted,
-    TimedOut,
-    TransportError,
-)
+from claude_lite.errors import CertificateRefused, ClaudeError, NotFound, TimedOut, TransportError
 from claude_lite.wire import Clock, Done, Sleep
 
-__all__ = [
-    "BatchJob",
-    "BatchReport",
-    "Batches",
-    "matched",
-    "matched_async",
-    "run_job",
-    "run_job_async",
-    "split_into_batches",
-    "wait",
-    "wait_async",
-]
+C = TypeVar("C", SyncSender, AsyncSender)
 
-C = TypeVar("C", SyncClient, AsyncioClient)
-
-READ_ATTEMPTS: Final = 3  # how often the results of one batch are read at most
 FIRST_PAUSE: Final = 1.0  # seconds between two requests for the state of a batch
 GROWTH: Final = 1.5  # of the pause, from request to request
 MIN_TIMEOUT: Final = 1.0  # the shortest deadline of one request, in seconds
@@ -162,7 +107,7 @@ def _with_deadline(client: C, waiting: Waiting) -> C:
 
 
 def wait(
-    client: SyncClient,
+    client: SyncSender,
     batch: MessageBatch | str,
     *,
     longest: float = 60.0,
@@ -208,7 +153,7 @@ def wait(
 
 
 async def wait_async(
-    client: AsyncioClient,
+    client: AsyncSender,
     batch: MessageBatch | str,
     *,
     longest: float = 60.0,
@@ -234,109 +179,3 @@ async def wait_async(
         except ClaudeError as error:
             waiting.receive_failure(error)
     return action.result
-
-
-def matched(client: SyncClient, job: BatchJob) -> Iterator[Pair]:
-    """Iterate the results of a batch that has ended: pairs of a request and the result.
-
-    The pairs have any order. Requests that the job will send again are left out. If the connection
-    breaks, the results are read again, at most twice. No pair comes twice.
-
-    Args:
-        client: The client that reads the results.
-        job: The job. `job.batch_id` is the id of the batch.
-
-    Raises:
-        StreamInterrupted: The connection broke three times.
-        ClaudeError: Reading failed for another reason.
-
-    """
-    attempt = 1
-    while True:
-        job.begin()
-        try:
-            with client.stream(_results(job)) as entries:
-                yield from filter(None, map(job.take, entries))
-        except StreamInterrupted:
-            if attempt == READ_ATTEMPTS:
-                raise
-            attempt += 1
-        else:
-            break
-    job.end()
-
-
-async def matched_async(client: AsyncioClient, job: BatchJob) -> AsyncIterator[Pair]:
-    """Iterate the results of a batch that has ended. The arguments are those of `matched`."""
-    attempt = 1
-    while True:
-        job.begin()
-        try:
-            async with client.stream(_results(job)) as entries:
-                async for entry in entries:
-                    if (pair := job.take(entry)) is not None:
-                        yield pair
-        except StreamInterrupted:
-            if attempt == READ_ATTEMPTS:
-                raise
-            attempt += 1
-        else:
-            break
-    job.end()
-
-
-def _results(job: BatchJob) -> BatchResults:
-    # Without a batch, the empty id raises a `UsageError`.
-    return BatchResults(message_batch_id=job.batch_id or "", workspace_id=job.create.workspace_id)
-
-
-def run_job(client: SyncClient, job: BatchJob, *, deadline: float | None = None) -> Iterator[Pair]:
-    """Create a batch, wait, and iterate pairs of a request and the result.
-
-    The steps are repeated while requests have to be sent again. If it is unknown whether the API
-    created a batch (the connection broke), this function raises the error. Before you run the job
-    again, look for the batch with `list`, and set `job.batch_id`: otherwise a second batch is
-    created.
-
-    Args:
-        client: The client that sends the requests.
-        job: The job. After any error but the one above, run the same job again: it continues where
-            it stopped.
-        deadline: The time to wait for each batch (not for all batches), in seconds.
-
-    Raises:
-        ClaudeError: A step failed. Each step raises its own errors.
-
-    """
-    while (create := job.pending()) is not None:
-        if job.batch_id is None:
-            job.batch_id = client.send(create).id
-        wait(client, job.batch_id, deadline=deadline, workspace_id=create.workspace_id)
-        yield from matched(client, job)
-
-
-async def run_job_async(
-    client: AsyncioClient, job: BatchJob, *, deadline: float | None = None
-) -> AsyncIterator[Pair]:
-    """Iterate pairs of a request and the result. The arguments are those of `run_job`."""
-    while (create := job.pending()) is not None:
-        if job.batch_id is None:
-            job.batch_id = (await client.send(create)).id
-        await wait_async(client, job.batch_id, deadline=deadline, workspace_id=create.workspace_id)
-        async for pair in matched_async(client, job):
-            yield pair
-
-
-class Batches(Namespace[C_co]):
-    """Message batches."""
-
-    create = Endpoint(CreateBatch)
-    retrieve = Endpoint(RetrieveBatch)
-    list = Endpoint(ListBatches)
-    items = ItemsEndpoint(ListBatches)
-    cancel = Endpoint(CancelBatch)
-    delete = Endpoint(DeleteBatch)
-    results = StreamEndpoint(BatchResults)
-    wait = SyncOrAsync(wait, wait_async)
-    matched = SyncOrAsync(matched, matched_async)
-    run = SyncOrAsync(run_job, run_job_async)

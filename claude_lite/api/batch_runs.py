@@ -1,7 +1,7 @@
 """Track which requests of a batch were answered, and which to ask again. No I/O.
 
 The results: https://docs.claude.com/en/api/retrieving-message-batch-results
-A job keeps a few bytes per request and no result, so memory does not grow with the results.
+A run keeps a few bytes per request and no result, so memory does not grow with the results.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import JSON, make, too_large
 from claude_lite.core.retry import is_temporary
 
-__all__ = ["BatchJob", "BatchReport", "split_into_batches"]
+__all__ = ["BatchReport", "BatchRun", "split_into_batches"]
 
 Pair = tuple[JSON, BatchResult]
 """A request of a batch, and the result of the request."""
@@ -80,7 +80,7 @@ def split_into_batches(
 
 @frozen
 class BatchReport:
-    """The state of a job: how many requests have which result, and which `custom_id`s are odd."""
+    """The state of a run: how many requests have which result, and which `custom_id`s are odd."""
 
     succeeded: int
     errored: int
@@ -93,12 +93,12 @@ class BatchReport:
     duplicate: tuple[str, ...]
     """The `custom_id`s that have several results in one batch; the first result counts."""
     unknown: tuple[str, ...]
-    """The `custom_id`s of results that belong to no request of the job."""
+    """The `custom_id`s of results that belong to no request of the run."""
     attempts: int
     """The number of batches whose results were read to the end."""
 
 
-class BatchJob:
+class BatchRun:
     """The requests of a batch, and the state of each request.
 
     A request is asked again, in a later batch, if it has no result, if it expired, or if it
@@ -107,7 +107,7 @@ class BatchJob:
     """
 
     def __init__(self, create: CreateBatch, attempts: int = 3) -> None:
-        """Start a job for the requests of *create*.
+        """Start a run of the requests of *create*.
 
         Args:
             create: The operation that creates the first batch.
@@ -119,8 +119,8 @@ class BatchJob:
         self.create = create
         self.attempts = attempts
         self.batch_id: str | None = None
-        """The batch that is being processed. To go on in another process, pickle the job: the job
-        knows which results were given out. On a new job, set only the id of its first batch."""
+        """The batch that is being processed. To go on in another process, pickle the run: the run
+        knows which results were given out. On a new run, set only the id of its first batch."""
         self._made = 0
         self._places = {
             request.get("custom_id", ""): i for i, request in enumerate(create.requests)
@@ -170,7 +170,7 @@ class BatchJob:
 
     @property
     def report(self) -> BatchReport:
-        """The state of the job, now."""
+        """The state of the run, now."""
         count = self._kinds.count
         return BatchReport(
             succeeded=count(_SUCCEEDED),
