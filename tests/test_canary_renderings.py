@@ -27,7 +27,7 @@ from test_canary import CANARY, PARAMS, SONG, silent
 
 from claude_lite import (
     AsyncClient,
-    BatchJob,
+    BatchRun,
     ClaudeError,
     Client,
     CreateMessage,
@@ -171,7 +171,16 @@ MISPLACED = {
         )
         for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
     },
-    **{f"{name} for a batch": lambda g=given: BatchJob(g()) for name, given in GIVEN.items()},
+    **{
+        f"{name} for `batches.{method}` of {cls.__name__}": lambda g=given, m=method, c=cls: used(
+            lambda: getattr(c(api_key="k").messages.batches, m)(g())
+        )
+        for cls in (Client, AsyncClient)
+        for method in ("run", "matched", "wait")
+        for name, given in GIVEN.items()
+        if (method, name) != ("wait", "a key")  # a text is an id
+    },
+    **{f"{name} for a batch": lambda g=given: BatchRun(g()) for name, given in GIVEN.items()},
     **{
         f"{name} for batches": lambda g=given: list(split_into_batches(g()))
         for name, given in GIVEN.items()

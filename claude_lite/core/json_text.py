@@ -99,24 +99,20 @@ def _decode(text: str) -> Any:
         return LENIENT.decode(text)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # an integer of more than 4,300 digits; `parse_int` is slow
-        return LENIENT_OF_INTEGERS.decode(text)
+    except ValueError:  # an integer of more than 4,300 digits
+        return json.JSONDecoder(parse_int=_number, **LENIENCY).decode(text)
 
 
-def _finite(text: str) -> float | None:
-    number = float(text)
-    return number if math.isfinite(number) else None
+def _number(text: str) -> float | None:
+    try:
+        return int(text)  # raises for more than 4,300 digits
+    except ValueError:
+        number = float(text)
+        return number if math.isfinite(number) else None
 
 
-def _integer(text: str) -> float | None:
-    with suppress(ValueError):
-        return int(text)
-    return _finite(text)
-
-
-_OPTIONS: Final[dict[str, Any]] = {"strict": False, "parse_constant": lambda _: None}
-LENIENT: Final = json.JSONDecoder(parse_float=_finite, **_OPTIONS)
-LENIENT_OF_INTEGERS: Final = json.JSONDecoder(parse_float=_finite, parse_int=_integer, **_OPTIONS)
+LENIENCY: Final[Any] = {"strict": False, "parse_float": _number, "parse_constant": lambda _: None}
+LENIENT: Final = json.JSONDecoder(**LENIENCY)  # without `parse_int`, which is slow
 
 
 def _without_surrogates(value: Any) -> Any:
