@@ -172,6 +172,15 @@ MISPLACED = {
         for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
     },
     **{
+        f"{name} as {option} of a job": lambda g=given, o=option: Job.of(
+            CreateMessage(**PARAMS), **{o: g()}
+        )
+        for option in ("deadline", "attempts")
+        for name, given in GIVEN.items()
+    },
+    "a key as the client of a job": lambda: handle(CANARY, {}),
+    "a key as the async client of a job": lambda: used(lambda: handle_async(CANARY, {})),
+    **{
         f"{name} for `batches.{method}` of {cls.__name__}": lambda g=given, m=method, c=cls: used(
             lambda: getattr(c(api_key="k").messages.batches, m)(g())
         )
