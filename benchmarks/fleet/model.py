@@ -9,8 +9,9 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.fleet.server import Head, Server
-from claude_lite.governor.booking import State, Ticket, book, learn
+from claude_lite.governor.booking import book, learn
 from claude_lite.governor.shared import MOST_WANTS, Member, Reply, Shared, Want
+from claude_lite.governor.state import State, Ticket
 
 NETWORK: Final = 0.01  # seconds from a process to the server, at least
 REFUSAL: Final = 0.03  # seconds until a refusal is back

@@ -5,16 +5,9 @@ from typing import Any
 
 import orjson
 
-from claude_lite.governor.booking import (
-    ANSWERED,
-    COLD_TICKET,
-    NOTHING,
-    OK,
-    REDIRECTED,
-    Three,
-    Ticket,
-)
+from claude_lite.governor.booking import NOTHING, OK, REDIRECTED
 from claude_lite.governor.shared import Answer, Booking, Known, Reply, Step, Want
+from claude_lite.governor.state import ANSWERED, COLD_TICKET, Three, Ticket
 
 __all__ = ["pack_step", "unpack_reply"]
 

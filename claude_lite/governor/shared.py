@@ -23,7 +23,8 @@ from typing import Final
 
 from attrs import define, field
 
-from claude_lite.governor.booking import ANSWERED, NEVER, State, Three, Ticket, book, learn
+from claude_lite.governor.booking import book, learn
+from claude_lite.governor.state import ANSWERED, NEVER, State, Three, Ticket
 
 __all__ = ["Answer", "Booking", "Known", "Member", "Reply", "Shared", "Step", "Want"]
 
@@ -278,10 +279,6 @@ class Member:
             if booking.ticket is not None:
                 self.sleeping += 1
                 self.until = max(self.until, now + booking.wait)
-
-    def come_back(self) -> None:
-        """Note that Redis is there again: the next step tells it what is known."""
-        self.is_away = False
 
     def pause(self, wait: float, random: float) -> float:
         """Say when to ask again for a call that has to wait.

@@ -9,17 +9,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_lite.governor.booking import (
-    FAST_RETURN,
-    LEAST_SHARE,
-    MINUTE,
-    NORMAL,
-    RETURN,
-    State,
-    Ticket,
-    book,
-    learn,
-)
+from claude_lite.governor.booking import FAST_RETURN, LEAST_SHARE, MINUTE, RETURN, book, learn
+from claude_lite.governor.state import NORMAL, State, Ticket
 
 START = 1_700_000_000.0
 

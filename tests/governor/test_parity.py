@@ -6,9 +6,9 @@ from importlib.resources import files
 import orjson
 import pytest
 
-from claude_lite.governor.booking import State
 from claude_lite.governor.packing import pack_step, unpack_reply
 from claude_lite.governor.shared import Answer, Known, Shared, Step, Want
+from claude_lite.governor.state import State
 
 SCRIPT = files("claude_lite.governor").joinpath("governor.lua").read_text(encoding="utf-8")
 START = 1_700_000_000.0
