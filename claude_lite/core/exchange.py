@@ -158,7 +158,7 @@ class Exchange(Generic[R]):
 
     def receive_turn(self, turn: Turn | float) -> None:
         """Report the turn that `Admit` asked for, or the seconds until there is a turn."""
-        if not isinstance(turn, float):
+        if not isinstance(turn, (float, int)):
             self._turn = turn
             if self._log is not None:
                 self._log.held += turn.held
