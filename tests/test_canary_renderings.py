@@ -25,7 +25,7 @@ from test_canary import CANARY, PARAMS, SONG, silent
 
 from claude_lite import (
     AsyncClient,
-    BatchJob,
+    BatchRun,
     ClaudeError,
     Client,
     CreateMessage,
@@ -162,7 +162,7 @@ MISPLACED = {
         )
         for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
     },
-    **{f"{name} for a batch": lambda g=given: BatchJob(g()) for name, given in GIVEN.items()},
+    **{f"{name} for a batch": lambda g=given: BatchRun(g()) for name, given in GIVEN.items()},
     **{
         f"{name} for batches": lambda g=given: list(split_into_batches(g()))
         for name, given in GIVEN.items()

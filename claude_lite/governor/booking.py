@@ -427,13 +427,14 @@ def _stop(state: State, now: float, ticket: Ticket, retry_after: float | None) -
     requests = state.buckets[0]
     if state.guess:
         requests.rate = max(state.guess * LEAST_OF_GUESS, requests.rate * GUESS_FALLS)
+        requests.clock = min(requests.clock, state.hold_until - 1 / requests.rate)
     elif requests.rate:
         state.pace_clock = state.hold_until
         state.pace = SLOW if state.pace >= 1 else max(SLOWEST, state.pace * SLOWER)
     elif not state.known:
         state.guess = requests.rate = max(LEAST_GUESS, GUESS * state.recent)
         requests.resize(1.0)
-        requests.clock = now
+        requests.clock = min(now, state.hold_until - 1 / requests.rate)  # one call goes then
         state.known = True
         state.epoch += 1
 

@@ -193,12 +193,13 @@ local function stop(t)
   s.hold_until, s.moving = now + min(named, LONGEST_STOP), true
   if s.guess > 0 then
     s.rate[1] = max(s.guess * LEAST_OF_GUESS, s.rate[1] * GUESS_FALLS)
+    s.clock[1] = min(s.clock[1], s.hold_until - 1 / s.rate[1])
   elseif s.rate[1] > 0 then
     s.pace_clock = s.hold_until
     s.pace = s.pace >= 1 and SLOW or max(SLOWEST, s.pace * SLOWER)
   elseif not s.known then
     s.guess = max(LEAST_GUESS, GUESS * s.recent)
-    s.rate[1], s.size[1], s.clock[1] = s.guess, 1, now
+    s.rate[1], s.size[1], s.clock[1] = s.guess, 1, min(now, s.hold_until - 1 / s.guess)
     s.known, s.epoch = true, s.epoch + 1
   end
 end

@@ -84,7 +84,8 @@ class Governor:
     def _pool(self, admit: Admit) -> Pool:
         operation, headers = admit.operation, admit.request.headers
         credential = headers.get("x-api-key") or headers.get("authorization")
-        names = (*admit.account, credential, operation.model, operation.route.name, admit.clock)
+        model = operation.model if operation.model.__class__ is str else str(operation.model)
+        names = (*admit.account, credential, model, operation.route.name, admit.clock)
         found = self._found.get(names)
         return self._pool_of(admit, names) if found is None else found
 

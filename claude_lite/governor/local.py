@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Generator, Hashable
 from typing import Any, Final
 
+from claude_lite.core.responses import retry_after as named_wait
 from claude_lite.core.turns import Admit
 from claude_lite.governor.booking import SOON, book, give_back, learn
 from claude_lite.governor.lines import Bell, Line, Waiter, running_loop
@@ -59,7 +60,7 @@ class LocalTurn:
                 return
             pool.read_at = now
             limits, left = limits_of(head) or (None, None)
-            retry_after = _retry_after(head)
+            retry_after = None if status == OK else named_wait(head.headers)
         elif not sent:
             status = NOT_SENT
         if status is not None or used is not None:
@@ -249,11 +250,3 @@ def _is_too_long(admit: Admit, wait: float, waited: float = 0.0) -> bool:
     if admit.defers and waited + wait > PATIENCE:
         return True
     return admit.time_left is not None and waited + wait >= admit.time_left
-
-
-def _retry_after(head: Response) -> float | None:
-    """Read the wait that a refusal names, in seconds."""
-    try:
-        return max(0.0, float(head.headers.get("retry-after", "")))
-    except ValueError:
-        return None
