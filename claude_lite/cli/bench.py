@@ -173,10 +173,6 @@ async def _streamed(client: AsyncClient, params: dict[str, Any], figures: Figure
 
 def bench_command(args: argparse.Namespace) -> int:
     """Run the command; return its exit code. Raises `UsageError`."""
-    if args.processes is not None:
-        from claude_lite.cli.fleet import bench_processes  # only some runs need it
-
-        return bench_processes(args)
     if args.governor is not None:
         raise UsageError("--governor is for several processes: add --processes N")
     if needs_emulator(args) and args.transport:

@@ -313,6 +313,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    if args.processes is not None:
+        from claude_lite.cli.fleet import bench_processes  # it imports asyncio
+
+        return bench_processes(args)
     from claude_lite.cli.bench import bench_command  # it imports asyncio
 
     return bench_command(args)
