@@ -386,7 +386,9 @@ class Exchange(Generic[R]):
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         """End the call, and return *error* without its traceback."""
         self._settle()
-        error.update(attempts=self.attempts, advice=advice or error.advice)
+        error.update(
+            attempts=self.attempts, advice=" ".join(filter(None, (error.advice, advice))) or None
+        )
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)

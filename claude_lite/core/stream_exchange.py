@@ -106,6 +106,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._turn.settle(head)
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type in {"", "text/plain"}:  # the body says whether it is what is wanted
+            content_type = wanted or ""
         if self.config.dialect is not None and wanted is not None:
             self._translate = self.config.dialect.decode(head)
         if self._translate is None and wanted not in {None, content_type}:
