@@ -91,6 +91,7 @@ _FOLDERS = (
     "emulator",
     "errors",
     "faults",
+    "governor",
     "jobs",
     "testing",
     "wire",

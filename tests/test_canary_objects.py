@@ -50,6 +50,7 @@ from claude_lite.dialects import Bedrock, BedrockMantle, ClaudeOnAWS, Foundry, V
 from claude_lite.dialects.sigv4 import AWSKeys
 from claude_lite.dialects.vertex import ClaudeOnGoogleCloud
 from claude_lite.emulator import Emulator
+from claude_lite.governor.pools import key_of
 from claude_lite.testing import AsyncStubTransport, StubTransport, message, message_stream
 from claude_lite.testing.conformance.loopback import LoopbackServer, reply, replying
 from claude_lite.wire import Limits, MaskedStr, Response, Sleep
@@ -80,7 +81,7 @@ NOT_SHOWN = {
     "of the caller's code, before anything is called": {
         *("Endpoint", "StreamEndpoint", "MessageStreamEndpoint", "ItemsEndpoint", "SyncOrAsync"),
         *("Method", "Options", "Route", "RetryPolicy", "Case", "Rule", "Selector", "Namespace"),
-        *("Empty", "Field", "Hint", "Null"),
+        *("Empty", "Field", "Hint", "Null", "CachedProperty"),
         *("Deliveries", "DeliveredJob", "Delivery", "Job", "SQLiteResults"),
     },
     "of decoders, whose input is a response": {
@@ -88,7 +89,18 @@ NOT_SHOWN = {
         *("BytesDecoder", "LinesDecoder", "EventStreamDecoder"),
     },
     "counts and times": {
-        "Pace",
+        *(
+            "Governor",
+            "Bucket",
+            "Cost",
+            "State",
+            "Ticket",
+            "Line",
+            "Waiter",
+            "LocalPool",
+            "LocalTurn",
+            "Pace",
+        ),
         "Waiting",
         "RateLimit",
         "RateLimits",
@@ -210,13 +222,16 @@ def values(held, folder):
     request = operation.build(client.config.target)
     tokens = Tokens(provided, "auth_token")
     tokens.get(None)
+    exchange = Exchange(operation, client.config, governed=True)
+    admitted = exchange.next_action()
     keys = AWSKeys("an-id", CANARY)  # botocore logs ids and session tokens; see SECURITY.md
     held.append(AWSKeys(CANARY, CANARY, CANARY))
     upload = UploadFile(file=b"abc")
     held += [
         *(client.config, request, operation, upload.form(), upload.build(client.config.target)),
         *(MaskedStr(CANARY), MaskedStr(CANARY).encode(), Limits(), Sleep(1.0), Response(200, {})),
-        *(Exchange(operation, client.config), Authenticate(MaskedStr(CANARY)), tokens),
+        *(admitted, client.governor, key_of(admitted)),
+        *(exchange, Authenticate(MaskedStr(CANARY)), tokens),
         *(UrllibTransport(proxy=PROXY), AsyncioTransport(proxy=PROXY)),
         *(AiohttpTransport(proxy=PROXY), Webhooks(f"whsec_{CANARY.replace('-', '+')}aaa")),
         BatchRun(CreateBatch(requests=[{"custom_id": "a", "params": ASK}])),

@@ -6,12 +6,15 @@ variables of each frame. They cut long texts, look into objects, and do not take
 """
 
 import asyncio
+import functools
+import inspect
 import io
 import json
 import os
 import subprocess
 import sys
 import traceback
+from collections.abc import AsyncIterator
 
 import pytest
 import structlog
@@ -22,6 +25,7 @@ from test_canary import CANARY, PARAMS, SONG, silent
 
 from claude_lite import (
     AsyncClient,
+    BatchRun,
     ClaudeError,
     Client,
     CreateMessage,
@@ -29,10 +33,12 @@ from claude_lite import (
     RawRequest,
     Secret,
     Target,
+    UsageError,
     never,
     split_into_batches,
 )
 from claude_lite.api.webhooks import Webhooks
+from claude_lite.bulk.run import run
 from claude_lite.core.config import Config
 from claude_lite.dialects import (
     Bedrock,
@@ -43,6 +49,7 @@ from claude_lite.dialects import (
     Vertex,
 )
 from claude_lite.dialects.sigv4 import AWSKeys
+from claude_lite.jobs import Job, handle, handle_async
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.recording import RecordingTransport
@@ -64,6 +71,10 @@ BAD_KEYS = {
 }
 
 
+NETWORKS = (UrllibTransport, AsyncioTransport, AiohttpTransport)
+GIVEN = {"a key": lambda: CANARY, "bytes": CANARY.encode, "a list": lambda: [CANARY]}
+
+
 class GoogleCredentials:
     """What google-auth gives, with a token that cannot be sent."""
 
@@ -75,6 +86,89 @@ def made(**options):
     """Give options for a client that makes one attempt."""
     return {"retry": never(), "base_url": "http://127.0.0.1:9", **options}
 
+
+MISPLACED = {
+    **{
+        f"{name} for `{method}` of {cls.__name__}": lambda g=given, m=method, a=more, c=cls: used(
+            lambda: getattr(c(api_key="k"), m)(g(), *a)
+        )
+        for cls in (Client, AsyncClient)
+        for method, more in {
+            "send": (),
+            "stream": (),
+            "pages": (),
+            "items": (),
+            "download": ("none",),
+        }.items()
+        for name, given in GIVEN.items()
+    },
+    **{
+        f"{name} as {option}": lambda g=given, o=option: Client(api_key="k", **{o: g()})
+        for option in ("api_version", "betas", "retry", "observe", "dialect", "timeout")
+        for name, given in GIVEN.items()
+    },
+    "a key among betas of a derived client": lambda: Client(api_key="k").with_options(
+        betas=("a", CANARY)
+    ),
+    **{
+        f"{name} as {option} of {cls.__name__}": lambda g=given, c=cls, o=option, r=right: c(
+            **{**r, o: g()}
+        )
+        for cls, right in {
+            Bedrock: {"region": "r", "profile": "p"},
+            BedrockMantle: {"region": "r", "profile": "p"},
+            ClaudeOnAWS: {"region": "r", "workspace_id": "w", "profile": "p"},
+            ClaudeOnGoogleCloud: {"project": "p", "workspace_id": "w", "location": "l"},
+            Foundry: {"resource": "r"},
+            Vertex: {"project": "p", "region": "r"},
+        }.items()
+        for option in right
+        for name, given in {**GIVEN, "a wrong key": lambda: f"{SONG} {SONG}"}.items()
+        if (option, name) != ("profile", "a wrong key")  # a name of a profile may have a blank
+    },
+    **{
+        f"a key in {name}": lambda n=name, d=dialect: with_variable(n, d)
+        for name, dialect in {
+            "AWS_REGION": Bedrock,
+            "ANTHROPIC_VERTEX_PROJECT_ID": lambda: Vertex(region="r"),
+            "ANTHROPIC_FOUNDRY_RESOURCE": Foundry,
+        }.items()
+    },
+    **{
+        f"{name} as {option} of {cls.__name__}": lambda g=given, c=cls, o=option: c(**{o: g()})
+        for cls, option in (
+            *((cls, "ssl_context") for cls in NETWORKS),
+            *((cls, "trust_env") for cls in (UrllibTransport, AsyncioTransport, AiohttpTransport)),
+            (UrllibTransport, "pool_size"),
+            (AsyncioTransport, "keepalive_timeout"),
+            (AiohttpTransport, "max_connections"),
+            (AiohttpTransport, "session"),
+        )
+        for name, given in GIVEN.items()
+    },
+    **{
+        f"{name} for `{job}`": lambda g=given, f=function: used(lambda: f(g()))
+        for job, function in {
+            "Job.of": Job.of,
+            "Job.from_dict": Job.from_dict,
+            "handle": functools.partial(handle, Client(api_key="k")),
+            "handle_async": functools.partial(handle_async, AsyncClient(api_key="k")),
+        }.items()
+        for name, given in {**GIVEN, "a dict": lambda: {"api_key": CANARY}}.items()
+    },
+    **{
+        f"{name} in a run": lambda i=items: used(
+            lambda: run(AsyncClient(api_key="k"), i(), print, concurrency=1)
+        )
+        for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
+    },
+    **{f"{name} for a batch": lambda g=given: BatchRun(g()) for name, given in GIVEN.items()},
+    **{
+        f"{name} for batches": lambda g=given: list(split_into_batches(g()))
+        for name, given in GIVEN.items()
+    },
+    "a key as the client of a run": lambda: used(lambda: run(CANARY, [], print)),
+}
 
 FAILURES = {
     **{
@@ -139,6 +233,7 @@ FAILURES = {
             "options": lambda: {"api_key": CANARY},
         }.items()
     },
+    **MISPLACED,
     "a key by position": lambda: Client(api_key="k").messages.create(CANARY),
     "a key by position, async": lambda: AsyncClient(api_key="k").messages.create(CANARY),
     "a key by position, streamed": lambda: Client(api_key="k").messages.stream(CANARY),
@@ -237,7 +332,7 @@ FAILURES = {
     ),
     **{
         f"{name} of {cls.__name__}": lambda c=cls, o=options: c(**o())
-        for cls in (UrllibTransport, AsyncioTransport, AiohttpTransport)
+        for cls in NETWORKS
         for name, options in {
             "proxy": lambda: {"proxy": PROXY},
             "proxy in bytes": lambda: {"proxy": PROXY.encode()},
@@ -272,6 +367,21 @@ def asked(client):
     """Make a call with a client."""
     made = client.messages.create(**PARAMS)
     return made if isinstance(client, Client) else asyncio.run(made)
+
+
+def used(make):
+    """Use up what *make* returns: a coroutine, an iterator or a stream."""
+    made = make()
+    if isinstance(made, AsyncIterator):
+        made = anext(made)
+    if inspect.isawaitable(made):
+        return asyncio.run(awaited(made))
+    return next(made)
+
+
+async def awaited(made):
+    """Await an awaitable of any kind."""
+    return await made
 
 
 def bedrock(**options):
@@ -321,6 +431,13 @@ def test_no_report_shows_the_key(failure, whole):
         failure()
     for report in reports(caught.value, whole=whole):
         silent(report)
+
+
+@pytest.mark.parametrize("failure", MISPLACED.values(), ids=MISPLACED)
+def test_what_is_in_a_wrong_place_is_refused(failure):
+    """A key, or a value of a wrong type, in the place of another value is a `UsageError`."""
+    with pytest.raises(UsageError):
+        failure()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ The results: https://docs.claude.com/en/api/retrieving-message-batch-results
 A run keeps a few bytes per request and no result, so memory does not grow with the results.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import frozen
@@ -17,6 +17,7 @@ from claude_lite.api.batches import (
     ErroredResult,
     request_json,
 )
+from claude_lite.core.credentials import wrong_type
 from claude_lite.core.json_text import dumps
 from claude_lite.core.operation import JSON, make, too_large
 from claude_lite.core.retry import is_temporary
@@ -60,7 +61,10 @@ def split_into_batches(
     frame = _FRAME if not fields.get("extra_body") else len(dumps(fields["extra_body"])) + _FRAME
     held: list[JSON] = []
     total = frame
-    for request in requests:
+    left, requests = iter(requests), ()  # a traceback may show variables
+    for request in left:
+        if not isinstance(request, Mapping):
+            raise (request := wrong_type("each request", "a dict", request))
         given = request_json(request)
         length = len(dumps(given)) + 1  # the comma after it
         if frame + length > size:
@@ -110,6 +114,8 @@ class BatchRun:
             attempts: The largest number of batches for one request, the first included.
 
         """
+        if not isinstance(create, CreateBatch):
+            raise (create := wrong_type("create", "a CreateBatch", create))
         self.create = create
         self.attempts = attempts
         self.batch_id: str | None = None

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from claude_lite.core.credentials import Secret
+from claude_lite.core.credentials import Secret, wrong_type
 from claude_lite.core.json_text import loads
 from claude_lite.core.model import Model, model
 from claude_lite.core.structure import StructureError, reader_for
@@ -145,6 +145,8 @@ class Webhooks:
         """
         if not isinstance(body, bytes | str):
             raise UsageError(f"body has to be the bytes that came, not {type(body).__name__}")
+        if not isinstance(headers, Mapping):
+            raise (headers := wrong_type("headers", "a mapping", headers))
         data = body.encode("utf-8", "replace") if isinstance(body, str) else body
         given = {name.lower(): value for name, value in headers.items()}
         missing = [name for name in SIGNATURE_HEADERS if not isinstance(given.get(name), str)]

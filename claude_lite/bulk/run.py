@@ -23,6 +23,7 @@ from attrs import Factory, define, field, frozen
 from claude_lite.api.messages.message import Message
 from claude_lite.bulk.pace import Pace
 from claude_lite.client.clients import AsyncClient
+from claude_lite.core.credentials import wrong_type
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import Operation
 from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
@@ -164,12 +165,14 @@ async def run(
         The figures of the run.
 
     """
+    if not isinstance(client, AsyncClient):
+        raise (client := wrong_type("client", "an AsyncClient", client))
     tally = tally or Tally()
     transport = client.transport
     clock: Clock = getattr(transport, "monotonic", time.monotonic)
     pace = Pace(concurrency, clock, transport.sleep)
     workers = [_Worker(client, pace, tally, clock, rate_limited) for _ in range(concurrency)]
-    shared = iter(items)
+    shared, items = iter(items), ()  # a traceback may show variables
     tasks = [asyncio.create_task(worker.work(shared, started, finished)) for worker in workers]
     try:
         await asyncio.gather(*tasks)
@@ -207,6 +210,8 @@ class _Worker:
     ) -> None:
         """Take requests from *items*, which all workers share, until there are no more."""
         for item in items:
+            if not isinstance(item, Item | Outcome):
+                raise (item := wrong_type("each of items", "an Item or an Outcome", item))
             if isinstance(item, Outcome):
                 outcome = item
                 await asyncio.sleep(0)  # let other tasks run between many bad lines

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overl
 
 from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard
+from claude_lite.client.calling import BaseClient, BaseStream, discard, wrong_operation
 from claude_lite.client.tokens import AsyncTokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
 from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import AsyncTransport, Done, Request, Response, Sleep
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from claude_lite.api.messages.events import Event  # noqa: F401  # quoted, below
     from claude_lite.api.messages.message import Message
     from claude_lite.core.pages import ListOperation, Page
+    from claude_lite.core.turns import Gate
 
 __all__ = ["AsyncMessageStream", "AsyncStream", "AsyncioClient"]
 
@@ -71,12 +73,12 @@ class AsyncStream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: AsyncTransport,
-        get_token: Callable[[str | None, float | None], Coroutine[Any, Any, str]],
+        serve: Callable[[Sleep | Authenticate | Admit, Exchange[Any]], Coroutine[Any, Any, None]],
         prepare: Callable[[float | None], Coroutine[Any, Any, None]],
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = get_token
+        self._serve = serve
         self._prepare = prepare
         self._stack = AsyncExitStack()
         self._chunks: AsyncIterator[bytes] | None = None
@@ -95,10 +97,8 @@ class AsyncStream(BaseStream[E, R]):
     async def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         await self._prepare(exchange.time_left)
         while not isinstance(action := self._next_action(), Done):
-            if isinstance(action, Sleep):
-                await self._transport.sleep(action.seconds)
-            elif isinstance(action, Authenticate):
-                exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
+            if not isinstance(action, Request):
+                await self._serve(action, exchange)
             else:
                 async with AsyncExitStack() as stack:
                     try:
@@ -107,9 +107,8 @@ class AsyncStream(BaseStream[E, R]):
                         self._chunks, self._body = aiter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del (
-                            head
-                        )  # a server may repeat the API key, and tracebacks may show variables
+                        # A server may repeat the API key, and tracebacks may show variables.
+                        del head
                         while exchange.wants_data:
                             await self._read_chunk()
                     except ClaudeError as error:
@@ -227,8 +226,12 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         if isinstance(operation, StreamOperation):
             async with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", await stream.final())
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        exchange = Exchange(operation, self.config, self._link.clock)
+        governor = self.governor
+        governed = governor is not None
+        exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             if self.config.dialect is not None:
                 await self._prepare(exchange.time_left)
@@ -241,10 +244,10 @@ class AsyncioClient(BaseClient[AsyncTransport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
-                elif isinstance(action, Sleep):
-                    await transport.sleep(action.seconds)
+                elif isinstance(action, Admit) and governor is not None:  # in one step, for speed
+                    exchange.receive_turn(await governor.enter_async(action, transport.sleep))
                 else:
-                    exchange.receive_token(await self._get_token(action.stale, exchange.time_left))
+                    await self._serve(action, exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -268,9 +271,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             UsageError: The operation or the transport does not support streams.
 
         """
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = AsyncMessageStream if isinstance(operation, StreamMessage) else AsyncStream
-        return cls(exchange, self._link.get(), self._get_token, self._prepare)
+        return cls(exchange, self._link.get(), self._serve, self._prepare)
 
     async def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -285,11 +290,11 @@ class AsyncioClient(BaseClient[AsyncTransport]):
 
     async def pages(self, operation: "ListOperation[E]") -> "AsyncIterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
-        next_operation: ListOperation[E] | None = operation
-        while next_operation is not None:
-            page = await self.send(next_operation)
-            yield page
-            next_operation = page.next
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
+        yield (page := await self.send(operation))
+        while (following := page.next) is not None:
+            yield (page := await self.send(following))
 
     def items(self, operation: "ListOperation[E]") -> AsyncIterator[E]:
         """Iterate the items of a list, from the page of *operation* to the last page."""
@@ -320,6 +325,8 @@ class AsyncioClient(BaseClient[AsyncTransport]):
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         with Arrival(path, overwrite=overwrite) as file:
             async with self.stream(operation) as stream:
                 async for piece in stream:
@@ -334,10 +341,16 @@ class AsyncioClient(BaseClient[AsyncTransport]):
             named = "of the dialect", cast("Any", config.dialect).prepare
             await self._link.tokens(AsyncTokens, named).get("ready", within)
 
-    async def _get_token(self, stale: str | None, within: float | None) -> str:
-        return await self._link.tokens(AsyncTokens, self.config.credential_function).get(
-            stale, within
-        )
+    async def _serve(self, action: Sleep | Authenticate | Admit, exchange: Exchange[Any]) -> None:
+        """Do what *exchange* asks for besides requests: wait, get a token, wait for a turn."""
+        if isinstance(action, Admit):
+            governor = cast("Gate", self.governor)
+            exchange.receive_turn(await governor.enter_async(action, self._link.get().sleep))
+        elif isinstance(action, Sleep):
+            await self._link.get().sleep(action.seconds)
+        else:
+            tokens = self._link.tokens(AsyncTokens, self.config.credential_function)
+            exchange.receive_token(await tokens.get(action.stale, exchange.time_left))
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later call opens new connections.

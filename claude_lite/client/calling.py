@@ -11,10 +11,11 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, cast
 from claude_lite.client.link import Link
 from claude_lite.client.tokens import is_async
 from claude_lite.core.bodies import Decoder
-from claude_lite.core.config import Config, Options, hide_credentials
+from claude_lite.core.config import CachedProperty, Config, Options, hide_credentials
 from claude_lite.core.exchange import Authenticate
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit, Gate
 from claude_lite.errors import StreamInterrupted, UsageError
 from claude_lite.given.spellings import STREAMS, add_hints
 from claude_lite.wire import Clock, Done, Request, Response, Sleep
@@ -74,16 +75,29 @@ class BaseClient(Generic[T]):
         """The clock that measures calls: the transport's clock, or else `time.monotonic`."""
         return self._link.clock
 
+    @CachedProperty
+    def governor(self) -> Gate | None:
+        """What admits the calls of this client under the rate limit; None if nothing does."""
+        given = self.config.governor
+        if given == "auto":
+            given = "local" if getattr(self._link.get(), "governed", True) else None
+        if not isinstance(given, str):
+            return given
+        from claude_lite.governor import governor_for  # imported with the first client
+
+        return governor_for(given)
+
     def _stream_exchange(
         self, operation: StreamOperation[E, R], *, collect: bool
     ) -> StreamExchange[E, R]:
-        if not isinstance(operation, StreamOperation):
-            raise _not_streamed(operation)
         if not hasattr(self._link.get(), "stream"):
             name = type(self._link.get()).__name__
             raise UsageError(f"the transport {name} has no method `stream`: use another transport")
         collect = collect or getattr(operation, "collect", False)
-        return StreamExchange(operation, self.config, self._link.clock, collect=collect)
+        governed = self.governor is not None
+        return StreamExchange(
+            operation, self.config, self._link.clock, governed=governed, collect=collect
+        )
 
     def __copy__(self) -> Self:
         return self.with_options()
@@ -97,11 +111,16 @@ class BaseClient(Generic[T]):
         return f"{type(self).__name__}({self._link.given!r}, base_url={self.config.base_url!r})"
 
 
-def _not_streamed(operation: object) -> UsageError:
-    name = type(operation).__name__
-    if isinstance(operation, Operation):
+def wrong_operation(value: object) -> UsageError:
+    """Return the error for a value that a method of the client cannot send.
+
+    The value may be a key, and a traceback may show variables. So the caller puts the error in
+    place of the value before it raises: `raise (operation := wrong_operation(operation))`.
+    """
+    name = type(value).__name__
+    if isinstance(value, Operation):
         return UsageError(f"{name} does not stream: use `send`")
-    return UsageError(f"`stream` takes an operation such as StreamMessage(...), not {name}")
+    return UsageError(f"the client takes an operation such as CreateMessage(...), not {name}")
 
 
 class BaseStream(Generic[E, R]):
@@ -155,7 +174,7 @@ class BaseStream(Generic[E, R]):
         self._exchange.start()
         return self._exchange
 
-    def _next_action(self) -> Request | Sleep | Authenticate | Done[Decoder[E, R]]:
+    def _next_action(self) -> Request | Sleep | Authenticate | Admit | Done[Decoder[E, R]]:
         if self._closed and not self._exchange.ready:  # closed during the opening
             raise StreamInterrupted(CLOSED)
         return self._exchange.next_action()

@@ -35,7 +35,7 @@ LAZY_MODULES: Final = (
     *("concurrent.futures", "email.utils", "encodings.cp437", "encodings.utf_16_le"),
     *("random", "urllib.parse", "urllib.request", "zipfile"),
     *("claude_lite.api.messages.decoder", "claude_lite.client.arrival"),
-    *("claude_lite.client.batches", "claude_lite.client.namespaces"),
+    *("claude_lite.client.batches", "claude_lite.client.namespaces", "claude_lite.governor"),
 )
 """The modules that functions of the library import, and Python for them (codecs, one for zipfile).
 

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 from claude_lite.api.messages.operations import StreamMessage, text_of
 from claude_lite.api.raw_request import RawRequest
-from claude_lite.client.calling import BaseClient, BaseStream, discard
+from claude_lite.client.calling import BaseClient, BaseStream, discard, wrong_operation
 from claude_lite.client.tokens import Tokens
 from claude_lite.core.bodies import Decoder
 from claude_lite.core.config import Options
 from claude_lite.core.exchange import Authenticate, Exchange
 from claude_lite.core.operation import Operation, StreamOperation, make
 from claude_lite.core.stream_exchange import StreamExchange
+from claude_lite.core.turns import Admit
 from claude_lite.errors import ClaudeError
 from claude_lite.wire import Done, Request, Response, Sleep, Transport
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from claude_lite.api.messages.events import Event  # noqa: F401  # quoted, below
     from claude_lite.api.messages.message import Message
     from claude_lite.core.pages import ListOperation, Page
+    from claude_lite.core.turns import Gate
 
 __all__ = ["MessageStream", "Stream", "SyncClient"]
 
@@ -48,11 +50,11 @@ class Stream(BaseStream[E, R]):
         self,
         exchange: StreamExchange[E, R],
         transport: Transport,
-        get_token: Callable[[str | None, float | None], str],
+        serve: "Callable[[Sleep | Authenticate | Admit, Exchange[Any]], None]",
     ) -> None:
         super().__init__(exchange)
         self._transport = transport
-        self._get_token = get_token
+        self._serve = serve
         self._stack = ExitStack()
         self._chunks: Iterator[bytes] = iter(())
 
@@ -69,10 +71,8 @@ class Stream(BaseStream[E, R]):
 
     def _open(self, exchange: StreamExchange[E, R]) -> Decoder[E, R]:
         while not isinstance(action := self._next_action(), Done):
-            if isinstance(action, Sleep):
-                self._transport.sleep(action.seconds)
-            elif isinstance(action, Authenticate):
-                exchange.receive_token(self._get_token(action.stale, exchange.time_left))
+            if not isinstance(action, Request):
+                self._serve(action, exchange)
             else:
                 with ExitStack() as stack:
                     try:
@@ -81,9 +81,8 @@ class Stream(BaseStream[E, R]):
                         self._chunks, self._body = iter(chunks), chunks
                         self._rest = b""
                         exchange.receive_head(head)
-                        del (
-                            head
-                        )  # a server may repeat the API key, and tracebacks may show variables
+                        # A server may repeat the API key, and tracebacks may show variables.
+                        del head
                         while exchange.wants_data:
                             self._read_chunk()
                     except ClaudeError as error:
@@ -193,8 +192,12 @@ class SyncClient(BaseClient[Transport]):
         if isinstance(operation, StreamOperation):
             with self.stream(operation, collect=True).without_items() as stream:
                 return cast("R", stream.final())
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
         transport = self._link.get()
-        exchange = Exchange(operation, self.config, self._link.clock)
+        governor = self.governor
+        governed = governor is not None
+        exchange = Exchange(operation, self.config, self._link.clock, governed=governed)
         try:
             while not isinstance(action := exchange.next_action(), Done):
                 if isinstance(action, Request):
@@ -205,10 +208,10 @@ class SyncClient(BaseClient[Transport]):
                     else:
                         exchange.receive_response(response)
                         del response  # as for `head` in `_open`
-                elif isinstance(action, Sleep):
-                    transport.sleep(action.seconds)
+                elif isinstance(action, Admit) and governor is not None:  # in one step, for speed
+                    exchange.receive_turn(governor.enter(action, transport.sleep))
                 else:
-                    exchange.receive_token(self._get_token(action.stale, exchange.time_left))
+                    self._serve(action, exchange)
         except BaseException as error:
             exchange.abandon(error)
             raise
@@ -232,9 +235,11 @@ class SyncClient(BaseClient[Transport]):
             UsageError: The operation or the transport does not support streams.
 
         """
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         exchange = self._stream_exchange(operation, collect=collect)
         cls = MessageStream if isinstance(operation, StreamMessage) else Stream
-        return cls(exchange, self._link.get(), self._get_token)
+        return cls(exchange, self._link.get(), self._serve)
 
     def request(self, method: str, path: str, **fields: Any) -> Response:
         """Send a request to any path. Retries, logs and recordings work as for operations.
@@ -249,11 +254,11 @@ class SyncClient(BaseClient[Transport]):
 
     def pages(self, operation: "ListOperation[E]") -> "Iterator[Page[E]]":
         """Iterate the pages of a list, from the page of *operation* to the last page."""
-        next_operation: ListOperation[E] | None = operation
-        while next_operation is not None:
-            page = self.send(next_operation)
-            yield page
-            next_operation = page.next
+        if not isinstance(operation, Operation):
+            raise (operation := wrong_operation(operation))
+        yield (page := self.send(operation))
+        while (following := page.next) is not None:
+            yield (page := self.send(following))
 
     def items(self, operation: "ListOperation[E]") -> Iterator[E]:
         """Iterate the items of a list, from the page of *operation* to the last page."""
@@ -284,13 +289,23 @@ class SyncClient(BaseClient[Transport]):
         """
         from claude_lite.client.arrival import Arrival  # only for downloads
 
+        if not isinstance(operation, StreamOperation):
+            raise (operation := wrong_operation(operation))
         with Arrival(path, overwrite=overwrite) as file, self.stream(operation) as stream:
             for piece in stream:
                 file.write(piece)
         return file.size
 
-    def _get_token(self, stale: str | None, within: float | None) -> str:
-        return self._link.tokens(Tokens, self.config.credential_function).get(stale, within)
+    def _serve(self, action: Sleep | Authenticate | Admit, exchange: Exchange[Any]) -> None:
+        """Do what *exchange* asks for besides requests: wait, get a token, wait for a turn."""
+        if isinstance(action, Admit):
+            governor = cast("Gate", self.governor)
+            exchange.receive_turn(governor.enter(action, self._link.get().sleep))
+        elif isinstance(action, Sleep):
+            self._link.get().sleep(action.seconds)
+        else:
+            tokens = self._link.tokens(Tokens, self.config.credential_function)
+            exchange.receive_token(tokens.get(action.stale, exchange.time_left))
 
     def close(self) -> None:
         """Close the connections. A later call opens new connections.

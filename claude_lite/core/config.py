@@ -18,6 +18,7 @@ from attrs import evolve, field, fields, frozen
 
 from claude_lite.core.credentials import (
     FRAMING_HEADERS,
+    LIVE,
     Credential,
     Secret,
     bearer,
@@ -25,11 +26,13 @@ from claude_lite.core.credentials import (
     from_environment,
     header_value,
     mask_headers,
+    misplaced,
     words_to_mask,
     wrong_type,
 )
 from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, checked_url
+from claude_lite.core.turns import Gate
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.given.addresses import header_lines, union_of_betas
 from claude_lite.given.spellings import OPTIONS
@@ -74,13 +77,29 @@ def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(map(str, flags))
 
 
+def _to_governor(given: Gate | str | None) -> Gate | str | None:
+    if given == "auto":
+        given = os.environ.get("CLAUDE_LITE_GOVERNOR") or "auto"
+        given = None if given == "none" else given
+    if not isinstance(given, str) or given in {"auto", "local"}:
+        return str(given) if isinstance(given, str) else given
+    if "://" not in given:
+        raise UsageError('governor has to be "local", redis://host[:port], a Governor, or None')
+    return MaskedStr(given)  # it may have a password
+
+
+def _check_priority(_: object, __: object, value: str) -> None:
+    if value not in {"interactive", "background"}:
+        raise UsageError('priority has to be "interactive" or "background"')
+
+
 def _check_positive(_: object, attribute: Any, value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
         name = attribute.name
         raise UsageError(f"{name} is {value}: it has to be positive, or None for no limit")
 
 
-class _CachedProperty(Generic[T]):
+class CachedProperty(Generic[T]):
     """A property that is computed at its first use and then kept in the instance's `__dict__`.
 
     This class has no lock. Up to Python 3.11, `functools.cached_property` uses one lock for all
@@ -119,6 +138,8 @@ class Options(TypedDict, total=False):
     max_depth: int | None
     max_values: int | None
     observe: Observer | None
+    governor: Gate | str | None
+    priority: str
 
 
 _TYPES: Final[dict[str, tuple[Any, ...]]] = {
@@ -154,6 +175,8 @@ def _hidden(name: str, value: Any) -> Any:
         return wrong_type(name, _WANTED.get(name, names), value)
     if isinstance(value, Mapping):
         return mask_headers(value)
+    if name in {"api_version", "betas"} and LIVE.search(str(value)):
+        return misplaced(name)
     if isinstance(value, str):
         return Secret(value) if Secret in kinds else MaskedStr(value)
     return value
@@ -205,6 +228,12 @@ class Config:
         observe: A function that gets the name and the fields of each log event of a call
             (`claude_lite.core.logs`). The call waits for the function. If the function raises an
             exception, the exception is reported as a warning, and the call goes on.
+        governor: What holds a call until the rate limit has room for it (`claude_lite.governor`):
+            "local" (one per process, for all its clients), the URL of a Redis that many processes
+            share (redis://...), a `Governor`, or None. The default is CLAUDE_LITE_GOVERNOR (where
+            "none" means None), or else "auto": "local" for transports that reach a server, and None
+            for recordings, stubs, and an emulator without limits.
+        priority: "interactive", or "background" for a call that lets the others go first.
         dialect: Another platform, from `claude_lite.dialects`. It sets `base_url`. Only
             the platform's own credentials are then read from the environment.
 
@@ -228,6 +257,8 @@ class Config:
     max_depth: int | None = field(default=DEFAULT_LIMITS.max_depth, validator=_check_positive)
     max_values: int | None = field(default=DEFAULT_LIMITS.max_values, validator=_check_positive)
     observe: Observer | None = None
+    governor: "Gate | str | None" = field(default="auto", converter=_to_governor)
+    priority: str = field(default="interactive", validator=_check_priority)
     dialect: Dialect | None = None
 
     def __init__(self, **options: Unpack[Options]) -> None:
@@ -280,12 +311,12 @@ class Config:
         _check_dialect(options, options.get("dialect"))
         return cls(**options)
 
-    @_CachedProperty
+    @CachedProperty
     def origin(self) -> str:
         """The scheme, host and port of `base_url`."""
         return "/".join(self.base_url.split("/")[:3]).lower()
 
-    @_CachedProperty
+    @CachedProperty
     def limits(self) -> Limits:
         """The limits of each attempt."""
         return Limits(
@@ -300,7 +331,7 @@ class Config:
             max_event=self.max_event,
         )
 
-    @_CachedProperty
+    @CachedProperty
     def credential_function(self) -> "tuple[str, Callable[[], Any]] | None":
         """The option that is a function, by name, and the function; None if there is none."""
         if callable(self.auth_token):
@@ -309,13 +340,22 @@ class Config:
             return "api_key", self.api_key
         return None
 
+    @CachedProperty
+    def account(self) -> tuple[str, str]:
+        """The origin, and the name of the function that gives the credential ("" without one)."""
+        if self.credential_function is None:
+            return self.origin, ""
+        option, function = self.credential_function
+        named: Any = function if hasattr(function, "__qualname__") else type(function)
+        return self.origin, f"{option} {named.__module__}.{named.__qualname__}"
+
     def headers_of(self, credential: MaskedStr) -> dict[str, str]:
         """Return the headers for a *credential* that the credential function returned."""
         if callable(self.auth_token):
             return bearer(credential)
         return {"x-api-key": checked_credential("api_key", credential)}
 
-    @_CachedProperty
+    @CachedProperty
     def target(self) -> Target:
         """The address and the headers that all requests of the client share, for `Operation.build`.
 
@@ -360,7 +400,7 @@ class Config:
         except UsageError:
             return []
 
-    @_CachedProperty
+    @CachedProperty
     def _words_to_mask(self) -> list[MaskedStr]:
         values = [value for value in self.target.headers.values() if isinstance(value, MaskedStr)]
         return [word for value in values for word in words_to_mask(value)]
@@ -369,10 +409,12 @@ class Config:
         state = {a.name: getattr(self, a.name) for a in fields(Config)}
         secret = {k for k, v in mask_headers(self.headers).items() if isinstance(v, MaskedStr)}
         state["headers"] = {k: v for k, v in self.headers.items() if k not in secret}
+        if isinstance(self.governor, MaskedStr):
+            state["governor"] = "auto" if "@" in self.governor else str(self.governor)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update(state, governor=_to_governor(state["governor"]))
 
     def __repr__(self) -> str:
         # attrs sets the options in order. If one is invalid, a traceback may show this object

@@ -39,11 +39,9 @@ class Secret(Masked):
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        wrong = None if isinstance(value, str) else wrong_type("a Secret", "made of a str", value)
+        if not isinstance(value, str):
+            raise (value := wrong_type("a Secret", "made of a str", value))
         self._value = MaskedStr(value)
-        del value  # a traceback may show variables
-        if wrong is not None:
-            raise wrong
 
     def reveal(self) -> MaskedStr:
         """Return the value as text. The repr and the pickle of the text are masked."""
@@ -72,6 +70,11 @@ Credential = str | Secret | Callable[[], Any] | None
 def wrong_type(name: str, wanted: str, value: object) -> UsageError:
     """Return the error for an option of a wrong type. The error does not show the value."""
     return UsageError(f"{name} has to be {wanted}, not {type(value).__name__}")
+
+
+def misplaced(name: str) -> UsageError:
+    """Return the error for a credential that is given as the option *name*."""
+    return UsageError(f"{name} looks like a credential: give a key to the client as api_key=...")
 
 
 def mask_headers(headers: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@
             transport.sleep(action.seconds)
         elif isinstance(action, Authenticate):
             exchange.receive_token(get_token(action.stale))
+        elif isinstance(action, Admit):
+            exchange.receive_turn(governor.enter(action, transport.sleep))
         else:
             try:
                 exchange.receive_response(transport.send(action))
@@ -33,11 +35,14 @@ from claude_lite.core.responses import (
     with_body,
     with_head_fields,
 )
-from claude_lite.core.retry import CallHistory, FailedAttempt, budget_for
+from claude_lite.core.retry import CallHistory, FailedAttempt, RetryBudget, budget_for
+from claude_lite.core.turns import Admit, Turn
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
+    ConnectionFailed,
     ConnectionLost,
+    RateLimited,
     ResponseTooLarge,
     RetryLater,
     StreamInterrupted,
@@ -52,6 +57,8 @@ ERROR: Final = 400
 NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
+MAX_REFUSALS: Final = 50  # of the rate limit, per call with a governor; further ones are attempts
+LONGEST_REFUSAL: Final = 60.0  # seconds: the limits are per minute, so a longer wait is another one
 
 
 @frozen
@@ -75,11 +82,17 @@ class Exchange(Generic[R]):
         operation: The operation to send.
         config: The options of the client.
         clock: The clock for deadlines and for the times in logs.
+        governed: Whether to ask for a turn before each attempt, if the operation takes part.
 
     """
 
     def __init__(
-        self, operation: Operation[R], config: Config, clock: Clock = time.monotonic
+        self,
+        operation: Operation[R],
+        config: Config,
+        clock: Clock = time.monotonic,
+        *,
+        governed: bool = False,
     ) -> None:
         self.operation = operation
         self.config = config
@@ -98,14 +111,19 @@ class Exchange(Generic[R]):
         self._resent = 0  # the number of retries after a broken connection
         self._redirects = 0
         self._signed: Request | None = None
+        self._governed = governed and operation.route.governed
+        self._turn: Turn | None = None
+        self._last_error: ClaudeError | None = None
+        self._refused = 0  # the number of attempts that the rate limit refused
         self._log = call_log(operation.route.name, config, clock)
 
-    def next_action(self) -> Request | Sleep | Authenticate | Done[R]:
+    def next_action(self) -> Request | Sleep | Authenticate | Admit | Done[R]:
         """Decide the next step of the call.
 
         Returns:
             A `Request`: send the request. A `Sleep`: wait `seconds`. An `Authenticate`: get a
-            token. A `Done`: the call has succeeded, and `result` is its result.
+            token. An `Admit`: wait for a turn. A `Done`: the call has succeeded, and `result` is
+            its result.
 
         Raises:
             ClaudeError: The call has failed. From then on this method raises the same error again.
@@ -118,10 +136,13 @@ class Exchange(Generic[R]):
         if self._error is not None:
             error, self._error = self._error, None
             wait = self._decide_wait(error)
+            self._last_error = error.with_traceback(None)
             if wait > 0:
                 return Sleep(wait)
         if self._token is None and self.config.credential_function is not None:
             return Authenticate(self._refused_token)
+        if self._governed and self._turn is None:
+            return self._admit()
         return self._attempt()
 
     def start(self) -> None:
@@ -134,6 +155,21 @@ class Exchange(Generic[R]):
         """Report the token that `Authenticate` asked for."""
         self._token = MaskedStr(token)
         self._request = None
+
+    def receive_turn(self, turn: Turn | float) -> None:
+        """Report the turn that `Admit` asked for, or the seconds until there is a turn."""
+        if not isinstance(turn, float):
+            self._turn = turn
+            if self._log is not None:
+                self._log.held += turn.held
+            return
+        reason = "the rate limit leaves no room for this call before its deadline"
+        error = self._last_error or RateLimited(reason, retry_after=turn)
+        if self.config.retry.defers:
+            self.attempts -= self._refused  # a queue counts attempts, and a refusal is none
+            self._defer(error, turn)
+        else:
+            self._end_with(error, f"Call again in {turn:.1f} s, when the rate limit has room.")
 
     def receive_response(self, response: Response) -> None:
         """Report the whole response to the last request."""
@@ -169,9 +205,27 @@ class Exchange(Generic[R]):
 
         The client may also report an error that `next_action` raised: it is not logged twice.
         """
+        self._settle()
         if isinstance(error, ClaudeError):
             error.update(attempts=self.attempts)
         self._log_end(None, error)
+
+    # Turns
+
+    def _admit(self) -> Admit:
+        if self._request is None:
+            self._request = self._build_request()
+        config, left = self.config, self.time_left
+        defers = config.retry.defers
+        ask = (self.operation, self._request, config.account, config.priority, defers, left)
+        return Admit(*ask, self._clock)
+
+    def _settle(
+        self, head: Response | None = None, usage: object = None, *, sent: bool = True
+    ) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.settle(head, usage, sent=sent)
 
     # Attempts
 
@@ -225,7 +279,10 @@ class Exchange(Generic[R]):
 
     def _succeed(self, result: R, head: Response) -> None:
         self._done = Done(result)
-        budget_for(self.config.origin).put_back(self._retries)
+        if self._turn is not None:
+            self._turn.settle(head, getattr(result, "usage", None))
+            self._turn = None
+        self._budget.put_back(self._retries)
         if self._log is not None:
             self.head = head
             self._log_attempt(None)
@@ -237,6 +294,7 @@ class Exchange(Generic[R]):
         if response.status < ERROR:
             self._redirect(response)
             return
+        self._settle(response)
         body = response.body
         # Secrets are masked before the body is cut short: half a secret would not be found.
         for secret in self._secrets():
@@ -266,16 +324,23 @@ class Exchange(Generic[R]):
     def _decide_wait(self, error: ClaudeError) -> float:
         """Return the seconds to wait before the next attempt; raise *error* to end the call."""
         mask_error(error, self._secrets())
+        self._settle(sent=not isinstance(error, ConnectionFailed))
         # The API refused the credential of a function: get a new credential, once per call.
         if isinstance(error, AuthenticationFailed) and self._token and not self._refused_token:
             self._refused_token, self._token = self._token, None
             self._log_attempt(error, retry_in=0.0)
             return 0.0
-        failure = self._failure(error)
-        history = CallHistory(self.attempts, self._started, self._clock(), self._waited)
-        wait = self.config.retry.wait_after(failure, history)
+        is_named = isinstance(error, RateLimited) and error.retry_after is not None
+        is_refused = self._governed and self._is_refusal(error)
+        self._refused += is_refused
+        made = max(1, self.attempts - self._refused)
+        history = CallHistory(made, self._started, self._clock(), self._waited)
+        wait = self.config.retry.wait_after(self._failure(error), history)
         if wait is None:
             raise self._give_up(error)
+        if is_refused:  # the governor knows how long to wait
+            self._log_attempt(error, retry_in=0.0)
+            return 0.0
         # A queue waits, so the deadline and the budget of this call do not apply.
         if self.config.retry.defers:
             self._log_attempt(error, retry_in=wait)
@@ -284,15 +349,21 @@ class Exchange(Generic[R]):
         if left is not None and wait >= left:
             advice = f"Call again in {wait:.1f} s: the deadline leaves no time for this wait."
             raise self._give_up(error, advice)
-        if not budget_for(self.config.origin).take():
-            advice = "Call again later: too many calls failed, so the retry budget is empty."
-            raise self._give_up(error, advice)
-        self._retries += 1
+        if not is_named:  # a wait that the server names costs the server nothing
+            if not self._budget.take():
+                advice = "Call again later: too many calls failed, so the retry budget is empty."
+                raise self._give_up(error, advice)
+            self._retries += 1
         self._waited += wait
         if isinstance(error, ConnectionLost | StreamInterrupted):
             self._resent += 1
         self._log_attempt(error, retry_in=wait)
         return wait
+
+    def _is_refusal(self, error: ClaudeError) -> bool:
+        """Tell whether the rate limit refused the attempt: such an attempt does not count."""
+        short = (error.retry_after or 0.0) <= LONGEST_REFUSAL
+        return isinstance(error, RateLimited) and short and self._refused < MAX_REFUSALS
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
         return FailedAttempt(error, self.operation.resend_rule, self._resent)
@@ -314,10 +385,15 @@ class Exchange(Generic[R]):
 
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         """End the call, and return *error* without its traceback."""
+        self._settle()
         error.update(attempts=self.attempts, advice=advice or error.advice)
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)
+
+    @property
+    def _budget(self) -> RetryBudget:
+        return budget_for(self.config.origin, self.config.retry.budget)
 
     def _secrets(self) -> list[MaskedStr]:
         tokens = [token for token in (self._token, self._refused_token) if token is not None]

@@ -3,6 +3,7 @@
 - Both events, `claude_lite.attempt` and `claude_lite.call`, have the keys operation, elapsed_ms,
   status, request_id, organization_id, error_type and ratelimit_*.
 - An attempt also has attempt (its number) and retry_in (seconds until the next attempt).
+- Both have held_ms if a governor held the call: the time of all its waits for turns.
 - A call also has attempts (their number), ttft_ms (until the first content of a stream),
   input_tokens and output_tokens.
 
@@ -55,6 +56,7 @@ ADDED_FIELDS: Final = ContextVar[Fields]("ADDED_FIELDS", default={})  # noqa: B0
 """Fields that the events of calls in this context have, too."""
 
 RATE_LIMIT: Final = "anthropic-ratelimit-"
+LEAST_HELD: Final = 0.0005  # seconds: a shorter wait is none
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -63,6 +65,7 @@ class CallLog:
 
     def __init__(self, report: Report, operation: str, clock: Clock) -> None:
         self.ended = False
+        self.held = 0.0  # seconds of waiting for turns
         self._report = report
         self._given = {"operation": operation, **ADDED_FIELDS.get()}
         self._clock = clock
@@ -101,7 +104,9 @@ class CallLog:
                 "elapsed_ms": _milliseconds(now - self._attempt_started),
                 **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error) if error else {}),
-                **_clean_fields({"retry_in": retry_in and round(retry_in, 3)}),
+                **_clean_fields(
+                    {"retry_in": retry_in and round(retry_in, 3), "held_ms": self._held_ms()}
+                ),
             }
 
         self._report("warning" if error else "debug", "claude_lite.attempt", fields)
@@ -129,7 +134,12 @@ class CallLog:
                 "elapsed_ms": _milliseconds(now - self._started),
                 **mask_words(_head_fields(head), secrets()),
                 **(_error_fields(error, ours=not left) if error else {}),
-                **_clean_fields({"ttft_ms": self._ttft and _milliseconds(self._ttft)}),
+                **_clean_fields(
+                    {
+                        "ttft_ms": self._ttft and _milliseconds(self._ttft),
+                        "held_ms": self._held_ms(),
+                    }
+                ),
                 **_usage_fields(result, whole=not left),
             }
 
@@ -141,6 +151,9 @@ class CallLog:
             # A warning: the call was cancelled, or has to be run again later.
             level = "info" if error is None else "error" if failed else "warning"
         self._report(level, "claude_lite.call", fields)
+
+    def _held_ms(self) -> float | None:
+        return _milliseconds(self.held) if self.held >= LEAST_HELD else None
 
 
 def call_log(operation: str, config: "Config", clock: Clock) -> CallLog | None:

@@ -129,6 +129,7 @@ class Route:
         has_body: Whether a POST has a JSON body.
         accept: The value of the header `accept`.
         betas: The beta flags that the operation needs.
+        governed: Whether the API's rate limit for models applies, so that a governor admits it.
 
     """
 
@@ -140,6 +141,7 @@ class Route:
     has_body: bool = True
     accept: str = JSON_TYPE
     betas: tuple[str, ...] = ()
+    governed: bool = False
 
 
 class _Signature:
@@ -441,11 +443,11 @@ class Operation(Generic[R]):
             UsageError: The operation or one of its fields is not known, or a field is missing.
 
         """
-        is_object = isinstance(data, Mapping)
-        values: Any = dict(data) if is_object else wrong_type("data", "a dict", data)
-        del data  # a traceback may show variables, and these may hold a credential
-        if isinstance(values, UsageError):
-            raise values
+        # A traceback may show variables, and these may hold a credential.
+        if not isinstance(data, Mapping):
+            raise (data := wrong_type("data", "a dict", data))
+        values: dict[str, Any] = dict(data)
+        del data
         name = values.pop("operation", None)
         cls = cast("type[Operation[Any]] | None", registry.find(str(name)))
         if cls is None:

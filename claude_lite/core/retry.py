@@ -87,11 +87,14 @@ class RetryPolicy:
         attempts: The largest number of attempts of a call, the first attempt included.
         wait: The wait if the server does not ask for a wait: seconds, a timedelta, or a wait of
             tenacity. None means a random wait between 0 and a limit that doubles with each attempt,
-            from 0.5 s to 8 s (exponential backoff with full jitter).
+            from 0.5 s to 8 s (exponential backoff with full jitter). This random wait is then also
+            added to a wait that the server asks for.
         resend_unknown: Whether to try again even if the API may have processed the request.
         defers: Whether to raise `RetryLater` instead of waiting.
         tried: The number of attempts that a queue has made before this call.
         rules: The rules of `on` and `off`, the last rule first.
+        budget: How many retries the calls of this process may have in reserve, per origin; see
+            `RetryBudget`. None means no limit.
 
     """
 
@@ -101,6 +104,7 @@ class RetryPolicy:
     defers: bool = False
     tried: int = 0
     rules: tuple[Rule, ...] = ()
+    budget: float | None = 100.0
 
     def __attrs_post_init__(self) -> None:
         if any(callable(wait) for wait in (self.wait, *(rule.wait for rule in self.rules))):
@@ -151,9 +155,10 @@ class RetryPolicy:
         allowed = rule.attempts if rule and rule.attempts else self.attempts
         if not wanted or history.attempts >= allowed:
             return None
-        if failure.error.retry_after is not None:
-            return float(failure.error.retry_after)
         wait = self.wait if rule is None or rule.wait is None else rule.wait
+        named = failure.error.retry_after
+        if named is not None:  # with a random part, so that those who wait do not come back at once
+            return named + (_seconds(None, failure, history) if wait is None else 0.0)
         try:
             return _seconds(wait, failure, history)
         except Exception as fault:  # noqa: BLE001  # whatever the user's function raises
@@ -192,7 +197,11 @@ def _state(failure: "FailedAttempt", history: "CallHistory") -> "RetryCallState"
 
 
 def standard(
-    *, attempts: int = 3, resend_unknown: bool = False, wait: "Wait | None" = None
+    *,
+    attempts: int = 3,
+    resend_unknown: bool = False,
+    wait: "Wait | None" = None,
+    budget: float | None = 100.0,
 ) -> RetryPolicy:
     """Return the default policy: the table in `should_try_again`.
 
@@ -201,10 +210,14 @@ def standard(
         resend_unknown: Try again even if the API may have processed the request: after a broken
             connection, or a timeout.
         wait: The wait if the server does not ask for a wait: seconds, a timedelta, or a wait of
-            tenacity. The default is exponential, up to 8 s, with full jitter.
+            tenacity. The default is exponential, up to 8 s, with full jitter; it is also added to
+            a wait that the server asks for.
+        budget: How many retries the calls of this process may have in reserve, per origin. When
+            every call fails, the reserve is soon empty, and each call then makes one attempt. None
+            means no limit.
 
     """
-    return RetryPolicy(attempts=attempts, resend_unknown=resend_unknown, wait=wait)
+    return RetryPolicy(attempts, wait, resend_unknown, budget=budget)
 
 
 def never() -> RetryPolicy:
@@ -311,12 +324,13 @@ class RetryBudget:
 
     Each retry takes one token. A call that succeeds after retries returns their tokens. A call that
     succeeds without a retry adds 0.1 token. So retries continue if some calls to the origin
-    succeed. If every call fails, the bucket becomes empty; then each call makes one attempt.
+    succeed. If every call fails, the bucket becomes empty; then each call makes one attempt. A
+    retry after a 429 that names its wait takes nothing: it is no sign of an overload.
     """
 
-    def __init__(self, capacity: float = 100.0) -> None:
-        self.capacity = capacity
-        self.tokens = capacity
+    def __init__(self, capacity: float | None = 100.0) -> None:
+        self.capacity = math.inf if capacity is None else capacity
+        self.tokens = self.capacity
         self._lock = threading.Lock()
 
     def take(self) -> bool:
@@ -336,7 +350,7 @@ class RetryBudget:
 
 
 REWARD: Final = 0.1
-_budgets: dict[str, RetryBudget] = {}
+_budgets: dict[tuple[str, float | None], RetryBudget] = {}
 os.register_at_fork(after_in_child=_budgets.clear)  # a lock may stay locked for ever in a child
 
 
@@ -345,9 +359,10 @@ def refill_budgets() -> None:
     _budgets.clear()
 
 
-def budget_for(origin: str) -> RetryBudget:
-    """Return the retry budget of *origin*. All clients of this process share the budget."""
-    return _budgets.get(origin) or _budgets.setdefault(origin, RetryBudget())
+def budget_for(origin: str, capacity: float | None = 100.0) -> RetryBudget:
+    """Return the retry budget of *origin*. The clients of this process share it."""
+    key = origin, capacity
+    return _budgets.get(key) or _budgets.setdefault(key, RetryBudget(capacity))
 
 
 def is_temporary(error: ClaudeError) -> bool:

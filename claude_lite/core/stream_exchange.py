@@ -26,7 +26,7 @@ from claude_lite.core.limits import (
 )
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.responses import unexpected, with_head_fields
-from claude_lite.core.retry import FailedAttempt, budget_for
+from claude_lite.core.retry import FailedAttempt
 from claude_lite.core.targets import JSON_TYPE
 from claude_lite.errors import ClaudeError, TimedOut
 from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Done, Request, Response
@@ -49,6 +49,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         operation: The operation to send.
         config: The options of the client.
         clock: The clock for deadlines and for the times in logs.
+        governed: Whether to ask for a turn before each attempt, if the operation takes part.
         collect: Collect the whole body before `Done`. Then a stream that breaks is tried again.
 
     """
@@ -59,9 +60,10 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         config: Config,
         clock: Clock = time.monotonic,
         *,
+        governed: bool = False,
         collect: bool = False,
     ) -> None:
-        super().__init__(cast("Operation[Any]", operation), config, clock)
+        super().__init__(cast("Operation[Any]", operation), config, clock, governed=governed)
         self.items: deque[Any] = deque()
         self._stream_operation = operation
         self._collect = collect
@@ -100,6 +102,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         self._content_at = self._clock()
         if head.status >= DECISIVE:  # `receive_data` collects the body of the error
             return
+        if self._turn is not None:  # the limits now, the usage at the end
+            self._turn.settle(head)
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if self.config.dialect is not None and wanted is not None:
@@ -206,6 +210,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             exit_error: The exception that made the caller leave the stream before its end, or None.
 
         """
+        if self._decoder is not None and self._decoder.complete:
+            self._settle(usage=getattr(self._decoder, "usage", None))
+        self._settle()
         if self._log is None or self._decoder is None or self._log.ended:
             return
         error, result = self._decoder.error, None
@@ -225,7 +232,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._log.first_content()  # the time to the first content
         if decoder.complete or (decoder.begun and not self._collect):
             self._log_attempt(None)
-            budget_for(self.config.origin).put_back(self._retries)
+            self._budget.put_back(self._retries)
             self._done = Done(decoder)
         elif decoder.error is not None:  # the caller has seen nothing: another attempt is possible
             self._error = decoder.error

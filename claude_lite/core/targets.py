@@ -108,8 +108,8 @@ def path_segment(name: str, value: object) -> str:
     # A segment of dots, or an encoded dot or slash, would lead to another path. Some servers cut a
     # segment at ";", and then read "..;x" as "..".
     if not isinstance(value, str) or not value:
-        kind = type(value).__name__
-        raise UsageError(f"{name} has to be an id (a non-empty string), not {value!r} ({kind})")
+        kind = "empty" if value == "" else type(value).__name__
+        raise UsageError(f"{name} has to be an id (a non-empty string), not {kind}")
     if plain.partition(";")[0] in {"", ".", ".."}:
         raise UsageError(f"{name} cannot be {value!r}: this value would change the path")
     if any(c in text for c in "/\\?#") or any(c <= " " or c == "\x7f" for c in text):

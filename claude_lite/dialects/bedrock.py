@@ -23,7 +23,6 @@ from claude_lite.dialects.rewriting import (
     hiding,
     key_as_bearer,
     lacks,
-    named,
     path_of,
     rewritten,
     segment,
@@ -49,7 +48,6 @@ class _OnAWS:
 
     region: str = field(
         default=default_from_environment("region", "AWS_REGION", "AWS_DEFAULT_REGION"),
-        validator=named,
     )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
     profile: str | None = None
@@ -167,7 +165,6 @@ class ClaudeOnAWS(_OnAWS):
 
     workspace_id: str = field(
         default=default_from_environment("workspace_id", "ANTHROPIC_AWS_WORKSPACE_ID"),
-        validator=named,
     )
 
     def adapt(self, request: Request) -> Request:

@@ -10,16 +10,16 @@ from attrs import Factory, field, frozen
 
 from claude_lite.core.credentials import checked_credential
 from claude_lite.dialects.rewriting import (
+    checked_name,
     environment,
     hiding,
     lacks,
-    named,
     path_of,
     required,
     with_headers,
     without_slash,
 )
-from claude_lite.errors import CredentialMissing
+from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.wire import MaskedStr, Request, Response
 
 LACKING = ("/v1/messages/batches/", "/v1/models/")
@@ -45,7 +45,9 @@ class Foundry:
         if self.resource is None and url:
             return url
         resource = self.resource or required("resource", "ANTHROPIC_FOUNDRY_RESOURCE")
-        named(self, _Resource, resource)
+        resource = checked_name("resource", resource)
+        if isinstance(resource, UsageError):
+            raise resource
         return f"https://{resource}.services.ai.azure.com/anthropic"
 
     def adapt(self, request: Request) -> Request:
@@ -75,7 +77,3 @@ class Foundry:
     def decode(self, head: Response) -> Any:  # noqa: ARG002  # part of the protocol
         """Return None: streams are server-sent events."""
         return None
-
-
-class _Resource:
-    name = "resource"

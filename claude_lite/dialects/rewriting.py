@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from attrs import Factory, evolve
 
-from claude_lite.core.credentials import bearer, wrong_type
+from claude_lite.core.credentials import LIVE, bearer, misplaced, wrong_type
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import MEGABYTE, make, too_large
 from claude_lite.core.targets import checked_url
@@ -72,11 +72,17 @@ def hiding(cls: C) -> C:
 
 
 def _hidden(name: str, value: Any) -> Any:
-    """Mask a base URL. In place of keys of a wrong type, return the error."""
-    if name in {"keys", "credentials"} and isinstance(value, str | bytes | Mapping | Sequence):
+    """Mask a base URL. In place of a value that cannot be used, return the error."""
+    if name in {"keys", "credentials"}:
+        if not isinstance(value, str | bytes | Mapping | Sequence):
+            return value
         wanted = "AWSKeys(...)" if name == "keys" else "an object of google-auth"
         return wrong_type(name, wanted, value)
-    return MaskedStr(value) if name == "base_url" and isinstance(value, str) else value
+    if value is None and name in {"profile", "resource"}:
+        return None
+    if not isinstance(value, str):
+        return wrong_type(name, "a str", value)
+    return MaskedStr(value) if name == "base_url" else checked_name(name, value)
 
 
 def without_slash(dialect: Any) -> None:
@@ -86,10 +92,14 @@ def without_slash(dialect: Any) -> None:
     object.__setattr__(dialect, "base_url", checked_url(name, dialect.base_url))
 
 
-def named(_: object, attribute: Any, value: str) -> None:
-    """Check, as a validator of attrs, that *value* can be part of a host or a path."""
-    if not NAME_IN_URL.fullmatch(value):
-        raise UsageError(f"{attribute.name} has to be letters, digits and . _ : -, not {value!r}")
+def checked_name(name: str, value: str) -> Any:
+    """Return *value* if it can be part of a host or a path, and else the error, without *value*."""
+    if LIVE.search(value):
+        return misplaced(name)
+    if name == "profile" or NAME_IN_URL.fullmatch(value):
+        return value
+    wanted = "a letter or digit, then letters, digits and . _ : - only"
+    return UsageError(f"{name} has to be {wanted}; these {len(value)} characters are not")
 
 
 def default_from_environment(what: str, *names: str, default: str | None = None) -> Any:
@@ -99,7 +109,11 @@ def default_from_environment(what: str, *names: str, default: str | None = None)
     """
 
     def found() -> str:
-        return (environment(*names) if default else required(what, *names)) or default or ""
+        value: Any = (environment(*names) if default else required(what, *names)) or default
+        value = checked_name(what, value)
+        if isinstance(value, UsageError):
+            raise value
+        return str(value)
 
     return Factory(found)
 

@@ -16,7 +16,6 @@ from claude_lite.dialects.rewriting import (
     environment,
     hiding,
     lacks,
-    named,
     path_of,
     rewritten,
     segment,
@@ -86,11 +85,8 @@ class Vertex(_OnGoogleCloud):
         default=default_from_environment(
             "project", "ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"
         ),
-        validator=named,
     )
-    region: str = field(
-        default=default_from_environment("region", "CLOUD_ML_REGION"), validator=named
-    )
+    region: str = field(default=default_from_environment("region", "CLOUD_ML_REGION"))
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
 
     def _own_url(self) -> str:
@@ -132,17 +128,14 @@ class ClaudeOnGoogleCloud(_OnGoogleCloud):
         default=default_from_environment(
             "project", "ANTHROPIC_GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT"
         ),
-        validator=named,
     )
     location: str = field(
         default=default_from_environment(
             "location", "ANTHROPIC_GOOGLE_CLOUD_LOCATION", default="global"
         ),
-        validator=named,
     )
     workspace_id: str = field(
         default=default_from_environment("workspace_id", "ANTHROPIC_GOOGLE_CLOUD_WORKSPACE_ID"),
-        validator=named,
     )
     base_url: str = field(default=Factory(lambda self: self._own_url(), takes_self=True))
 

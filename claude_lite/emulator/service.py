@@ -104,6 +104,7 @@ class Emulator:
         if faults is not None and not isinstance(faults, FaultScript):
             faults = FaultScript(list(faults), seed)
         self._faults = faults
+        self.limited = limits is not None
         self._latency = latency
         self._world = World(
             seed=seed,

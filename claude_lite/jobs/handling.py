@@ -26,7 +26,7 @@ from claude_lite.client.clients import AsyncClient, Client
 from claude_lite.core.config import Config
 from claude_lite.core.logs import ADDED_FIELDS, reporter
 from claude_lite.errors import ClaudeError, RetryLater, TimedOut, escape_invisible
-from claude_lite.jobs.job import Job
+from claude_lite.jobs.job import Job, read_job
 
 __all__ = ["AsyncResultStore", "ResultStore", "handle", "handle_async"]
 
@@ -67,13 +67,17 @@ class Delivery:
     """
 
     def __init__(
-        self, config: Config, payload: JSON, task_id: str | None, clock: Callable[[], float]
+        self,
+        config: Config,
+        job: Job | ClaudeError,
+        task_id: str | None,
+        clock: Callable[[], float],
     ) -> None:
-        """Read the payload.
+        """Begin the delivery.
 
         Args:
             config: The options of the client.
-            payload: The payload of the job.
+            job: The job, or why the payload is none.
             task_id: The id that the queue gave to the job, for the log.
             clock: The clock for the deadline of the job, in seconds since 1970.
 
@@ -82,7 +86,9 @@ class Delivery:
             TimedOut: The deadline of the job is over.
 
         """
-        self.job = job = Job.from_dict(payload)
+        if isinstance(job, ClaudeError):
+            raise job
+        self.job = job
         self._clock = clock
         self._started = time.monotonic()
         names = {"fingerprint": job.fingerprint, "task_id": task_id}  # both from a payload
@@ -211,7 +217,9 @@ def handle(
         ClaudeError: The job is over; the error has the attempts of all deliveries.
 
     """
-    delivery = Delivery(client.config, payload, task_id, clock)
+    job = read_job(payload)
+    del payload  # a traceback may show variables, and these may hold a credential
+    delivery = Delivery(client.config, job, task_id, clock)
     if store is not None:
         found = _guarded(store.get, delivery.job.key)
         if found is not None:
@@ -255,7 +263,9 @@ async def handle_async(
         ClaudeError: The job is over; the error has the attempts of all deliveries.
 
     """
-    delivery = Delivery(client.config, payload, task_id, clock)
+    job = read_job(payload)
+    del payload  # a traceback may show variables, and these may hold a credential
+    delivery = Delivery(client.config, job, task_id, clock)
     if store is not None:
         found = await _guarded_async(_async(store, "get"), delivery.job.key)
         if found is not None:

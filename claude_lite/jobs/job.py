@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import Factory, evolve, field, fields, frozen
 
+from claude_lite.core.credentials import wrong_type
 from claude_lite.core.operation import Operation, fingerprint_of
 from claude_lite.errors import ClaudeError, UsageError
 
@@ -88,7 +89,7 @@ class Job:
 
         """
         if not isinstance(call, Operation):
-            raise UsageError(f"a job is made of an operation, not of {type(call).__name__}")
+            raise (call := wrong_type("the call of a job", "an operation", call))
         if deadline is not None and not 0 < deadline < math.inf:
             raise UsageError(f"deadline is {deadline!r}: it has to be positive, or None")
         if attempts < 1:
@@ -121,6 +122,14 @@ class Job:
             UsageError: The payload is no job, or was written by a later version of this library.
 
         """
+        job = read_job(payload)
+        del payload  # a traceback may show variables, and these may hold a credential
+        if isinstance(job, ClaudeError):
+            raise job
+        return job
+
+    @classmethod
+    def _parse(cls, payload: Any) -> "Job":
         if not isinstance(payload, Mapping) or "claude_lite_job" not in payload:
             what = f"keys {sorted(map(str, payload))[:8]}" if isinstance(payload, Mapping) else ""
             raise UsageError(
@@ -161,3 +170,16 @@ class Job:
 
 
 _FIELDS: Final = tuple(attribute.name for attribute in fields(Job) if attribute.name != "operation")
+
+
+def read_job(payload: Any) -> Job | ClaudeError:
+    """Rebuild a job from its payload; an error is returned, without the frames that have read it.
+
+    Args:
+        payload: The JSON object that `Job.to_dict` returned.
+
+    """
+    try:
+        return Job._parse(payload)  # noqa: SLF001  # of this module
+    except ClaudeError as error:
+        return error.with_traceback(None)

@@ -16,6 +16,7 @@ from claude_lite.core.retry import refill_budgets
 from claude_lite.emulator import Emulator
 from claude_lite.emulator.serving import emulator_server
 from claude_lite.errors import UsageError
+from claude_lite.governor import forget
 from claude_lite.testing.virtual_clock import VirtualClock
 from claude_lite.wire import AsyncTransport, Transport
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
@@ -112,6 +113,7 @@ class ClaudeCassette:
 
         """
         refill_budgets()
+        forget()
         with suppress(_Failed), self.transport:
             yield self
             self._judge(passed=passed())
@@ -179,6 +181,7 @@ class ClaudeEmulator:
 
     def __enter__(self) -> Self:
         refill_budgets()
+        forget()
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -9,7 +9,7 @@ take virtual time.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from attrs import evolve
@@ -22,6 +22,8 @@ StubAnswer = Response | Mapping[str, Any] | Iterable[bytes] | Exception
 
 class _Stub:
     """The part that sync and async stubs share: the answers, and the `requests` so far."""
+
+    governed: ClassVar[bool] = False
 
     def __init__(self, *answers: StubAnswer) -> None:
         """Take the answers, one per request; a further request raises `AssertionError`.

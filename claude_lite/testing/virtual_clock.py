@@ -173,6 +173,7 @@ class _Clocked:
 
     def __init__(self, inner: Transport, clock: VirtualClock) -> None:
         self._inner = inner
+        self.governed = getattr(inner, "governed", True)
         self.sleep = clock.sleep
         self.monotonic = clock.monotonic
 
@@ -191,6 +192,7 @@ class _AsyncClocked:
 
     def __init__(self, inner: AsyncTransport, clock: VirtualClock) -> None:
         self._inner = inner
+        self.governed = getattr(inner, "governed", True)
         self._clock = clock
         self.sleep = clock.sleep_async
         self.monotonic = clock.monotonic

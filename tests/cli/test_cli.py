@@ -126,7 +126,8 @@ def test_over_the_network_it_is_the_same(cli, monkeypatch):
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
         code, out, err = cli("run", asked(60), "-o", "out.jsonl")
-    assert (code, err, row(out, "succeeded")) == (0, "", 60)
+    assert (code, row(out, "succeeded")) == (0, 60)
+    assert not err or " 0 failed" in err  # progress, if the refusals have slowed the run
     assert emulator.requests.total == sum(result["attempts"] for result in results()) > 60
 
 
@@ -786,7 +787,7 @@ def test_serve_has_limits_a_pace_and_keys(monkeypatch, cli):
         line = "".join(itertools.islice(process.stdout, 2))
         assert key not in line
         url = re.search(r"ANTHROPIC_BASE_URL=(\S+)", line)[1]
-        with Client(api_key=key, base_url=url, retry=never()) as client:
+        with Client(api_key=key, base_url=url, retry=never(), governor=None) as client:
             ask = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": HELLO}
             message = client.messages.create(**ask)
             limits = message.response.rate_limits

@@ -490,7 +490,7 @@ def test_deferred_streams(mode):
     """With `defer()` a stream that cannot be opened now raises `RetryLater` on entering."""
 
     async def scenario():
-        made = client(mode, refusal(529, retry_after="9"), retry=defer())
+        made = client(mode, refusal(529, retry_after="9"), retry=defer(wait=1))
         with pytest.raises(RetryLater) as caught:
             async with opened(made):
                 pass

@@ -141,7 +141,7 @@ def test_the_keys_of_a_success():
 def test_the_keys_of_a_failure():
     """Of a failure: the error's type, when it is tried again, and the rate limits as well."""
     given = refusal(429, "rate_limit_error", retry_after="2.5", **LIMITS)
-    heard, _ = observed(UNARY["create"], given, retry=standard(attempts=2))
+    heard, _ = observed(UNARY["create"], given, retry=standard(attempts=2, wait=1))
     first, last = heard.of("attempt")
     assert first == {
         "operation": "messages.create",
@@ -292,7 +292,7 @@ def test_headers_that_quote_the_key_are_logged_without_it(status):
 
 def test_a_deferred_call_is_an_end():
     """`RetryLater` ends the call: one attempt with `retry_in`, one call with that name."""
-    heard, run = observed(UNARY["create"], refusal(529, retry_after="9"), retry=defer())
+    heard, run = observed(UNARY["create"], refusal(529, retry_after="9"), retry=defer(wait=1))
     assert isinstance(run.error, RetryLater)
     assert [fields["retry_in"] for fields in heard.of("attempt")] == [9.0]
     assert [fields["error_type"] for fields in heard.of("call")] == ["RetryLater"]

@@ -208,6 +208,39 @@ def test_the_server_says_how_long(headers, expected):
     assert run.waits == [expected]
 
 
+def test_callers_who_are_told_the_same_wait_come_apart():
+    """To a wait that the server names, a random part is added, which grows with the attempts."""
+    busy = [refusal(529, retry_after="7")] * 5
+    runs = [drive(UNARY["create"], *busy, retry=standard(attempts=5)) for _ in range(40)]
+    for number in range(4):
+        added = [run.waits[number] - 7 for run in runs]
+        most = 0.5 * 2**number
+        assert len(set(added)) == 40
+        assert 0 <= min(added) <= most / 4
+        assert most * 3 / 4 <= max(added) <= most
+
+
+def test_a_named_wait_takes_nothing_from_the_budget():
+    """A 429 that names its wait costs no retry of the budget; an overload costs one."""
+    named = config(retry=standard(budget=2))
+    for _ in range(5):
+        run = drive(UNARY["create"], refusal(429, retry_after="1"), answer(), made_with=named)
+        assert run.error is None
+    for _ in range(2):
+        run = drive(UNARY["create"], *[refusal(529)] * 3, made_with=named)
+        assert isinstance(run.error, Overloaded)
+    assert "retry budget is empty" in run.error.advice
+    assert budget_for(named.origin, 2).tokens == 0
+
+
+def test_no_budget():
+    """With `budget=None` retries never run out."""
+    made = config(retry=standard(budget=None))
+    for _ in range(120):
+        run = drive(UNARY["create"], *[refusal(529)] * 3, made_with=made)
+        assert len(run.requests) == 3
+
+
 @pytest.mark.parametrize("value", ["-1", "0", "soon", "nan", "inf", ""])
 def test_nonsense_from_the_server_is_not_obeyed(value):
     """A `retry-after` that is no time to wait leaves the wait to the policy."""
@@ -306,7 +339,7 @@ def test_a_wait_past_the_deadline_ends_the_call_at_once():
     run = drive(UNARY["create"], refusal(429, retry_after="3600"), deadline=30)
     assert type(run.error) is RateLimited
     assert (run.error.retry_after, run.error.attempts, run.seconds) == (3600, 1, 0)
-    assert run.error.advice == "Call again in 3600.0 s: the deadline leaves no time for this wait."
+    assert run.error.advice.startswith("Call again in 3600.")
     assert run.waits == []
 
 
@@ -339,7 +372,7 @@ def test_every_call_ends_by_its_deadline(operation, takes):
 def test_no_deadline():
     """Without a deadline any wait is waited for."""
     run = drive(UNARY["create"], refusal(429, retry_after="86400"), answer(), deadline=None)
-    assert run.waits == [86400]
+    assert run.waits == [pytest.approx(86400, abs=0.5)]
     assert run.requests[1].limits.total is None
 
 
@@ -348,7 +381,7 @@ def test_defer_raises_instead_of_waiting():
     run = drive(UNARY["create"], refusal(429, "rate_limit_error", retry_after="7"), retry=defer())
     later = run.error
     assert type(later) is RetryLater
-    assert (later.delay, later.attempts, run.waits) == (7, 1, [])
+    assert (int(later.delay), later.attempts, run.waits) == (7, 1, [])
     assert later.cause["error"] == "RateLimited"
     assert later.cause["retry_after"] == 7
     assert isinstance(later.__cause__, RateLimited)
@@ -398,7 +431,7 @@ def test_a_deferred_wait_may_pass_the_deadline():
     """The deadline is that of the call in this worker, and the queue may wait longer."""
     run = drive(UNARY["create"], refusal(429, retry_after="3600"), retry=defer(), deadline=30)
     assert isinstance(run.error, RetryLater)
-    assert run.error.delay == 3600
+    assert run.error.delay == pytest.approx(3600, abs=0.5)
 
 
 def test_deferring_takes_nothing_from_the_budget():

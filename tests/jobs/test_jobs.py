@@ -95,7 +95,7 @@ def test_limits_of_a_job(given):
         return
     with pytest.raises(UsageError, match=next(iter(given))):
         Job.of(CALL, **given)
-    with pytest.raises(UsageError, match="not of dict"):
+    with pytest.raises(UsageError, match="an operation, not dict"):
         Job.of(CALL.to_dict())
 
 

@@ -311,7 +311,8 @@ def test_hours_of_retries_take_no_time():
     rule = {"on": {"times": 3}, "do": {"fault": "status", "status": 429, "retry_after": 3600}}
     client, emulator = virtual([rule], clock, retry=standard(attempts=5), deadline=5 * 3600)
     assert client.messages.create(**hello()).stop_reason == "end_turn"
-    assert (clock.monotonic(), emulator.requests.total) == (3 * 3600, 1)
+    assert clock.monotonic() == pytest.approx(3 * 3600, abs=3.5)
+    assert emulator.requests.total == 1
     client, _ = virtual([rule], clock, retry=standard(attempts=5), deadline=2.5 * 3600)
     with pytest.raises(RateLimited, match="deadline"):
         client.messages.create(**hello())
@@ -339,7 +340,8 @@ def test_many_callers_share_the_hours():
         ]
         inner = AsyncEmulatorTransport(emulator, sleep=clock.sleep_async)
         transport = AsyncFaultTransport(inner, rules)
-        client = AsyncClient(transport, api_key="any", deadline=7200)
+        retry = standard(wait=1)  # nothing is random
+        client = AsyncClient(transport, api_key="any", deadline=7200, retry=retry)
         ended = []
 
         async def call(number):

@@ -43,6 +43,7 @@ class EmulatorTransport:
 
         """
         self.emulator = emulator or Emulator(**options)
+        self.governed = self.emulator.limited
         self._sleep = sleep
 
     def send(self, request: Request, /) -> Response:
@@ -119,6 +120,7 @@ class AsyncEmulatorTransport:
 
         """
         self.emulator = emulator or Emulator(**options)
+        self.governed = self.emulator.limited
         self._sleep = sleep or _asyncio_sleep
 
     async def send(self, request: Request, /) -> Response:

@@ -80,6 +80,7 @@ class _Faulty(Generic[T]):
         """
         self.script = script if isinstance(script, FaultScript) else FaultScript([*script], seed)
         self._inner = inner
+        self.governed = getattr(inner, "governed", True)
         self._numbers = itertools.count(1)
 
     def monotonic(self) -> float:

@@ -150,6 +150,12 @@ class MessageDecoder:
             raise self.error or unexpected(self.head, "the stream has no message_start")
         return self._draft.result()
 
+    @property
+    def usage(self) -> object:
+        """The usage so far, as JSON; None before the first event."""
+        message = self._draft.message
+        return None if message is None else message.get("usage")
+
     def _unfinished_type(self) -> str:
         """The type of an event that lacks only its blank line; "" if there is no such event."""
         name, text = self._sse.unfinished() or ("", b"")

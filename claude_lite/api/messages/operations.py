@@ -71,7 +71,7 @@ class _MessageParams(WorkspaceOperation[R], Generic[R]):
 class CreateMessage(_MessageParams[Message]):
     """Create a message, and wait until the message is complete."""
 
-    route = Route("messages.create", "POST", "/v1/messages", "once")
+    route = Route("messages.create", "POST", "/v1/messages", "once", governed=True)
     result_type = Message
 
     def parse(self, response: Response, limits: Limits = DEFAULT_LIMITS) -> Message:
@@ -96,7 +96,7 @@ class CreateMessage(_MessageParams[Message]):
 class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
     """Create a message, and read the message while the model writes it."""
 
-    route = Route("messages.stream", "POST", "/v1/messages", "once")
+    route = Route("messages.stream", "POST", "/v1/messages", "once", governed=True)
     result_type = Message
 
     collect: bool = local(default=False)
@@ -120,7 +120,7 @@ class StreamMessage(_MessageParams[Message], StreamOperation["Event", Message]):
 class CountTokens(WorkspaceOperation[TokenCount]):
     """Count the input tokens of a message, without creating the message."""
 
-    route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens")
+    route = Route("messages.count_tokens", "POST", "/v1/messages/count_tokens", governed=True)
     result_type = TokenCount
 
     model: str
@@ -148,6 +148,7 @@ class BetaCountTokens(CountTokens):
         "POST",
         "/v1/messages/count_tokens",
         betas=("token-counting-2024-11-01",),
+        governed=True,
     )
 
 

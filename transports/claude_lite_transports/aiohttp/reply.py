@@ -18,6 +18,7 @@ from claude_lite_transports.aiohttp.connection import let_go
 from claude_lite_transports.aiohttp.pool import AiohttpPool, because
 from claude_lite_transports.shared.http1 import head_too_long, too_many_headers
 from claude_lite_transports.shared.share import on_loop
+from claude_lite_transports.shared.whole import unless_whole
 
 if TYPE_CHECKING:
     import asyncio
@@ -95,8 +96,10 @@ class OpenReply:
                 length = 0
             while limit is None or max(length, len(body)) <= limit:
                 piece = await self.chunk()
-                if isinstance(piece, ClaudeError) or not piece:
-                    return piece or bytes(body)
+                if isinstance(piece, ClaudeError):
+                    return unless_whole(piece, self.response().headers, body) or bytes(body)
+                if not piece:
+                    return bytes(body)
                 body += piece  # joined at once: there may be millions of pieces, of two bytes each
         finally:
             self.end()

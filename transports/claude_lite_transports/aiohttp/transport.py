@@ -26,7 +26,7 @@ from claude_lite.wire import AsyncHeadAndChunks, Request, Response
 from claude_lite_transports.aiohttp.exchange import ask
 from claude_lite_transports.aiohttp.pool import AiohttpPool
 from claude_lite_transports.aiohttp.reply import OpenReply
-from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, checking
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.shared.share import Share, running_loop
@@ -44,6 +44,7 @@ class AiohttpTransport:
     it has no `session`, no `ssl_context` and no proxy with a password.
     """
 
+    @checking
     def __init__(
         self,
         *,
@@ -78,11 +79,6 @@ class AiohttpTransport:
             UsageError: An option has a wrong type or value.
 
         """
-        proxy = mask_proxy(proxy)
-        if session is not None and not isinstance(session, aiohttp.ClientSession):
-            raise UsageError(
-                f"`session` has to be an aiohttp.ClientSession, not {type(session).__name__}"
-            )
         self._session = session
         self._options = check_options(
             ssl_context,

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import AsyncHeadAndChunks, Request, Response
-from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, checking
 from claude_lite_transports.shared.per_loop import PerLoop
 from claude_lite_transports.shared.places import PlacesByProcess
 from claude_lite_transports.shared.private_names import require_asyncio
 from claude_lite_transports.shared.share import Share, on_loop, running_loop
+from claude_lite_transports.shared.whole import unless_whole
 
 if TYPE_CHECKING:
     from claude_lite_transports.asyncio.connection import Connection
@@ -130,6 +131,7 @@ class AsyncioTransport:
     is `ConnectionLost`.
     """
 
+    @checking
     def __init__(
         self,
         *,
@@ -157,7 +159,6 @@ class AsyncioTransport:
             UsageError: An option has a wrong type or value, or httptools is not installed.
 
         """
-        proxy = mask_proxy(proxy)
         self._options = check_options(
             ssl_context, proxy, trust_env, keepalive_timeout, max_connections
         )
@@ -186,9 +187,13 @@ class AsyncioTransport:
         except BaseException:
             connection.drop(incoming)
             raise
+        body = incoming.take()
         if incoming.error is not None:
-            raise incoming.failure()
-        return Response(incoming.status, incoming.headers, incoming.take())
+            error = unless_whole(incoming.failure(), incoming.headers, body)
+            if error is not None:
+                del body  # a server may repeat the API key, and tracebacks may show variables
+                raise error
+        return Response(incoming.status, incoming.headers, body)
 
     def stream(self, request: Request, /) -> AbstractAsyncContextManager[AsyncHeadAndChunks]:
         """Send a request; the context gives the head of the response and an iterator of chunks.

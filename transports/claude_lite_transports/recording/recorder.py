@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, Self, TypeVar, cast, get_args
+from typing import Any, ClassVar, Final, Generic, Literal, Self, TypeVar, cast, get_args
 
 from claude_lite.errors import UsageError
 from claude_lite_transports.recording.cassette import CassetteMiss, Interaction
@@ -52,6 +52,8 @@ def effective_mode(
 
 class Recorder(Generic[T]):
     """What both recording transports share: the settings, the inner transport, and the pace."""
+
+    governed: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -4,15 +4,19 @@ A wrong option is an error when the transport is made, and not at its first requ
 shows the value of `proxy`, which may hold a password.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from ssl import SSLContext
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 from attrs import frozen
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import MaskedStr
 from claude_lite_transports.shared.proxies import Proxy, find_proxy
+
+P = ParamSpec("P")
 
 KEEPALIVE_TIMEOUT: Final = 50.0
 """Seconds: fewer than the minute after which common load balancers close idle connections."""
@@ -70,36 +74,24 @@ class TransportOptions:
 
 
 def check_options(
-    ssl_context: Any,
-    proxy: Any,
-    trust_env: Any,
-    keepalive_timeout: Any,
-    max_connections: Any,
+    ssl_context: SSLContext | None,
+    proxy: str | None,
+    trust_env: bool,  # noqa: FBT001  # as the options of transports, in their order
+    keepalive_timeout: float,
+    max_connections: int | None,
     *,
     encrypts_to_proxy: bool = False,
 ) -> TransportOptions:
-    """Check the options of a transport; raises `UsageError`, which names a wrong one."""
-    proxy = mask_proxy(proxy)
-    # No check for ssl.SSLContext: gevent and truststore put classes of their own in its place.
-    if ssl_context is not None and not hasattr(ssl_context, "wrap_bio"):
-        raise _wrong("ssl_context", "an ssl.SSLContext or None", ssl_context)
-    if isinstance(proxy, UsageError):
-        raise proxy
-    if not isinstance(trust_env, bool):
-        raise _wrong("trust_env", "True or False", trust_env)
-    if isinstance(keepalive_timeout, bool) or not isinstance(keepalive_timeout, int | float):
-        raise _wrong("keepalive_timeout", "a number of seconds", keepalive_timeout)
+    """Check the values of options whose types `checking` has checked; raises `UsageError`."""
     if not 0 <= keepalive_timeout < math.inf:
         raise UsageError(
             f"`keepalive_timeout` has to be finite, and 0 seconds or more: {keepalive_timeout}"
         )
-    if max_connections is not None and type(max_connections) is not int:
-        raise _wrong("max_connections", "an int or None", max_connections)
     if max_connections is not None and max_connections < 1:
         raise UsageError(f"`max_connections` has to be 1 or more: {max_connections}")
     options = TransportOptions(
         ssl_context,
-        proxy,
+        None if proxy is None else MaskedStr(proxy),
         trust_env,
         keepalive_timeout,
         max_connections,
@@ -110,15 +102,44 @@ def check_options(
     return options
 
 
-def mask_proxy(proxy: Any) -> Any:
-    """Mask the URL of a proxy: from here on, no traceback that shows variables shows it.
+def checking(init: Callable[P, None]) -> Callable[P, None]:
+    """Check the types of a transport's options before its `__init__` has them. A decorator.
 
-    In place of a value of a wrong type this returns the error, which `check_options` raises.
+    A traceback may show the variables of `__init__`, and an option may be a key, by mistake. So a
+    value of a wrong type never gets there: the `UsageError` stands in its place. The URL of a proxy
+    gets there masked.
     """
-    if proxy is None or isinstance(proxy, UsageError):
-        return proxy
-    return MaskedStr(proxy) if isinstance(proxy, str) else _wrong("proxy", "a URL or None", proxy)
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **options: P.kwargs) -> None:
+        options.update({name: _checked(name, value) for name, value in options.items()})
+        for value in options.values():
+            if isinstance(value, UsageError):
+                raise value
+        init(*args, **options)
+
+    return checked
 
 
-def _wrong(name: str, wanted: str, value: object) -> UsageError:
-    return UsageError(f"`{name}` has to be {wanted}, not {type(value).__name__}")
+def _checked(name: str, value: Any) -> Any:
+    """Mask the URL of a proxy. In place of a value of a wrong type, return the error."""
+    wanted, fits = _TYPES.get(name, ("", None))
+    if fits is not None and not fits(value):
+        return UsageError(f"`{name}` has to be {wanted}, not {type(value).__name__}")
+    return MaskedStr(value) if name == "proxy" and value is not None else value
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int
+
+
+_TYPES: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    # No check for ssl.SSLContext: gevent and truststore put classes of their own in its place.
+    "ssl_context": ("an ssl.SSLContext or None", lambda v: v is None or hasattr(v, "wrap_bio")),
+    "session": ("an aiohttp.ClientSession", lambda v: v is None or hasattr(v, "connector")),
+    "proxy": ("a URL or None", lambda v: v is None or isinstance(v, str)),
+    "trust_env": ("True or False", lambda v: isinstance(v, bool)),
+    "keepalive_timeout": ("a number of seconds", lambda v: _is_int(v) or isinstance(v, float)),
+    "max_connections": ("an int or None", lambda v: v is None or _is_int(v)),
+    "pool_size": ("an int, 0 or more", _is_int),
+}

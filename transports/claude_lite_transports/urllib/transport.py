@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from claude_lite.errors import UsageError
+from claude_lite.errors import ClaudeError, UsageError
 from claude_lite.wire import HeadAndChunks, Request, Response
 from claude_lite_transports.shared.dial import Way, find_way, split_url
 from claude_lite_transports.shared.http1 import opening
-from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, mask_proxy
+from claude_lite_transports.shared.options import KEEPALIVE_TIMEOUT, check_options, checking
 from claude_lite_transports.shared.places import PlacesByProcess
+from claude_lite_transports.shared.whole import unless_whole
 from claude_lite_transports.urllib.attempt import Attempt
 from claude_lite_transports.urllib.idle import Idle
 
@@ -34,6 +35,7 @@ class UrllibTransport:
     whether the request was read: the error is `ConnectionLost`, unless no byte had gone out.
     """
 
+    @checking
     def __init__(
         self,
         *,
@@ -63,13 +65,12 @@ class UrllibTransport:
             UsageError: An option has a wrong type or value.
 
         """
-        proxy = mask_proxy(proxy)
         self._options = check_options(
             ssl_context, proxy, trust_env, keepalive_timeout, max_connections
         )
         self._places = PlacesByProcess(max_connections)
-        if type(pool_size) is not int or pool_size < 0:
-            raise UsageError(f"`pool_size` has to be an int, 0 or more, not {pool_size!r}")
+        if pool_size < 0:
+            raise UsageError(f"`pool_size` has to be an int, 0 or more, not {pool_size}")
         self._pool_size = pool_size
         self._idle = Idle(pool_size, keepalive_timeout)
         self._ways: dict[tuple[str, str], Way] = {}
@@ -85,10 +86,17 @@ class UrllibTransport:
         Raises the leaves of `TransportError`, `UnexpectedResponse` if the reply is not HTTP,
         `ResponseTooLarge`, and `UsageError` if the request cannot be put on the wire.
         """
+        body, error = bytearray(), None
         with self._attempt(request, request.limits.max_response) as (head, chunks):
-            body = bytearray()
-            for chunk in chunks:
-                body += chunk  # not kept apart: there may be millions, of two bytes each
+            try:
+                for chunk in chunks:
+                    body += chunk  # not kept apart: there may be millions, of two bytes each
+            except ClaudeError as failure:
+                error = unless_whole(failure, head.headers, body)
+                chunk = b""  # a server may repeat the API key, and tracebacks may show variables
+        if error is not None:
+            del head, body
+            raise error.with_traceback(None)
         return Response(head.status, head.headers, bytes(body))
 
     def stream(self, request: Request, /) -> AbstractContextManager[HeadAndChunks]:
