@@ -362,8 +362,9 @@ class Exchange(Generic[R]):
 
     def _is_refusal(self, error: ClaudeError) -> bool:
         """Tell whether the rate limit refused the attempt: such an attempt does not count."""
-        short = (error.retry_after or 0.0) <= LONGEST_REFUSAL
-        return isinstance(error, RateLimited) and short and self._refused < MAX_REFUSALS
+        if not isinstance(error, RateLimited) or self.config.retry.rule_for(error) is not None:
+            return False
+        return (error.retry_after or 0.0) <= LONGEST_REFUSAL and self._refused < MAX_REFUSALS
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
         return FailedAttempt(error, self.operation.resend_rule, self._resent)
