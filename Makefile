@@ -8,6 +8,7 @@
 #   make test-aiohttp  run the aiohttp transport's tests on the oldest and the newest aiohttp; 2 min
 #   make check         lint, formatting, types, and the size of the core; 1 min
 #   make bench         measure what a call costs, beside other clients; some minutes
+#   make fleet         simulate 10,000 slots on one rate limit, in virtual time; 1 min
 #   make soak          a million calls with faults; most of an hour, Linux only
 #   make soak-unasked  calls to servers that send what nobody asked for; 10 min
 #   make fuzz          feed the parsers what no server sends, for SECONDS=60; Linux only
@@ -23,7 +24,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo demo-queue test test-all test-aiohttp check bench soak soak-unasked fuzz clean help
+.PHONY: demo demo-queue test test-all test-aiohttp check bench fleet soak soak-unasked fuzz clean help
 .DEFAULT_GOAL := test
 
 # The tests start hundreds of interpreters: without caches each would compile everything anew.
@@ -74,6 +75,9 @@ check: .venv/installed-dev
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
+
+fleet: .venv/installed
+	$(BIN)/python -m benchmarks.fleet --output benchmarks/results $(ARGS)
 
 soak: .venv/installed-bench
 	$(BIN)/python -m benchmarks.soak $(ARGS)

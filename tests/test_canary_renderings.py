@@ -13,8 +13,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -53,7 +55,10 @@ from claude_lite.jobs import Job, handle, handle_async
 from claude_lite_transports.aiohttp import AiohttpTransport
 from claude_lite_transports.asyncio import AsyncioTransport
 from claude_lite_transports.recording import RecordingTransport
+from claude_lite_transports.recording.cassette import load_cassette
+from claude_lite_transports.recording.har import from_har
 from claude_lite_transports.recording.redaction import Redactor
+from claude_lite_transports.recording.vcr import from_vcr
 from claude_lite_transports.urllib import UrllibTransport
 
 REQUEST = {"custom_id": "a", "params": PARAMS}
@@ -71,6 +76,10 @@ BAD_KEYS = {
 }
 
 
+ANSWERED = {
+    "request": {"method": "GET", "url": "/", "headers": {}},
+    "response": {"status": 200, "headers": {}, "base64": f"{CANARY}é"},
+}
 NETWORKS = (UrllibTransport, AsyncioTransport, AiohttpTransport)
 GIVEN = {"a key": lambda: CANARY, "bytes": CANARY.encode, "a list": lambda: [CANARY]}
 
@@ -162,11 +171,43 @@ MISPLACED = {
         )
         for name, items in {**GIVEN, "bytes": CANARY.encode}.items()
     },
+    **{
+        f"{name} as {option} of a job": lambda g=given, o=option: Job.of(
+            CreateMessage(**PARAMS), **{o: g()}
+        )
+        for option in ("deadline", "attempts")
+        for name, given in GIVEN.items()
+    },
+    "a key as the client of a job": lambda: handle(CANARY, {}),
+    "a key as the async client of a job": lambda: used(lambda: handle_async(CANARY, {})),
+    **{
+        f"{name} for `batches.{method}` of {cls.__name__}": lambda g=given, m=method, c=cls: used(
+            lambda: getattr(c(api_key="k").messages.batches, m)(g())
+        )
+        for cls in (Client, AsyncClient)
+        for method in ("run", "matched", "wait")
+        for name, given in GIVEN.items()
+        if (method, name) != ("wait", "a key")  # a text is an id
+    },
     **{f"{name} for a batch": lambda g=given: BatchRun(g()) for name, given in GIVEN.items()},
     **{
         f"{name} for batches": lambda g=given: list(split_into_batches(g()))
         for name, given in GIVEN.items()
     },
+    **{
+        f"a recording with {name}": lambda t=text: loaded(t)
+        for name, text in {
+            "no JSON": lambda: f'{{"headers": "{CANARY}" ',
+            "another version": lambda: json.dumps({"version": CANARY}),
+            "another shape": lambda: json.dumps({"version": 1, "interactions": [CANARY]}),
+            "a request of another shape": lambda: json.dumps(
+                {"version": 1, "interactions": [{"request": {"url": CANARY}}]}
+            ),
+            "bad base64": lambda: json.dumps({"version": 1, "interactions": [ANSWERED]}),
+        }.items()
+    },
+    "a HAR": lambda: from_har({"log": {"entries": [{"request": {"url": CANARY}}]}}, Redactor()),
+    "a recording of vcrpy": lambda: from_vcr({"interactions": [{"request": CANARY}]}, Redactor()),
     "a key as the client of a run": lambda: used(lambda: run(CANARY, [], print)),
 }
 
@@ -382,6 +423,14 @@ def used(make):
 async def awaited(made):
     """Await an awaitable of any kind."""
     return await made
+
+
+def loaded(text):
+    """Load a recording with this text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.json")
+        path.write_text(text())
+        return load_cassette(path)
 
 
 def bedrock(**options):

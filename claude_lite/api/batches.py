@@ -4,6 +4,7 @@ A batch is up to 100,000 messages in one call, answered within 24 hours. `batch_
 requests into batches and matches results; `claude_lite.batching` waits for a batch.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from claude_lite.core.operation import (
 from claude_lite.core.pages import IdPaged, Page
 from claude_lite.core.responses import error_from_envelope
 from claude_lite.core.targets import Target
-from claude_lite.errors import APIError, RequestTooLarge, UsageError
+from claude_lite.errors import APIError, RequestTooLarge, ResponseTooLarge, UsageError
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Request, Response
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 MAX_REQUESTS: Final = 100_000
+CUSTOM_ID: Final = re.compile(rb'\s*\{\s*"custom_id"\s*:\s*"([^"\\]*)"')
 
 
 @model
@@ -250,6 +252,19 @@ class DeleteBatch(WorkspaceOperation[DeletedMessageBatch]):
     message_batch_id: str
 
 
+class _EntriesDecoder(LinesDecoder[BatchEntry]):
+    """The decoder of the results of a batch."""
+
+    def unreadable(self, line: bytes, error: ResponseTooLarge) -> Any:
+        """Return an errored entry for a line that is too deep: the other lines can be read."""
+        found = CUSTOM_ID.match(line)
+        said = {"type": "response_too_large", "message": str(error)}
+        result = {"type": "errored", "error": {"type": "error", "error": said}}
+        text = line.decode("utf-8", "replace")
+        custom_id = found[1].decode("utf-8", "replace") if found else ""
+        return {"custom_id": custom_id, "result": result, "line": text}
+
+
 @operation
 class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
     """Read the results of a batch that has ended, line by line, in any order.
@@ -269,4 +284,4 @@ class BatchResults(WorkspaceOperation[None], StreamOperation[BatchEntry, None]):
 
     def decoder(self, head: Response, limits: Limits = DEFAULT_LIMITS) -> LinesDecoder[BatchEntry]:
         """Return the decoder for the body of the response."""
-        return LinesDecoder(head, BatchEntry, limits)
+        return _EntriesDecoder(head, BatchEntry, limits)

@@ -4,19 +4,46 @@
 """
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar, cast
 
 from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
-from claude_lite.core.responses import unexpected, with_body
+from claude_lite.core.responses import error_from_envelope, unexpected
+from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import item_reader
-from claude_lite.errors import ClaudeError, ResponseTooLarge, StreamTruncated
+from claude_lite.errors import (
+    ClaudeError,
+    ResponseTooLarge,
+    StreamTruncated,
+)
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 __all__ = ["BytesDecoder", "LinesDecoder"]
 
 T = TypeVar("T")
 
+SSE_FIELDS: Final = (b"event", b"data", b"id", b"retry")
 NEWLINE: Final = b"\n"
+
+
+def no_event_stream(head: Response, events: SSEDecoder) -> ClaudeError | None:
+    """Return the error for a body that has no event; None if one may have begun.
+
+    It is the API's error if the body is one, and else an `UnexpectedResponse` with the body.
+
+    Args:
+        head: The head of the response.
+        events: What has decoded the whole body, and found no event.
+
+    """
+    name = bytes(events.buffer).lstrip().partition(b"\n")[0].partition(b":")[0]
+    if any(field.startswith(name) for field in SSE_FIELDS):
+        return None
+    with suppress(ValueError, ResponseTooLarge):
+        data = parse_json(bytes(events.buffer))
+        if isinstance(data, dict) and data.get("type") == "error":
+            return error_from_envelope(data, head)
+    return unexpected(head, "the body is no event stream", bytes(events.buffer))
 
 
 class _SimpleDecoder:
@@ -130,6 +157,10 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
     def result(self) -> None:
         """Return None, because lines are not kept."""
 
+    def unreadable(self, line: bytes, error: ResponseTooLarge) -> Any:  # noqa: ARG002  # for others
+        """Return the raw item for a line that is too deep, or has too many values: its text."""
+        return line.decode("utf-8", "replace")
+
     def _parse_lines(self, lines: list[bytes]) -> list[Any]:
         found = []
         for line in lines:
@@ -139,8 +170,7 @@ class LinesDecoder(_SimpleDecoder, Generic[T]):
             try:
                 item = parse_json(line, self._limits)
             except ResponseTooLarge as error:
-                self.fail(with_body(error, line))
-                continue
+                item = self.unreadable(line, error)
             except ValueError:
                 item = line.decode("utf-8", "replace")
             if self.begun or line.lstrip().startswith(b"{"):

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from claude_lite.api.bodies import no_event_stream
 from claude_lite.core.limits import check_collected_values, parse_json, values_in
 from claude_lite.core.model import Result, model
 from claude_lite.core.operation import JSON, Operation, Route, StreamOperation, operation
@@ -104,7 +105,8 @@ class _PiecesDecoder(ABC):
         """
         _, text = self._sse.unfinished() or ("", b"")
         found = self.receive(b"\n\n") if self._is_whole(text) else []
-        self.fail(StreamTruncated("the stream ended before its last piece"))
+        other = None if self.pieces else no_event_stream(self.head, self._sse)
+        self.fail(other or StreamTruncated("the stream ended before its last piece"))
         return found
 
     def _is_whole(self, text: bytes) -> bool:

@@ -7,6 +7,7 @@ from claude_lite.api.batch_runs import BatchRun, Pair
 from claude_lite.api.batches import BatchResults
 from claude_lite.batching.senders import AsyncSender, SyncSender
 from claude_lite.batching.waiting import wait, wait_async
+from claude_lite.core.credentials import wrong_type
 from claude_lite.errors import StreamInterrupted
 
 READ_ATTEMPTS: Final = 3  # how often the results of one batch are read at most
@@ -27,6 +28,8 @@ def matched(client: SyncSender, run: BatchRun) -> Iterator[Pair]:
         ClaudeError: Reading failed for another reason.
 
     """
+    if not isinstance(run, BatchRun):
+        raise (run := wrong_type("run", "a BatchRun", run))
     attempt = 1
     while True:
         run.begin()
@@ -44,6 +47,8 @@ def matched(client: SyncSender, run: BatchRun) -> Iterator[Pair]:
 
 async def matched_async(client: AsyncSender, run: BatchRun) -> AsyncIterator[Pair]:
     """Iterate the results of a batch that has ended. The arguments are those of `matched`."""
+    if not isinstance(run, BatchRun):
+        raise (run := wrong_type("run", "a BatchRun", run))
     attempt = 1
     while True:
         run.begin()
@@ -86,6 +91,8 @@ def run_batch(
         ClaudeError: A step failed. Each step raises its own errors.
 
     """
+    if not isinstance(run, BatchRun):
+        raise (run := wrong_type("run", "a BatchRun", run))
     while (create := run.pending()) is not None:
         if run.batch_id is None:
             run.batch_id = client.send(create).id
@@ -97,6 +104,8 @@ async def run_batch_async(
     client: AsyncSender, run: BatchRun, *, deadline: float | None = None
 ) -> AsyncIterator[Pair]:
     """Iterate pairs of a request and the result. The arguments are those of `run_batch`."""
+    if not isinstance(run, BatchRun):
+        raise (run := wrong_type("run", "a BatchRun", run))
     while (create := run.pending()) is not None:
         if run.batch_id is None:
             run.batch_id = (await client.send(create)).id

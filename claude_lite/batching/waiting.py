@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from claude_lite.api.batches import MessageBatch, RetrieveBatch
 from claude_lite.batching.senders import AsyncSender, SyncSender
+from claude_lite.core.credentials import wrong_type
 from claude_lite.core.retry import is_temporary
 from claude_lite.errors import CertificateRefused, ClaudeError, NotFound, TimedOut, TransportError
 from claude_lite.wire import Clock, Done, Sleep
@@ -133,6 +134,8 @@ def wait(
         ClaudeError: A request failed for another reason.
 
     """
+    if not isinstance(batch, MessageBatch | str):
+        raise (batch := wrong_type("batch", "a MessageBatch or the id of one", batch))
     waiting = Waiting(
         batch,
         client.clock,
@@ -162,6 +165,8 @@ async def wait_async(
     workspace_id: str | None = None,
 ) -> MessageBatch:
     """Wait until a batch has ended, and return the batch. The arguments are those of `wait`."""
+    if not isinstance(batch, MessageBatch | str):
+        raise (batch := wrong_type("batch", "a MessageBatch or the id of one", batch))
     waiting = Waiting(
         batch,
         client.clock,

@@ -173,6 +173,8 @@ async def _streamed(client: AsyncClient, params: dict[str, Any], figures: Figure
 
 def bench_command(args: argparse.Namespace) -> int:
     """Run the command; return its exit code. Raises `UsageError`."""
+    if args.governor is not None:
+        raise UsageError("--governor is for several processes: add --processes N")
     if needs_emulator(args) and args.transport:
         raise UsageError("--transport and --emulator exclude each other: leave one out")
     client = AsyncClient(args.transport) if args.transport else async_client(args)
@@ -198,18 +200,22 @@ def _leaf(error: BaseException) -> BaseException:
     return error
 
 
-async def _shown(client: AsyncClient, args: argparse.Namespace, figures: Figures) -> None:
-    params = {
+def params_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the message that each call creates."""
+    return {
         "model": args.model,
         "max_tokens": args.max_tokens,
         "messages": [{"role": "user", "content": args.prompt}],
     }
+
+
+async def _shown(client: AsyncClient, args: argparse.Namespace, figures: Figures) -> None:
     async with client:
         showing = asyncio.create_task(_show(figures)) if sys.stderr.isatty() else None
         try:
             await measure(
                 client,
-                params,
+                params_of(args),
                 figures,
                 concurrency=args.concurrency,
                 requests=None if args.seconds else args.requests,
@@ -244,10 +250,8 @@ def _line(figures: Figures) -> str:
 
 
 def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> None:
-    from rich.console import Console  # slow to import
-
     found = figures.to_dict()
-    Console().print(_table(found))
+    print_table(found)
     if args.emulator:
         say(
             "the emulator ran in the same process: the figures are for client and emulator together"
@@ -270,6 +274,13 @@ def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> 
             args.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
         except OSError as error:
             raise UsageError(f"cannot write {args.output}: {error.strerror}") from None
+
+
+def print_table(found: dict[str, Any]) -> None:
+    """Print figures as a table."""
+    from rich.console import Console  # slow to import
+
+    Console().print(_table(found))
 
 
 def _table(found: dict[str, Any]) -> "Table":

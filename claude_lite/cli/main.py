@@ -150,7 +150,7 @@ Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
         "--attempts",
         type=count,
         metavar="N",
-        help="attempts per request, the first included (default: 3, and 50 after rate limits)",
+        help="attempts per request; refusals of the rate limit do not count (default: 3)",
     )
     add.add_argument(
         "--deadline",
@@ -279,6 +279,19 @@ def _add_bench(commands: Any) -> None:
     add.add_argument(
         "--transport", metavar="NAME", help="transport of the client (default: aiohttp)"
     )
+    add.add_argument(
+        "--processes",
+        type=count,
+        metavar="N",
+        help="as many processes that do this: how well do they share a rate limit? Failures are "
+        "tried again; --requests and --concurrency are those of each process",
+    )
+    add.add_argument(
+        "--governor",
+        metavar="NAME",
+        help="with --processes: local, none, or redis://host (default: CLAUDE_LITE_GOVERNOR, "
+        "or local)",
+    )
     add.add_argument("-o", "--output", type=Path, metavar="F", help="write the report as JSON")
     _add_emulator(add)
     add.add_argument(
@@ -300,6 +313,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    if args.processes is not None:
+        from claude_lite.cli.fleet import bench_processes  # it imports asyncio
+
+        return bench_processes(args)
     from claude_lite.cli.bench import bench_command  # it imports asyncio
 
     return bench_command(args)

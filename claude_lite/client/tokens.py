@@ -10,6 +10,7 @@ the event loop of its caller.
 """
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,11 +67,15 @@ class Tokens:
 
     def _join(self, stale: str | None) -> "Run":
         """Return the last run, or begin a run if the last one has no other result than *stale*."""
-        from concurrent.futures import Future  # loaded with the first client
-
         with self._lock:
             run = self._run
             if run is None or (run.done() and run.result()[0] in (None, stale)):
+                if sys.is_finalizing():  # no thread would run
+                    raise CredentialMissing(
+                        f"{self._option} is not asked: the interpreter is ending"
+                    )
+                from concurrent.futures import Future  # loaded with the first client
+
                 run = self._run = Future()
                 run.set_running_or_notify_cancel()  # so no caller can cancel it for the others
                 copied = copy_context().run

@@ -158,7 +158,7 @@ class Exchange(Generic[R]):
 
     def receive_turn(self, turn: Turn | float) -> None:
         """Report the turn that `Admit` asked for, or the seconds until there is a turn."""
-        if not isinstance(turn, float):
+        if not isinstance(turn, (float, int)):
             self._turn = turn
             if self._log is not None:
                 self._log.held += turn.held
@@ -362,8 +362,9 @@ class Exchange(Generic[R]):
 
     def _is_refusal(self, error: ClaudeError) -> bool:
         """Tell whether the rate limit refused the attempt: such an attempt does not count."""
-        short = (error.retry_after or 0.0) <= LONGEST_REFUSAL
-        return isinstance(error, RateLimited) and short and self._refused < MAX_REFUSALS
+        if not isinstance(error, RateLimited) or self.config.retry.rule_for(error) is not None:
+            return False
+        return (error.retry_after or 0.0) <= LONGEST_REFUSAL and self._refused < MAX_REFUSALS
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
         return FailedAttempt(error, self.operation.resend_rule, self._resent)
@@ -386,7 +387,9 @@ class Exchange(Generic[R]):
     def _end_with(self, error: ClaudeError, advice: str | None = None) -> ClaudeError:
         """End the call, and return *error* without its traceback."""
         self._settle()
-        error.update(attempts=self.attempts, advice=advice or error.advice)
+        error.update(
+            attempts=self.attempts, advice=" ".join(filter(None, (error.advice, advice))) or None
+        )
         self._log_end(None, error)
         self._failed = error
         return error.with_traceback(None)

@@ -87,11 +87,20 @@ def loads_reply(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     except ValueError:
         text = data.decode(json.detect_encoding(data), "replace").rstrip("\0 \t\r\n")
     try:
-        value = LENIENT.decode(text)
+        value = _decode(text)
         _check_depth_and_rounding(value, max_depth)
         return _without_surrogates(value) if "\\u" in text else value
     except RecursionError as error:
         raise TooDeep(str(error)) from None
+
+
+def _decode(text: str) -> Any:
+    try:
+        return LENIENT.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # an integer of more than 4,300 digits
+        return json.JSONDecoder(parse_int=_number, **LENIENCY).decode(text)
 
 
 def _number(text: str) -> float | None:
@@ -102,9 +111,8 @@ def _number(text: str) -> float | None:
         return number if math.isfinite(number) else None
 
 
-LENIENT: Final = json.JSONDecoder(
-    strict=False, parse_float=_number, parse_int=_number, parse_constant=lambda _: None
-)
+LENIENCY: Final[Any] = {"strict": False, "parse_float": _number, "parse_constant": lambda _: None}
+LENIENT: Final = json.JSONDecoder(**LENIENCY)  # without `parse_int`, which is slow
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -64,6 +64,7 @@ UNLIMITED_DEPTH: Final = 1 << 30
 BEFORE_VALUES: Final = b",[{"
 OTHER_BYTES: Final = bytes(set(range(256)) - set(BEFORE_VALUES))
 FEW_VALUES: Final = 1000
+FEW_SEPARATORS: Final = 5000  # to find each of more takes longer than to estimate them all
 LONG_TEXT: Final = 1024 * 1024
 BYTES_PER_LETTER: Final = 6  # measured, as the text at the top says
 # One JSON string. `*+` never backtracks, so the search takes linear time.
@@ -140,7 +141,7 @@ def in_memory(text: bytes | bytearray | str) -> int:
 
 def _has_more(data: bytes, max_values: int) -> bool:
     """Tell whether JSON has more than *max_values* values. The cheapest test is tried first."""
-    if len(data) > LONG_TEXT and _has_few_separators(data, max_values):
+    if len(data) > LONG_TEXT and _has_few_separators(data, min(max_values, FEW_SEPARATORS)):
         return False
     if estimate_values(data) <= max_values:
         return False

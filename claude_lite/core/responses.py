@@ -32,6 +32,7 @@ from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
 E = TypeVar("E", bound=ClaudeError)
 
+CHECKSUM: Final = 8  # bytes at the end of gzip
 RAW_TEXT: Final = 1000
 KEPT_BODY: Final = 64 * 1024  # characters of a body in an error: most answers are shorter
 LONGEST_WAIT: Final = 2.0**32 / 1000  # seconds (49 days): a longer wait can overflow a clock
@@ -95,6 +96,8 @@ def decompress_body(response: Response, limit: int | None) -> bytes:
         body = decoder.receive(response.body)
         decoder.close()
     except UnexpectedResponse as error:
+        with suppress(ClaudeError):  # only the checksum at the end may be wrong
+            body = body or ContentDecoder(encoding, limit).receive(response.body[:-CHECKSUM])
         raise with_head_fields(with_body(error, body or response.body), response) from None
     return body
 

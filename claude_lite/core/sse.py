@@ -18,14 +18,19 @@ BOM: Final = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """A decoder of server-sent events. Each event is a pair: name and data."""
+    """A decoder of server-sent events. Each event is a pair: name and data.
 
-    __slots__ = ("_after_cr", "_buffer", "_limit", "_name", "_prefix", "_searched", "_started")
+    Attributes:
+        buffer: The start of an event whose end has not arrived.
+
+    """
+
+    __slots__ = ("_after_cr", "_limit", "_name", "_prefix", "_searched", "_started", "buffer")
 
     def __init__(self, max_event: int | None = None) -> None:
         """Make a decoder that refuses events of over *max_event* bytes, counted by `in_memory`."""
         self._limit = max_event
-        self._buffer = bytearray()
+        self.buffer = bytearray()
         self._searched = 0  # up to this index, the buffer has no blank line
         self._started = False  # whether the start, where a byte order mark may be, has been read
         self._after_cr = False  # whether the last chunk ended with CR
@@ -42,12 +47,12 @@ class SSEDecoder:
                 return []
         if self._after_cr or b"\r" in data:
             data = self._without_cr(data)
-        first, data = self._complete_buffer(data) if self._buffer else ([], data)
+        first, data = self._complete_buffer(data) if self.buffer else ([], data)
         *blocks, rest = data.split(b"\n\n") if data else (b"",)
         if rest:
-            self._buffer += rest
+            self.buffer += rest
             self._searched = len(rest) - 1  # the last byte may be the first half of "\n\n"
-        longest = max(len(data), len(self._buffer), *map(len, first))
+        longest = max(len(data), len(self.buffer), *map(len, first))
         # Text takes at most six times its bytes in memory: most events need no exact count.
         if self._limit is not None and longest > self._limit // BYTES_PER_LETTER:
             return self._parse_up_to_limit([*first, *blocks], self._limit)
@@ -55,14 +60,14 @@ class SSEDecoder:
 
     def unfinished(self) -> tuple[str, bytes] | None:
         """Return the event that the next blank line would complete; None if there is none."""
-        return self._parse(bytes(self._buffer).rstrip(b"\n"))
+        return self._parse(bytes(self.buffer).rstrip(b"\n"))
 
     def _parse_up_to_limit(
         self, blocks: list[bytes | bytearray], limit: int
     ) -> Iterator[tuple[str, bytes]]:
         """Yield the events before the event that is too large, then raise the error."""
         # A newline at the end of the buffer may belong to the blank line, so it is not counted.
-        unfinished = len(self._buffer) - self._buffer.endswith(b"\n")
+        unfinished = len(self.buffer) - self.buffer.endswith(b"\n")
         blocks.reverse()
         while blocks or unfinished:
             size = in_memory(blocks[-1]) if blocks else unfinished
@@ -77,10 +82,10 @@ class SSEDecoder:
                 yield event
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = bytes(self._buffer) + data
-        self._buffer.clear()
+        data = bytes(self.buffer) + data
+        self.buffer.clear()
         if len(data) < len(BOM) and BOM.startswith(data):
-            self._buffer += data
+            self.buffer += data
             return b""
         self._started = True
         return data.removeprefix(BOM)
@@ -95,7 +100,7 @@ class SSEDecoder:
 
     def _complete_buffer(self, data: bytes) -> tuple[list[bytearray], bytes]:
         """Add a chunk to the buffer. Return the complete event, if any, and the bytes after it."""
-        buffer = self._buffer
+        buffer = self.buffer
         buffer += data
         end = buffer.find(b"\n\n", self._searched)
         if end < 0:
@@ -103,7 +108,7 @@ class SSEDecoder:
             return [], b""
         rest = bytes(buffer[end + 2 :])
         del buffer[end:]  # cut, not copied: the event may be huge
-        self._buffer = bytearray()
+        self.buffer = bytearray()
         return [buffer], rest
 
     def _parse_all(self, blocks: list[bytes]) -> list[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ import os
 from threading import Lock
 from typing import Any, Final
 
+from claude_lite.core.credentials import checked_credential
 from claude_lite.dialects.rewriting import missing_extra
 from claude_lite.errors import ConnectionFailed, CredentialMissing
 from claude_lite.wire import MaskedStr
@@ -30,6 +31,7 @@ def token(credentials: Any) -> MaskedStr:
     Raises:
         CredentialMissing: google-auth found no credentials, or cannot use them.
         ConnectionFailed: The server that gives tokens did not answer.
+        UsageError: The token is not a text that a header can carry.
 
     """
     try:
@@ -46,7 +48,7 @@ def token(credentials: Any) -> MaskedStr:
         raise ConnectionFailed(f"no Google token: {error}") from None
     except exceptions.GoogleAuthError as error:
         raise CredentialMissing(f"no Google token: {error}") from None
-    return MaskedStr(used.token)
+    return checked_credential("the token of google-auth", used.token)
 
 
 def is_ready(credentials: Any) -> bool:

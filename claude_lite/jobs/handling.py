@@ -22,8 +22,10 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
+from claude_lite.client.calling import BaseClient
 from claude_lite.client.clients import AsyncClient, Client
 from claude_lite.core.config import Config
+from claude_lite.core.credentials import wrong_type
 from claude_lite.core.logs import ADDED_FIELDS, reporter
 from claude_lite.errors import ClaudeError, RetryLater, TimedOut, escape_invisible
 from claude_lite.jobs.job import Job, read_job
@@ -217,6 +219,8 @@ def handle(
         ClaudeError: The job is over; the error has the attempts of all deliveries.
 
     """
+    if not isinstance(client, BaseClient):
+        raise (client := wrong_type("client", "a client", client))
     job = read_job(payload)
     del payload  # a traceback may show variables, and these may hold a credential
     delivery = Delivery(client.config, job, task_id, clock)
@@ -263,6 +267,8 @@ async def handle_async(
         ClaudeError: The job is over; the error has the attempts of all deliveries.
 
     """
+    if not isinstance(client, BaseClient):
+        raise (client := wrong_type("client", "a client", client))
     job = read_job(payload)
     del payload  # a traceback may show variables, and these may hold a credential
     delivery = Delivery(client.config, job, task_id, clock)

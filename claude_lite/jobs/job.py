@@ -90,6 +90,10 @@ class Job:
         """
         if not isinstance(call, Operation):
             raise (call := wrong_type("the call of a job", "an operation", call))
+        if not isinstance(deadline, int | float | None):
+            raise (deadline := wrong_type("deadline", "a number of seconds or None", deadline))
+        if not isinstance(attempts, int):
+            raise (attempts := wrong_type("attempts", "an int", attempts))
         if deadline is not None and not 0 < deadline < math.inf:
             raise UsageError(f"deadline is {deadline!r}: it has to be positive, or None")
         if attempts < 1:

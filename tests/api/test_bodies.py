@@ -5,7 +5,7 @@ import json
 import pytest
 
 from claude_lite import Response
-from claude_lite.api.batches import BatchEntry
+from claude_lite.api.batches import BatchEntry, BatchResults
 from claude_lite.api.bodies import BytesDecoder, LinesDecoder
 from claude_lite.errors import (
     ResponseTooLarge,
@@ -20,9 +20,9 @@ LINE = {"custom_id": "ü", "result": {"type": "expired"}}
 TEXT = json.dumps(LINE, ensure_ascii=False).encode()
 
 
-def read(body, size, **options):
+def read(body, size, kind=LinesDecoder, **options):
     """Feed a body in pieces of *size* bytes; return the decoder and the items."""
-    decoder = LinesDecoder(HEAD, BatchEntry, **options)
+    decoder = kind(HEAD, BatchEntry, **options)
     found = []
     for start in range(0, len(body), size):
         found += decoder.receive(body[start : start + size])
@@ -85,13 +85,27 @@ def test_a_line_without_end_is_too_large():
     assert isinstance(decoder.error, ResponseTooLarge)
 
 
-def test_a_line_of_too_many_values_is_too_large():
-    """The limit holds for each line, and ends the reading."""
-    bad = json.dumps({**LINE, "more": [0] * 50}).encode()
-    decoder, found = read(TEXT + b"\n" + bad + b"\n" + TEXT, 1000, limits=Limits(max_values=20))
-    assert found == [LINE]
-    assert isinstance(decoder.error, ResponseTooLarge)
-    assert decoder.error.setting == "max_values"
+@pytest.mark.parametrize("limit", ["max_depth", "max_values"])
+@pytest.mark.parametrize("size", [7, 1000])
+def test_a_line_past_a_limit_costs_this_line(limit, size):
+    """The line is an errored entry with its text and its custom_id; the others are read."""
+    more = [0] * 50 if limit == "max_values" else json.loads("[" * 25 + "]" * 25)
+    bad = json.dumps({"custom_id": "two", "more": more}).encode()
+    body = TEXT + b"\n" + bad + b"\n" + TEXT
+    kind = type(BatchResults(message_batch_id="b").decoder(HEAD))
+    decoder, found = read(body, size, kind=kind, limits=Limits(**{limit: 20}))
+    assert (found[0], found[2], decoder.complete) == (LINE, LINE, True)
+    entry = decoder.item(found[1])
+    assert (entry.custom_id, entry.result.type) == ("two", "errored")
+    assert limit in entry.result.exception.message
+    assert entry.to_dict()["line"] == bad.decode()
+
+
+def test_a_line_past_a_limit_without_a_custom_id():
+    """Such a line of any body is its text, as if it were no JSON."""
+    bad = b'{"a": ' + b"[" * 30 + b"]" * 30 + b"}"
+    decoder, found = read(bad + b"\n" + TEXT, 1000, limits=Limits(max_depth=20))
+    assert (found, decoder.error) == ([bad.decode(), LINE], None)
 
 
 def test_what_breaks_off_says_so_once():

@@ -91,7 +91,7 @@ def test_check_finds_what_is_wrong(tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"{tmp_path}/a.json: interaction 1 has an API key (sk-ant-...)" in out
     assert "b.json: is not a recording" in out
-    assert "c.json: has version 2" in out
+    assert "c.json: is not a recording: its version is 2" in out
     assert LIVE not in out
     assert out.endswith("3 checked, 3 wrong, 0 odd\n")
 

@@ -61,6 +61,30 @@ def test_a_call_of_an_object_that_is_torn_down():
         python(code, server)
 
 
+def test_a_function_at_the_end_of_the_interpreter():
+    """No thread runs any more then: a credential that has to be asked for is a `ClaudeError`."""
+    code = """
+    from claude_lite import CredentialMissing
+
+    class Last:
+        def __init__(self):
+            first = Client("urllib", base_url=URL, api_key=KEY)
+            say(first, "loaded")
+            self.client = first.with_options(api_key=lambda: KEY, governor=None)
+
+        def __del__(self, say=say, CredentialMissing=CredentialMissing):
+            try:
+                say(self.client, "the last word")
+            except CredentialMissing as error:
+                assert "interpreter" in error.message
+
+    last = Last()
+    """
+    with EchoServer() as server:
+        python(code, server)
+        assert [text for _, text in server.heard] == ["loaded"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_that_nobody_leaves(kind):
     """A stream that is open when its loop is closed makes no noise."""

@@ -522,7 +522,32 @@ def test_a_refusal_without_end_is_cut_off():
     assert len(caught.value.details["body"]) == 1000
 
 
-@pytest.mark.parametrize("kind", ["text/html", "text/plain", "text/event-streams", ""])
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", ""])
+def test_a_stream_may_lack_its_type(kind):
+    """Events are read without a content-type, or as plain text: a gateway may have changed it."""
+    head = Response(200, {"content-type": kind} if kind else {})
+    run = drive(STREAMED["create"], [head, *WHOLE], collect=True)
+    assert run.result.result().text == "Hello"
+
+
+@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("kind", ["text/plain", "text/event-stream", ""])
+def test_what_is_no_stream_is_in_the_error(name, kind):
+    """A body without any event is in the error: JSON under another type may be an answer."""
+    for body in (b'{"content": [{"text": "hi"}]}', b"upstream connect error"):
+        run = drive(STREAMED[name], [Response(200, {"content-type": kind}), body])
+        assert type(run.error) is UnexpectedResponse
+        assert (run.error.details["body"], run.error.attempts) == (body.decode(), 1)
+
+
+@pytest.mark.parametrize("body", [b"", b"ev", b"event: message_start\nda", b": hello"])
+def test_a_stream_that_was_cut_in_its_first_event(body):
+    """What may be the beginning of an event was cut, and is no other kind of body."""
+    run = drive(STREAMED["create"], stream(body))
+    assert type(run.error) is StreamTruncated
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/event-streams"])
 def test_a_stream_has_to_be_one(kind):
     """Another content-type where a stream belongs is an error that names it, at once."""
     exchange, _ = begin(STREAMED["create"])

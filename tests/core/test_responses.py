@@ -338,6 +338,15 @@ def test_a_body_under_a_wrong_encoding_is_in_the_error(encoding):
     assert caught.value.details["body"] == '{"id": 1}'
 
 
+@pytest.mark.parametrize("end", [bytes(8), b""])
+def test_a_body_whose_checksum_is_wrong_is_in_the_error(end):
+    """The text may have been changed, so it is no answer; but it is paid for, and not lost."""
+    packed = gzip.compress(b'{"text": "Hi"}')[:-8] + end
+    with pytest.raises(UnexpectedResponse) as caught:
+        decompress_body(Response(200, {"content-encoding": "gzip"}, packed), None)
+    assert caught.value.details["body"] == '{"text": "Hi"}'
+
+
 def test_a_compressed_body_that_is_cut_is_in_the_error():
     """What could be decompressed is kept."""
     sent = gzip.compress(b'{"id": "msg_1"}')[:-4]

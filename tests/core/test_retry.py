@@ -72,7 +72,7 @@ TABLE = {
     "HTML": (HTML, NO, NO),
     "hollow JSON": (answer({}), NO, NO),
     "broken JSON": (Response(200, {}, b'{"id": '), NO, NO),
-    "an empty body": (Response(200, {}, b""), NO, NO),
+    "an empty body": (Response(200, {"content-type": "text/html"}, b""), NO, NO),
     "foreign redirect": (Response(307, ELSEWHERE), NO, NO),
     "429 for a spend limit": (answer(SPENT["body"], 429), NO, NO),
     **{str(status): (refusal(status), YES, YES) for status in (408, 409, 500, 502, 503, 504, 529)},
@@ -108,7 +108,8 @@ BEGUN = {
     "not JSON": (stream(b"event: message_start\ndata: {\n\n"), NONE),
     "misshapen": (stream(HEL), NONE),
     "HTML": ([Response(200, {"content-type": "text/html"}), b"<html>"], NONE),
-    "no content-type": ([Response(200, {}), START], NONE),
+    "no content-type": ([Response(200, {}), START], SOME),
+    "no content-type, nor events": ([Response(200, {}), b"upstream error"], NONE),
 }
 
 

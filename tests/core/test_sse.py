@@ -173,11 +173,12 @@ class Watched(SSEDecoder):
     """A decoder each buffer of which is counted."""
 
     @property
-    def _buffer(self):
+    def buffer(self):
+        """The start of an event."""
         return self.__dict__["buffer"]
 
-    @_buffer.setter
-    def _buffer(self, value):
+    @buffer.setter
+    def buffer(self, value):
         self.__dict__["buffer"] = Counted(value)
 
 
@@ -186,7 +187,7 @@ def work(chunks):
     decoder = Watched(64 * MEGABYTE)
     Counted.touched = 0
     found = [event for chunk in chunks for event in decoder.receive(chunk)]
-    assert type(decoder._buffer) is Counted
+    assert type(decoder.buffer) is Counted
     return found, Counted.touched
 
 
@@ -258,6 +259,6 @@ def test_what_waits_is_bounded():
     decoder = SSEDecoder(1000)
     for _ in range(100):
         assert list(decoder.receive(b"data: " + b"x" * 900 + b"\n\nda")) != []
-        assert len(decoder._buffer) == 2
+        assert len(decoder.buffer) == 2
         list(decoder.receive(b"ta: y\n\n"))
-        assert len(decoder._buffer) == 0
+        assert len(decoder.buffer) == 0

@@ -445,6 +445,18 @@ def test_google_out_of_reach_is_a_failed_connection():
         sent(Vertex(project="p", region="r", credentials=Unreachable()), CREATE)
 
 
+@pytest.mark.parametrize("token", [b"google-token", None, 3, "", "two words"])
+def test_a_token_of_google_has_to_be_one(token):
+    """What google-auth gives and a header cannot carry is a `UsageError` without the value."""
+    credentials = Google()
+    credentials.refresh = lambda _: None
+    credentials.token = token
+    vertex = Vertex(project="p", region="r", credentials=credentials)
+    with pytest.raises(UsageError, match="the token of google-auth") as caught:
+        sent(vertex, CREATE)
+    assert str(token or "words") not in str(caught.value)
+
+
 def test_google_has_no_default(monkeypatch, tmp_path):
     """Where google-auth finds nothing the error is typed."""
     google_token._default.cache_clear()

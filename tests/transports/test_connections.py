@@ -24,6 +24,7 @@ from each_transport import KINDS, black_hole, each_async_transport, each_transpo
 from programs import MESSAGE
 from timing import Stopwatch
 
+from claude_lite import Client
 from claude_lite.errors import ConnectionFailed, ConnectTimedOut, UsageError
 from claude_lite.testing.conformance.cases import fails, get, post
 from claude_lite.testing.conformance.guarding import no_descriptors
@@ -35,6 +36,7 @@ from claude_lite_transports.shared.hints import idle_time
 from claude_lite_transports.shared.lookup import in_order
 from claude_lite_transports.shared.places import Places, PlacesByProcess, default_most
 from claude_lite_transports.shared.share import Share
+from claude_lite_transports.urllib import UrllibTransport
 
 ANSWER = json.dumps({**MESSAGE, "content": [{"type": "text", "text": "Hello"}]}).encode()
 
@@ -133,6 +135,16 @@ def test_a_stream_holds_its_place_until_it_is_closed(kind):
 
     with LoopbackServer(script) as server:
         kind.run(main, max_connections=1)
+
+
+def test_the_advice_of_a_call_past_its_deadline_names_the_option():
+    """What a client says about the deadline does not replace what its transport says."""
+    with stalling(chunked(b"first", end=b"")) as endless:
+        transport = UrllibTransport(max_connections=1, trust_env=False)
+        with transport.stream(get(endless)), pytest.raises(ConnectTimedOut) as caught:
+            Client(transport, api_key="k", base_url=endless.url(""), deadline=0.1).models.list()
+        assert "`max_connections`" in caught.value.advice
+        transport.close()
 
 
 @each_transport

@@ -53,6 +53,21 @@ KEY = "sk-ant-canary-Zx81"
 
 
 @each_transport
+@pytest.mark.parametrize("method", ["GE T", "GET\r\nx: y", "", "GÉT"])
+def test_what_is_no_method_is_refused(kind, method):
+    """A method that is no token is a `UsageError`, and no byte of the request is sent."""
+
+    async def main(transport):
+        request = Request(method, server.url(), {})
+        with pytest.raises(UsageError, match="HTTP"):
+            await transport.send(request)
+
+    with LoopbackServer(echo) as server:
+        kind.run(main)
+        assert server.received == []
+
+
+@each_transport
 def test_it_is_a_transport(kind):
     """A transport has the methods of its protocol, needs no arguments, and opens nothing."""
     transport = kind.factory()

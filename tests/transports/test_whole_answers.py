@@ -1,7 +1,9 @@
 """An answer that is whole is given, however its connection ends: it is paid for."""
 
 import asyncio
+import gzip
 import json
+import zlib
 
 import pytest
 from each_transport import each_transport, shows
@@ -69,6 +71,18 @@ def test_a_whole_answer_is_given(kind, frame, end):
     limits = Limits(read=0.3) if end == "silent" else Limits()
     response = asked(kind, FRAMES[frame](JSON + b"\n"), ENDS[end], limits=limits)
     assert json.loads(response.body) == ANSWER
+
+
+@each_transport
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+def test_a_whole_answer_that_is_compressed(kind, pack):
+    """The end of the compressed data, with its checksum, says that all of it has come."""
+    head = f"{JSON_TYPE}\r\nContent-Encoding: {'gzip' if pack is gzip.compress else 'deflate'}"
+    packed = pack(JSON)
+    assert asked(kind, in_chunks(packed, b"", head)).body == packed
+    with pytest.raises(StreamInterrupted) as caught:
+        asked(kind, in_chunks(packed[:-1], b"", head))
+    assert caught.value.details["body"] == JSON.decode()
 
 
 @each_transport

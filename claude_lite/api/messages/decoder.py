@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
+from claude_lite.api.bodies import no_event_stream
 from claude_lite.api.messages.draft import (
     APPENDED,
     FOLDED,
@@ -118,7 +119,8 @@ class MessageDecoder:
         The last event may lack the blank line after it, if its JSON is whole.
         """
         events = self.receive(BLANK_LINE) if self._unfinished_type() else []
-        self.fail(StreamTruncated("the stream ended before message_stop"))
+        other = None if self._draft.message else no_event_stream(self.head, self._sse)
+        self.fail(other or StreamTruncated("the stream ended before message_stop"))
         return events
 
     def fail(self, error: ClaudeError) -> None:

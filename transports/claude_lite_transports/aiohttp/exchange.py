@@ -32,7 +32,12 @@ from claude_lite_transports.aiohttp.pool import AiohttpPool, Origin, because
 from claude_lite_transports.aiohttp.reply import LARGEST_LIMIT, OpenReply, limit_passed
 from claude_lite_transports.aiohttp.upload import UPLOAD_PIECE, Upload
 from claude_lite_transports.aiohttp.watch import Interrupted, Wait
-from claude_lite_transports.shared.http1 import head_too_long, is_framing, too_many_headers
+from claude_lite_transports.shared.http1 import (
+    head_too_long,
+    is_framing,
+    is_method,
+    too_many_headers,
+)
 
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
@@ -119,6 +124,8 @@ def _measured(message: "RawResponseMessage", before: int, limits: Limits) -> int
 
 
 def _head(request: Request, to: Origin, target: str, size: int) -> bytes:
+    if not is_method(request.method):
+        raise ValueError("the method is not an HTTP method")
     lines = [f"{request.method} {target} HTTP/1.1"]
     if "host" not in request.headers:
         lines.append(f"host: {to.headers['host']}")

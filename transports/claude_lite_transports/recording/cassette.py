@@ -239,23 +239,31 @@ def cassette_text(interactions: Sequence[Interaction]) -> str:
 def load_cassette(path: Path) -> list[Interaction]:
     """Read a file; a file that does not exist is empty. Raises `UsageError` if it is broken."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        _check(raw, _DEEPEST + _AROUND)
-        version = raw["version"]
-        items = [
-            Interaction.from_raw(item)
-            for item in raw["interactions"]
-            if version == CASSETTE_VERSION
-        ]
+        return _read(path)
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{path} is not a recording: {error!r}") from error
-    if version != CASSETTE_VERSION:
-        raise UsageError(
-            f"{path} has version {version} of the format, and claude_lite reads {CASSETTE_VERSION}"
-        )
-    return items
+        reason = what_is_wrong(error)
+    # Outside of `except`: the frames of the error hold the file, and a report may show them.
+    raise UsageError(f"{path} is not a recording: {reason}")
+
+
+def _read(path: Path) -> list[Interaction]:
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    _check(raw, _DEEPEST + _AROUND)
+    if raw["version"] != CASSETTE_VERSION:
+        version = raw["version"] if isinstance(raw["version"], int) else "no number"
+        raise ValueError(f"its version is {version}, and claude_lite reads {CASSETTE_VERSION}")
+    return [Interaction.from_raw(item) for item in raw["interactions"]]
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Say what is wrong with a file, without any value in it: it may hold a credential."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON (line {error.lineno}, column {error.colno})"
+    if type(error) is ValueError:  # our own, and those of `int` and `base64`, which quote
+        return re.sub("'.*'", "...", str(error), flags=re.DOTALL)
+    return f"no key {error}" if isinstance(error, KeyError) else type(error).__name__
 
 
 def replace_file(path: Path, text: str) -> None:

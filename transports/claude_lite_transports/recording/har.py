@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from claude_lite.core.targets import __version__
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
-from claude_lite_transports.recording.cassette import Interaction
+from claude_lite_transports.recording.cassette import Interaction, what_is_wrong
 from claude_lite_transports.recording.foreign import (
     BASE_URL,
     JsonObject,
@@ -135,7 +135,9 @@ def from_har(har: Any, redactor: Redactor) -> list[Interaction]:
             redactor.learn(request)  # a credential may occur before the request that uses it
         return [_interaction(entry, request, redactor) for entry, request in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"this is not a HAR: {error!r}") from error
+        reason = what_is_wrong(error)
+    del har  # it may hold a credential, and a traceback may show variables
+    raise UsageError(f"this is not a HAR: {reason}")
 
 
 def _asked(given: JsonObject) -> Request:

@@ -12,7 +12,7 @@ from typing import Any
 
 from claude_lite.errors import UsageError
 from claude_lite.wire import Request
-from claude_lite_transports.recording.cassette import Interaction
+from claude_lite_transports.recording.cassette import Interaction, what_is_wrong
 from claude_lite_transports.recording.foreign import (
     BASE_URL,
     JsonObject,
@@ -101,7 +101,9 @@ def from_vcr(data: Any, redactor: Redactor) -> list[Interaction]:
             redactor.learn(request)  # a credential may occur before the request that uses it
         return [_imported(request, answer, redactor) for request, answer in items]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"this is not a recording of vcrpy: {error!r}") from error
+        reason = what_is_wrong(error)
+    del data  # it may hold a credential, and a traceback may show variables
+    raise UsageError(f"this is not a recording of vcrpy: {reason}")
 
 
 def _asked(given: JsonObject) -> Request:

@@ -43,6 +43,11 @@ def is_framing(name: str) -> bool:
     return lower in _FRAMING or (lower == "host" and name != "host")
 
 
+def is_method(name: str) -> bool:
+    """Tell whether *name* can be the method of a request."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def opening(
     request: Request, target: str, host: str, credential: MaskedStr | None = None
 ) -> memoryview:
@@ -52,7 +57,7 @@ def opening(
     Raises `UsageError` for what cannot stand in a head: no value can add a line to it.
     """
     headers, body = request.headers, request.body
-    if not _TOKEN.fullmatch(request.method):
+    if not is_method(request.method):
         raise UsageError(f"{request.method!r} is not an HTTP method")
     wrong = [
         name

@@ -5,12 +5,14 @@ the last byte, or fall silent. Whether JSON is whole, its text says itself.
 """
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from claude_lite.errors import ClaudeError, StreamInterrupted, TimedOut
 
 _LONGEST: Final = 4 * 1024 * 1024  # bytes to parse here; longer answers are hardly ever text
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _KEPT: Final = 64 * 1024  # bytes of a body in an error, as in other errors
 
 
@@ -19,7 +21,8 @@ def unless_whole(
 ) -> ClaudeError | None:
     """Return the error of a body that broke off, with what came of it; None if the body is whole.
 
-    A body is whole if it says that it is JSON, is not compressed, and is one JSON object.
+    A body is whole if its type is JSON, and its text one JSON object. In gzip or deflate, the end
+    with its checksum has to be there, too.
 
     Args:
         error: Why the body ended.
@@ -29,15 +32,26 @@ def unless_whole(
     """
     if not body or not isinstance(error, StreamInterrupted | TimedOut):
         return error
-    if "content-encoding" in headers:  # the text cannot be shown
-        return error
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" and _is_object(body):
+    is_packed = "content-encoding" in headers
+    plain, ended = _unpacked(body) if is_packed else (body, True)
+    if ended and kind == "application/json" and _is_object(plain):
         return None
-    text = body[:_KEPT].decode("utf-8", "replace")
-    if len(body) > _KEPT:  # half of a credential in it would not be masked
+    if not plain:
+        return error
+    text = plain[:_KEPT].decode("utf-8", "replace")
+    if len(plain) > _KEPT:  # half of a credential in it would not be masked
         text = text.rpartition(" ")[0]
     return error.update(details={**error.details, "body": text})
+
+
+def _unpacked(body: bytes | bytearray) -> tuple[bytes, bool]:
+    """Decompress gzip or deflate, up to a limit; also return whether all of it was there."""
+    unpacking = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        return unpacking.decompress(body, _LONGEST), unpacking.eof
+    except zlib.error:
+        return b"", False
 
 
 def _is_object(body: bytes | bytearray) -> bool:

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from redis_server import RedisServer
+from brokers.servers import running_redis
 
 from claude_lite import AsyncClient, Client, RateLimited, RetryLater, UsageError, defer
 from claude_lite.emulator import Emulator
@@ -39,10 +39,9 @@ def url(redis_server):
 def own_redis(tmp_path, redis_server):
     """Give a Redis that the test may kill."""
     del redis_server  # skips where there is none
-    server = RedisServer(tmp_path)
-    yield server
-    server.process.send_signal(signal.SIGCONT)
-    server.stop()
+    with running_redis(tmp_path) as server:
+        yield server
+        server.signal(signal.SIGCONT)
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def test_streams_are_settled(url, governors):
 @pytest.mark.slow
 def test_a_redis_that_is_not_there(own_redis, governors, caplog):
     """Without a Redis from the first moment, all calls are answered; one line is logged."""
-    own_redis.stop()
+    own_redis.kill()
     server = emulator()
     with caplog.at_level(logging.WARNING):
         (governor,) = governors(own_redis.url.replace("//", "//user:secret-pass@"))
@@ -161,12 +160,12 @@ def test_a_redis_that_goes_and_comes_back(own_redis, governors, hangs):
     def go():
         time.sleep(2)
         if hangs:
-            own_redis.process.send_signal(signal.SIGSTOP)
+            own_redis.signal(signal.SIGSTOP)
         else:
-            own_redis.stop()
+            own_redis.kill()
         time.sleep(2)
         if hangs:
-            own_redis.process.send_signal(signal.SIGCONT)
+            own_redis.signal(signal.SIGCONT)
         else:
             own_redis.start()
 
@@ -193,7 +192,7 @@ def test_telling_never_waits(own_redis, governors):
     async def scenario():
         client = async_client(server, governor)
         await client.messages.create(**ASK)
-        own_redis.process.send_signal(signal.SIGSTOP)
+        own_redis.signal(signal.SIGSTOP)
         slowest = 0.0
         for _ in range(10):
             began = time.perf_counter()
