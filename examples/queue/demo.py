@@ -3,8 +3,8 @@
     make demo-queue
 
 RabbitMQ and Redis run on free ports, with their data in a folder that is deleted at the end. The
-API is `claude-lite serve`, with a rate limit and faults. Each of two workers learns the limit; one of
-them is killed when a third of the calls is answered. No key and no network are needed.
+API is `claude-lite serve`, with a rate limit and faults. One of two workers
+is killed when a third of the calls is answered. No key and no network are needed.
 """
 
 import argparse

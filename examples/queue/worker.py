@@ -16,4 +16,4 @@ from claude_lite.jobs.taskiq import call_task
 
 broker = AioPikaBroker(os.environ["CLAUDE_LITE_BROKER"], qos=40)
 results = RedisResults(os.environ["CLAUDE_LITE_RESULTS"])
-ask = call_task(broker, AsyncClient(deadline=900, governor="local"), store=results)
+ask = call_task(broker, AsyncClient(deadline=900, governor=None), store=results)
