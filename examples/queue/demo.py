@@ -136,6 +136,7 @@ def main():
         os.environ.update(
             CLAUDE_LITE_BROKER=rabbitmq.url,
             CLAUDE_LITE_RESULTS=redis.url,
+            CLAUDE_LITE_GOVERNOR=redis.url,
             ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}",
             ANTHROPIC_API_KEY="none",
         )

@@ -1,8 +1,9 @@
-"""A worker that makes calls: taskiq over RabbitMQ, with results and one rate limit in Redis.
+"""A worker that makes calls: taskiq over RabbitMQ, with results in Redis.
 
     taskiq worker worker:broker --workers 1 --max-async-tasks 40
 
-The environment has the URLs: CLAUDE_LITE_BROKER of RabbitMQ, CLAUDE_LITE_GOVERNOR of Redis, and
+The environment has the URLs: CLAUDE_LITE_BROKER of RabbitMQ, CLAUDE_LITE_RESULTS of a Redis for
+results, CLAUDE_LITE_GOVERNOR of a Redis for the rate limit that all workers share, and
 ANTHROPIC_BASE_URL if the API is an emulator. `ask.kiq(Job.of(call).to_dict())` enqueues a call.
 """
 
@@ -14,8 +15,6 @@ from claude_lite import AsyncClient
 from claude_lite.jobs import RedisResults
 from claude_lite.jobs.taskiq import call_task
 
-REDIS = os.environ["CLAUDE_LITE_GOVERNOR"]
-
 broker = AioPikaBroker(os.environ["CLAUDE_LITE_BROKER"], qos=40)
-results = RedisResults(REDIS)
+results = RedisResults(os.environ["CLAUDE_LITE_RESULTS"])
 ask = call_task(broker, AsyncClient(deadline=900), store=results)
