@@ -121,7 +121,9 @@ async def _measured(args: argparse.Namespace, barrier: Any) -> Found:
             stream=not args.no_stream,
         )
         figures.take_time()
-    states = getattr(governor, "snapshot", list)()  # there is none with `--governor none`
+    states: list[dict[str, Any]] = getattr(
+        governor, "snapshot", list
+    )()  # there is none with `--governor none`
     return {
         **figures.to_dict(),
         "latencies": figures.latency,
