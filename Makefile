@@ -2,6 +2,7 @@
 # this list. Times are those of 2 cores; the first run of a target adds up to a minute of set-up.
 #
 #   make demo          run examples/requests.jsonl against the emulator, with faults; no key, no network; 10 s
+#   make demo-queue    2,000 calls through RabbitMQ, with a killed worker; needs RabbitMQ and Redis; 1 min
 #   make test          run the tests but those marked `slow`, in parallel; 2 min
 #   make test-all      run all tests, in parallel; 6 min
 #   make test-aiohttp  run the aiohttp transport's tests on the oldest and the newest aiohttp; 2 min
@@ -23,7 +24,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-aiohttp check bench fleet soak soak-unasked fuzz clean help
+.PHONY: demo demo-queue test test-all test-aiohttp check bench fleet soak soak-unasked fuzz clean help
 .DEFAULT_GOAL := test
 
 # The tests start hundreds of interpreters: without caches each would compile everything anew.
@@ -52,6 +53,9 @@ demo: .venv/installed
 	$(BIN)/claude-lite run examples/requests.jsonl --output demo-results.jsonl --force \
 		--emulator --faults examples/faults.json
 	$(BIN)/python examples/check_results.py examples/requests.jsonl demo-results.jsonl
+
+demo-queue: .venv/installed-queues
+	$(BIN)/python examples/queue/demo.py $(ARGS)
 
 test: .venv/installed-test
 	$(PYTEST) -m "not slow" $(ARGS)

@@ -101,7 +101,8 @@ NOT_SHOWN = {
             "LocalTurn",
             "Pace",
         ),
-        "Waiting",
+        *("Answer", "Booking", "Known", "LocalTicket", "Member", "Reply", "Shared", "Step", "Want"),
+        *("RedisTurn", "DelayQueues", "Waiting"),
         "RateLimit",
         "RateLimits",
         "RetryBudget",
@@ -114,6 +115,7 @@ NOT_SHOWN = {
     "within a transport, for as long as one exchange takes": {
         *("Body", "ChunksInThreads", "InThreads", "Proxy", "RecordedPart", "Upload", "Wait"),
     },
+    "of a Redis, with tests of their own": {"RedisDesk", "RedisPool", "RedisResults"},
     "on its way to disk": {"Arrival", "PlainDisplay", "LiveDisplay"},
 }
 

@@ -4,17 +4,17 @@
 """
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar, cast
 
 from claude_lite.core.limits import PIECE_OVERHEAD, parse_json
-from claude_lite.core.responses import unexpected
+from claude_lite.core.responses import error_from_envelope, unexpected
 from claude_lite.core.sse import SSEDecoder
 from claude_lite.core.structure import item_reader
 from claude_lite.errors import (
     ClaudeError,
     ResponseTooLarge,
     StreamTruncated,
-    UnexpectedResponse,
 )
 from claude_lite.wire import DEFAULT_LIMITS, Limits, Response
 
@@ -26,8 +26,10 @@ SSE_FIELDS: Final = (b"event", b"data", b"id", b"retry")
 NEWLINE: Final = b"\n"
 
 
-def no_event_stream(head: Response, events: SSEDecoder) -> UnexpectedResponse | None:
-    """Return the error, with the body, for a body that has no event; None if one may have begun.
+def no_event_stream(head: Response, events: SSEDecoder) -> ClaudeError | None:
+    """Return the error for a body that has no event; None if one may have begun.
+
+    It is the API's error if the body is one, and else an `UnexpectedResponse` with the body.
 
     Args:
         head: The head of the response.
@@ -37,6 +39,10 @@ def no_event_stream(head: Response, events: SSEDecoder) -> UnexpectedResponse | 
     name = bytes(events.buffer).lstrip().partition(b"\n")[0].partition(b":")[0]
     if any(field.startswith(name) for field in SSE_FIELDS):
         return None
+    with suppress(ValueError, ResponseTooLarge):
+        data = parse_json(bytes(events.buffer))
+        if isinstance(data, dict) and data.get("type") == "error":
+            return error_from_envelope(data, head)
     return unexpected(head, "the body is no event stream", bytes(events.buffer))
 
 

@@ -5,8 +5,8 @@
 
 Requests are taken from an iterable when a new request may start, and each outcome is handed over
 when its request ends: only the requests in flight are in memory. A failure is an outcome, too,
-and does not stop the others. All requests slow down together after a rate limit (`pace.py`); the
-client does the other retries. This module opens no file and prints nothing: `requests_file.py`
+and does not stop the others. The governor holds all requests to the rate limit together; the client
+does the retries. This module opens no file and prints nothing: `requests_file.py`
 reads requests, `results_file.py` keeps outcomes, and the command `claude-lite run` uses both.
 """
 
@@ -15,22 +15,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from attrs import Factory, define, field, frozen
 
 from claude_lite.api.messages.message import Message
-from claude_lite.bulk.pace import Pace
 from claude_lite.client.clients import AsyncClient
 from claude_lite.core.credentials import wrong_type
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import Operation
-from claude_lite.errors import ClaudeError, RateLimited, SpendLimitReached, UsageError
-from claude_lite.wire import MASK, Clock
-
-RATE_LIMITED: Final = 50  # attempts of one request that meets rate limits
-LONGEST_GUESS: Final = 30.0  # seconds to wait, if a rate limit does not say how long
+from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.governor import Governor
+from claude_lite.wire import MASK
 
 
 @frozen
@@ -139,15 +136,16 @@ async def run(
     finished: Callable[[Outcome], None],
     *,
     concurrency: int = 32,
-    rate_limited: int = RATE_LIMITED,
     started: Callable[[Item], None] | None = None,
     tally: Tally | None = None,
 ) -> Tally:
     """Make requests, a limited number at a time, and hand over each outcome.
 
-    A request that meets a rate limit is made again, up to *rate_limited* attempts and within the
-    client's deadline. It is not made again if the client's retry policy makes one attempt, defers,
-    or has a rule for `RateLimited`.
+    The client's governor holds the requests to the rate limit; calls with `priority="interactive"`
+    go before them. A run over a client without a governor has a governor of its own. A request that
+    the rate limit refuses all the same is made again, within the client's deadline, and that does
+    not count as an attempt. The client's retry policy decides otherwise if it makes one attempt,
+    defers, or has a rule for `RateLimited`.
 
     An exception from *items*, *started* or *finished* ends the run. When the run ends so, or is
     cancelled, the requests in flight are cancelled.
@@ -157,7 +155,6 @@ async def run(
         items: Requests to make. An `Outcome` among them (a bad line) is handed over as it is.
         finished: Called with each outcome.
         concurrency: The largest number of requests in flight.
-        rate_limited: The largest number of attempts of a request that meets rate limits.
         started: Called with each request before the first attempt, in the task that makes it.
         tally: The figures to keep up to date; the default is a new `Tally`.
 
@@ -168,10 +165,9 @@ async def run(
     if not isinstance(client, AsyncClient):
         raise (client := wrong_type("client", "an AsyncClient", client))
     tally = tally or Tally()
-    transport = client.transport
-    clock: Clock = getattr(transport, "monotonic", time.monotonic)
-    pace = Pace(concurrency, clock, transport.sleep)
-    workers = [_Worker(client, pace, tally, clock, rate_limited) for _ in range(concurrency)]
+    if client.governor is None:
+        client = client.with_options(governor=Governor())
+    workers = [_Worker(client, tally) for _ in range(concurrency)]
     shared, items = iter(items), ()  # a traceback may show variables
     tasks = [asyncio.create_task(worker.work(shared, started, finished)) for worker in workers]
     try:
@@ -186,20 +182,13 @@ async def run(
 class _Worker:
     """A task that makes one request after the other."""
 
-    def __init__(
-        self, client: AsyncClient, pace: Pace, tally: Tally, clock: Clock, rate_limited: int
-    ) -> None:
-        policy = client.config.retry
-        has_rule = policy.rule_for(RateLimited()) is not None
-        self._patient = not (has_rule or policy.defers or policy.attempts == 1)
-        self._client = client.with_options(
-            observe=self._event, retry=policy.off(RateLimited) if self._patient else policy
-        )
+    def __init__(self, client: AsyncClient, tally: Tally) -> None:
+        # A run gives way to calls of users. Without a governor, it has one of its own: otherwise
+        # many requests would be refused together, and come back together.
+        self._client = client.with_options(observe=self._event, priority="background")
         self._observe = client.config.observe
-        self._pace = pace
         self._tally = tally
-        self._clock = clock
-        self._rate_limited = rate_limited
+        self._clock = client.clock
         self._attempts = 0
 
     async def work(
@@ -229,7 +218,7 @@ class _Worker:
         start = self._clock()
         result: Message | ClaudeError
         try:
-            result = await self._answer(item.operation, start)
+            result = await self._client.send(item.operation)
         except ClaudeError as error:
             result = error.update(attempts=self._attempts)
         except Exception as error:  # noqa: BLE001  # after a bug, keep the answers that were paid for
@@ -237,46 +226,6 @@ class _Worker:
         elapsed = round((self._clock() - start) * 1000, 1)
         name = item.request_hash
         return Outcome(item.line, item.custom_id, result, self._attempts, elapsed, name)
-
-    async def _answer(self, operation: Operation[Message], start: float) -> Message:
-        """Make a request, again and again while a rate limit refuses it."""
-        again = False
-        while True:
-            await self._pace.enter(again=again)
-            try:
-                message = await self._client_since(start).send(operation)
-            except RateLimited as error:
-                self._pace.slow_down(self._patience(error, start))
-            else:
-                self._pace.speed_up()
-                return message
-            finally:
-                self._pace.leave()
-            self._tally.retries += 1
-            await self._pace.resumed()
-            again = True
-
-    def _client_since(self, start: float) -> AsyncClient:
-        """The client, with the part of its deadline that is left after *start*."""
-        deadline = self._client.config.deadline
-        used = self._clock() - start
-        if deadline is None or used < deadline / 100:
-            return self._client
-        return self._client.with_options(deadline=max(deadline - used, 0.001))
-
-    def _patience(self, error: RateLimited, start: float) -> float:
-        """The seconds to wait before another attempt; raises *error* if there is none."""
-        refused = isinstance(error, SpendLimitReached) or error.should_retry is False
-        if refused or not self._patient or self._attempts >= self._rate_limited:
-            raise error
-        wait = error.retry_after
-        if wait is None:
-            wait = min(LONGEST_GUESS, 0.5 * 2.0**self._attempts)
-        deadline = self._client.config.deadline
-        if deadline is not None and self._clock() + wait >= start + deadline:
-            advice = f"Try again in {wait:.3g} s: the deadline comes before that."
-            raise error.update(advice=advice)
-        return wait
 
     def _event(self, event: str, fields: Mapping[str, Any]) -> None:
         """Count the attempts and retries that the client reports, and pass the event on."""

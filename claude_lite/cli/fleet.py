@@ -121,9 +121,8 @@ async def _measured(args: argparse.Namespace, barrier: Any) -> Found:
             stream=not args.no_stream,
         )
         figures.take_time()
-    states: list[dict[str, Any]] = getattr(
-        governor, "snapshot", list
-    )()  # there is none with `--governor none`
+    # With `--governor none` there is no governor.
+    states: list[Any] = getattr(governor, "snapshot", list)()
     return {
         **figures.to_dict(),
         "latencies": figures.latency,

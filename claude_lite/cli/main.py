@@ -150,7 +150,7 @@ Stop with Ctrl-C, and go on with --resume: no answer is requested twice.""",
         "--attempts",
         type=count,
         metavar="N",
-        help="attempts per request, the first included (default: 3, and 50 after rate limits)",
+        help="attempts per request; refusals of the rate limit do not count (default: 3)",
     )
     add.add_argument(
         "--deadline",

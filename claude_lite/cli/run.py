@@ -20,7 +20,7 @@ from attrs import define, field
 from claude_lite import bulk
 from claude_lite.bulk.requests_file import read_requests
 from claude_lite.bulk.results_file import ResultsFile
-from claude_lite.bulk.run import RATE_LIMITED, Item, Outcome, Tally
+from claude_lite.bulk.run import Item, Outcome, Tally
 from claude_lite.cli.clients import async_client
 from claude_lite.cli.progress import Display, display, summary
 from claude_lite.cli.terminal import (
@@ -87,7 +87,6 @@ def _run_file(
                 rest,
                 finished,
                 concurrency=args.concurrency,
-                rate_limited=args.attempts or RATE_LIMITED,
                 started=None if args.log_file is None else _name_in_logs,
                 tally=tally,
             )

@@ -8,7 +8,7 @@ the caller gets nothing before the end of the body, so another attempt is possib
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
@@ -34,6 +34,7 @@ from claude_lite.wire import DECISIVE, ERROR_BODY_SECONDS, Clock, Done, Request,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+OK: Final = 200
 R = TypeVar("R")
 E = TypeVar("E")
 
@@ -106,7 +107,9 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             self._turn.settle(head)
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if content_type in {"", "text/plain"}:  # the body says whether it is what is wanted
+        if (
+            content_type in {"", "text/plain"} and head.status == OK
+        ):  # the body says whether it is what is wanted
             content_type = wanted or ""
         if self.config.dialect is not None and wanted is not None:
             self._translate = self.config.dialect.decode(head)

@@ -90,7 +90,8 @@ def cost_of(admit: Admit) -> Cost:
     if BASE64 in body:
         letters, tokens = _files(getattr(admit.operation, "messages", ()))
         size = max(0, size - letters)
-    return size // BYTES_PER_TOKEN + tokens, getattr(admit.operation, "max_tokens", 0)
+    most = getattr(admit.operation, "max_tokens", 0)
+    return size // BYTES_PER_TOKEN + tokens, most if isinstance(most, int) else 0
 
 
 def _files(value: object) -> tuple[int, int]:

@@ -414,7 +414,11 @@ def test_the_log_file_has_a_line_for_each_attempt_and_call(cli):
         }
     retried = [r for r in log if "retry_in" in r]
     assert retried
-    assert {r["error_type"] for r in retried} <= {"overloaded_error", "StreamInterrupted"}
+    assert {r["error_type"] for r in retried} <= {
+        "overloaded_error",
+        "StreamInterrupted",
+        "rate_limit_error",
+    }
 
 
 def test_the_log_file_is_added_to(cli):

@@ -525,14 +525,14 @@ def test_two_refusals_of_one_time_are_one():
 def test_a_refusal_that_no_bucket_explains_stops_everybody():
     """With room in each bucket, a 429 is another limit: a stop, then an eighth of the rate."""
     state = known(remaining=(2400, -1, -1))
-    _, ticket = book(state, START, 1, 1)
-    learn(
-        *(state, START, ticket),
-        status=429,
-        limit=(2400, 0, 0),
-        remaining=(2300, -1, -1),
-        retry_after=2,
-    )
+    for ticket in [book(state, START, 1, 1)[1] for _ in range(4)]:
+        learn(
+            *(state, START, ticket),
+            status=429,
+            limit=(2400, 0, 0),
+            remaining=(2300, -1, -1),
+            retry_after=2,
+        )
     assert book(state, START, 1, 1)[0] == pytest.approx(2)
     starts, now = [], START
     while now < START + 12:
@@ -547,9 +547,21 @@ def test_a_refusal_that_no_bucket_explains_stops_everybody():
 def test_the_stop_is_short():
     """No refusal without a reason stops everybody for more than 5 seconds."""
     state = known(remaining=(2400, -1, -1))
-    _, ticket = book(state, START, 1, 1)
-    learn(state, START, ticket, status=429, retry_after=3600)
+    for ticket in [book(state, START, 1, 1)[1] for _ in range(4)]:
+        learn(state, START, ticket, status=429, retry_after=3600)
     assert book(state, START, 1, 1)[0] == pytest.approx(5)
+
+
+def test_one_refusal_alone_stops_nobody():
+    """Now and then a 429 that no bucket explains is chance: all others go on at the full rate."""
+    state, now = known(remaining=(2400, -1, -1)), START
+    for number in range(400):
+        now += 0.1
+        wait, ticket = book(state, now, 1, 1)
+        assert wait == 0
+        status = 429 if number % 20 == 0 else 200
+        learn(state, now, ticket, status=status, limit=(2400, 0, 0), remaining=(2390, -1, -1))
+    assert state.pace == pytest.approx(16)
 
 
 def test_calls_of_before_the_stop_do_not_prolong_it():

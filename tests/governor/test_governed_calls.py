@@ -5,10 +5,12 @@ import json
 import threading
 
 import pytest
+from programs import EchoServer, python
 
 from claude_lite import (
     AsyncClient,
     Client,
+    CreateMessage,
     RateLimited,
     RetryLater,
     UsageError,
@@ -16,9 +18,11 @@ from claude_lite import (
     never,
     standard,
 )
+from claude_lite.core.exchange import Exchange
 from claude_lite.emulator import Emulator
 from claude_lite.errors import Overloaded
-from claude_lite.governor import Governor
+from claude_lite.governor import Governor, forget
+from claude_lite.governor.pools import cost_of, family_of
 from claude_lite.testing import StubTransport, VirtualClock, message
 from claude_lite.testing.fixtures import ClaudeEmulator
 from claude_lite.wire import Response
@@ -304,3 +308,85 @@ def test_a_priority_that_is_none():
     """A priority that is none is refused."""
     with pytest.raises(UsageError, match="priority"):
         Client(api_key="any", priority="high")
+
+
+def test_the_log_says_how_long_a_call_was_held(emulated):
+    """The events of a call that was held have `held_ms`; those of others have not."""
+    events = []
+    client = emulated.async_client(
+        governor=Governor(), observe=lambda event, fields: events.append((event, fields))
+    )
+
+    async def scenario():
+        await asyncio.gather(*(client.messages.create(**ASK) for _ in range(160)))
+
+    asyncio.run(scenario())
+    calls = [fields for event, fields in events if event == "claude_lite.call"]
+    held = [fields["held_ms"] for fields in calls if "held_ms" in fields]
+    assert 0 < len(held) < len(calls) == 160
+    assert max(held) > 1000
+    attempts = [fields for event, fields in events if event == "claude_lite.attempt"]
+    assert sum("held_ms" in fields for fields in attempts) == len(held)
+
+
+def test_the_environment_names_the_governor(monkeypatch):
+    """CLAUDE_LITE_GOVERNOR replaces "auto"; "none" there means None."""
+    for name, wanted in (("none", False), ("local", True), ("", True)):
+        monkeypatch.setenv("CLAUDE_LITE_GOVERNOR", name)
+        assert (Client("urllib", api_key="any").governor is not None) is wanted
+    monkeypatch.setenv("CLAUDE_LITE_GOVERNOR", "everywhere")
+    with pytest.raises(UsageError, match="governor"):
+        Client("urllib", api_key="any")
+
+
+def test_what_is_known_can_be_forgotten(emulated):
+    """After `forget`, and in each test of the pytest plugin, governors know nothing."""
+    client = emulated.client(governor=Governor())
+    client.messages.create(**ASK)
+    (state,) = client.governor.snapshot()
+    assert state["limits"]["requests"] == 150
+    assert (state["family"], state["waiting"]) == ("opus-4", 0)
+    forget()
+    assert client.governor.snapshot() == []
+
+
+def test_models_that_share_a_limit():
+    """The versions 4.x of a class share a limit; other models, and the counting, do not."""
+    one = {family_of("claude-opus-4-5"), family_of("anthropic.claude-opus-4-1-20250805-v1:0")}
+    assert one == {"opus-4"}
+    assert family_of("claude-opus-4-5", counts=True) == "count opus-4"
+    assert family_of("claude-opus-5") == "claude-opus-5"
+    assert family_of("claude-opus-45") == "claude-opus-45"
+
+
+def test_the_cost_of_files(emulated):
+    """An image costs 1,600 tokens, however large its base64 is."""
+    picture = {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}
+    content = [{"type": "image", "source": picture}, {"type": "text", "text": "What is it?"}]
+    ask = {**ASK, "messages": [{"role": "user", "content": content}]}
+    client = emulated.client(governor=Governor())
+    exchange = Exchange(CreateMessage(**ask), client.config, governed=True)
+    tokens, most = cost_of(exchange.next_action())
+    assert 1600 < tokens < 1800
+    assert most == 50
+
+
+def test_a_fork_while_calls_wait():
+    """A child that is forked while calls wait makes calls of its own, and ends."""
+    program = """
+        from claude_lite.emulator import Emulator
+        from claude_lite.governor import Governor
+        from claude_lite_transports.emulator import EmulatorTransport
+
+        ASK = {**ask("hello"), "model": "claude-opus-4-5"}
+        emulator = Emulator(limits={"requests": 60, "bucket": 1})
+        client = Client(EmulatorTransport(emulator), api_key=KEY, governor=Governor())
+        calls = [lambda: client.messages.create(**ASK) for _ in range(8)]
+        for call in calls:
+            threading.Thread(target=call, daemon=True).start()
+        time.sleep(0.2)
+        wait_for([fork(calls[0])])
+        assert client.governor.snapshot()[0]["waiting"] > 0
+    """
+    with EchoServer() as server:
+        python(program, server)
