@@ -96,7 +96,8 @@ class Redis:
     def step(self, member: Member, wants: list[Want]) -> Reply:
         """Make a step for a process."""
         self.calls += 1
-        return self.shared.step(self._simulation.now, member.step(wants))
+        now = self._simulation.now
+        return self.shared.step(now, member.step(now, wants))
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,6 @@ class Process:
             self._wake(again)
 
     def _start(self, call: Call, ticket: Ticket) -> None:
-        self.member.sleeping -= 1
         if not self.is_dead:
             self._send(call, ticket)
 

@@ -36,8 +36,8 @@ changing the order of starts looks like more drift, and costs more than a refusa
 
 **A refusal (429)** is a drift whose size the server names: `retry-after`. It stops nobody, and does
 not halve the rate. If no bucket is short, the refusal has another reason (the API's limit on
-acceleration, a gateway's own limit): then everybody stops for the time that was named, and starts
-again slowly.
+acceleration, a gateway's own limit). One such refusal is chance; after a few in a row everybody
+stops for the time that was named, and starts again slowly.
 
 **Before the first header** nobody knows the limit. Four calls start at once, and the number doubles
 each second. If an answer comes without headers, there is no limit to keep: nobody is held.

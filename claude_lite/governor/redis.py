@@ -72,8 +72,8 @@ class RedisDesk:
                 if self._is_away:
                     pool.lose(time.monotonic())
             if not self._has_thread:
-                self._has_thread = True
                 self._start(self._run, "claude-lite governor")
+                self._has_thread = True
             self._condition.notify()
 
     def forget(self) -> None:
@@ -147,7 +147,7 @@ class RedisDesk:
                     self._is_away = False
                     break
             for pool in away:
-                step = pool.member.step([])
+                step = pool.knock()
                 try:
                     reply = self._make_step(client, pool, step)
                 except Exception:  # noqa: BLE001  # it is away still

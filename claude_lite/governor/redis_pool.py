@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEVER", "Desk", "RedisPool"]
 
+PREFIX: Final = "claude-lite-1"  # the number changes with the meaning of the state
 TELL: Final = 0.1  # seconds until answers are told, if no call asks before
 LONGEST_SLEEP: Final = 1.0  # seconds; then ask again, because much may be known by then
 LOOK: Final = 0.1  # seconds between two looks for calls whose deadline has passed
@@ -123,7 +124,7 @@ class RedisPool:
         self.weight = weight_of(key.origin)
         digest = hashlib.sha256("\n".join(map(str, key)).encode()).hexdigest()[:32]
         # The braces keep both keys on one node of a cluster.
-        self.keys = [f"claude-lite:{{{digest}}}:state", f"claude-lite:{{{digest}}}:processes"]
+        self.keys = [f"{PREFIX}:{{{digest}}}:state", f"{PREFIX}:{{{digest}}}:processes"]
         self.member = Member(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self.due = NEVER
         self.held = 0.0
@@ -252,7 +253,6 @@ class RedisPool:
                 waiter.is_gone = True
                 return
             waiter.is_gone = True
-            self.member.sleeping -= 1
         self.settle(waiter.ticket, NOT_SENT, None, None, None, None)
 
     def _turn(self, waiter: Waiter, began: float) -> RedisTurn | float:
@@ -261,7 +261,6 @@ class RedisPool:
             self.held += held
             if waiter.ticket is None:
                 return waiter.wait or 0.0
-            self.member.sleeping -= 1
         return RedisTurn(self, waiter.ticket, held)
 
     def _seconds_per_call(self, want: Want) -> float:
@@ -305,6 +304,8 @@ class RedisPool:
                     due = self._receive(reply, waiters, served)
         if self.waiting:
             due = min(due, max(self._next_deadline, now + LOOK))
+        if self.member.has_answers:
+            due = min(due, time.monotonic() + TELL)
         wake(served)
         if due != NEVER:
             self.desk.wake(self, due)
@@ -314,6 +315,11 @@ class RedisPool:
         with self._lock:
             self.member.lose(now)
 
+    def knock(self) -> Step:
+        """Give the step that asks whether Redis is there again, and tells it what is known."""
+        with self._lock:
+            return self.member.step(time.monotonic(), [])
+
     def come_back(self, reply: Reply) -> None:
         """Note that Redis is there again."""
         with self._lock:
@@ -322,7 +328,7 @@ class RedisPool:
     def _step(self, waiters: list[Waiter]) -> Step | None:
         if not waiters and not self.member.has_answers:
             return None
-        return self.member.step([waiter.want for waiter in waiters])
+        return self.member.step(time.monotonic(), [waiter.want for waiter in waiters])
 
     def _first(self) -> list[Waiter]:
         """Give those who are first, and drop those who are gone."""
@@ -354,14 +360,12 @@ class RedisPool:
             wait, ticket = self.member.book(now, waiter.want)
             if ticket is None:
                 return now + min(wait, LONGEST_SLEEP)
-            self.member.sleeping += 1
             self._serve(waiter, ticket, now, served)
         return now if self.waiting else NEVER
 
     def _serve(self, waiter: Waiter, ticket: Ticket, start: float, served: list[Waiter]) -> None:
         is_late = start >= waiter.deadline
         if waiter.is_gone or waiter.is_served or is_late:
-            self.member.sleeping -= 1
             self.member.settle(time.monotonic(), ticket, NOT_SENT)
             if waiter.is_gone or waiter.is_served:
                 return

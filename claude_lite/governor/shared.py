@@ -49,6 +49,8 @@ OUTPUTS_TOLD: Final = 20
 """How many calls a mean output counts for that a process tells."""
 MOST_WANTS: Final = 64
 """The largest number of calls that are booked in one step: a step must be short."""
+MOST_ANSWERS: Final = 256
+"""The largest number of answers that are told in one step, for the same reason."""
 
 
 @define
@@ -239,7 +241,6 @@ class Member:
     Attributes:
         name: The name of the process.
         ahead: How many seconds ahead it books.
-        sleeping: How many of its calls are booked and have not started. The caller counts down.
         until: When the last of them starts, by the process's own clock.
         processes: How many processes share the limit.
         known: The limits, as far as known.
@@ -250,13 +251,13 @@ class Member:
 
     name: str
     ahead: float = AHEAD
-    sleeping: int = 0
     until: float = NEVER
     processes: int = 1
     known: Known | None = None
     is_away: bool = False
     local: State = field(factory=State)
     _is_back: bool = False
+    _starts: list[float] = field(factory=list)
     _answers: list[Answer] = field(factory=list)
     _offset: float = 0.0
 
@@ -265,10 +266,16 @@ class Member:
         """Whether there is something to tell."""
         return bool(self._answers)
 
-    def step(self, wants: Sequence[Want]) -> Step:
-        """Make the next step of all that is to be told, and of those who wait."""
-        answers, self._answers = self._answers, []
-        return Step(self.name, self.ahead, self.sleeping, self._is_back, self.known, answers, wants)
+    def sleeping(self, now: float) -> int:
+        """Count the calls that are booked and have not started, by their moments alone."""
+        self._starts = [start for start in self._starts if start > now]
+        return len(self._starts)
+
+    def step(self, now: float, wants: Sequence[Want]) -> Step:
+        """Make the next step of what is to be told, and of those who wait."""
+        answers, self._answers = self._answers[:MOST_ANSWERS], self._answers[MOST_ANSWERS:]
+        sleeping = self.sleeping(now)
+        return Step(self.name, self.ahead, sleeping, self._is_back, self.known, answers, wants)
 
     def receive(self, now: float, reply: Reply) -> None:
         """Take what Redis has replied."""
@@ -277,7 +284,7 @@ class Member:
         self._offset = reply.now - now
         for booking in reply.bookings:
             if booking.ticket is not None:
-                self.sleeping += 1
+                self._starts.append(now + booking.wait)
                 self.until = max(self.until, now + booking.wait)
 
     def pause(self, wait: float, random: float) -> float:
