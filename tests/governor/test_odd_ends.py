@@ -234,3 +234,26 @@ def test_a_governor_that_fails_costs_no_answer_async():
         warnings.simplefilter("always")
         asyncio.run(scenario())
     assert sum("a report was lost: LookupError" in str(w.message) for w in caught) == 1
+
+
+def test_no_thread_is_left_for_redis():
+    """Where the thread for Redis cannot start, a call fails with the reason; later calls work."""
+    program = """
+        from claude_lite.governor import Governor
+        from claude_lite.testing import StubTransport, message
+
+        stub = StubTransport(message("hello"))
+        client = Client(stub, api_key=KEY, governor=Governor("redis://127.0.0.1:9"))
+        threading.stack_size(1 << 46)  # more than there is
+        for _ in range(2):
+            try:
+                client.messages.create(**ask("hello"))
+            except ClaudeError as error:
+                assert "no thread" in str(error)
+            else:
+                raise AssertionError
+        threading.stack_size(0)
+        say(client, "hello")
+    """
+    with EchoServer() as server:
+        python(program, server, said="the Redis at redis://127.0.0.1:9 is away")
