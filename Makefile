@@ -24,7 +24,7 @@ BIN := .venv/bin
 WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-aiohttp check bench fleet soak soak-unasked fuzz clean help demo-queue
+.PHONY: demo demo-queue test test-all test-aiohttp check bench fleet soak soak-unasked fuzz clean help
 .DEFAULT_GOAL := test
 
 # The tests start hundreds of interpreters: without caches each would compile everything anew.

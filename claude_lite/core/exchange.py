@@ -58,6 +58,7 @@ NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 MAX_REFUSALS: Final = 50  # of the rate limit, per call with a governor; further ones are attempts
+PATIENCE: Final = 2.0  # seconds that a call with `retry=defer()` waits itself after a refusal
 LONGEST_REFUSAL: Final = 60.0  # seconds: the limits are per minute, so a longer wait is another one
 
 
@@ -166,7 +167,6 @@ class Exchange(Generic[R]):
         reason = "the rate limit leaves no room for this call before its deadline"
         error = self._last_error or RateLimited(reason, retry_after=turn)
         if self.config.retry.defers:
-            self.attempts -= self._refused  # a queue counts attempts, and a refusal is none
             self._defer(error, turn)
         else:
             self._end_with(error, f"Call again in {turn:.1f} s, when the rate limit has room.")
@@ -337,18 +337,15 @@ class Exchange(Generic[R]):
         wait = self.config.retry.wait_after(self._failure(error), history)
         if wait is None:
             raise self._give_up(error)
-        if is_refused:  # the governor knows how long to wait
-            self._log_attempt(error, retry_in=0.0)
-            return 0.0
         # A queue waits, so the deadline and the budget of this call do not apply.
-        if self.config.retry.defers:
+        if self.config.retry.defers and not (is_refused and wait <= PATIENCE):
             self._log_attempt(error, retry_in=wait)
             raise self._defer(error, wait) from error.with_traceback(None)
         left = self.time_left
         if left is not None and wait >= left:
             advice = f"Call again in {wait:.1f} s: the deadline leaves no time for this wait."
             raise self._give_up(error, advice)
-        if not is_named:  # a wait that the server names costs the server nothing
+        if not (is_named or is_refused):  # a wait that the server names costs the server nothing
             if not self._budget.take():
                 advice = "Call again later: too many calls failed, so the retry budget is empty."
                 raise self._give_up(error, advice)
@@ -373,6 +370,7 @@ class Exchange(Generic[R]):
         return self._end_with(error, advice)
 
     def _defer(self, error: ClaudeError, wait: float) -> RetryLater:
+        self.attempts -= self._refused  # a queue counts attempts, and a refusal is none
         later = RetryLater(wait).update(
             request_id=error.request_id,
             organization_id=error.organization_id,

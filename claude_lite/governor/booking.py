@@ -90,6 +90,10 @@ COLD: Final = 4
 """How many calls start at once while nothing is known. The number doubles each second."""
 SOON: Final = 0.001
 """A wait that is no wait, in seconds: shorter than a timer of an event loop is exact."""
+ODD: Final = 4.0
+"""So many refusals in a row, about, that no bucket explains are a limit; one alone is chance."""
+FORGOTTEN: Final = 0.75
+"""What is left of their number after an answer."""
 SLOW: Final = 1 / 8
 """The part of the rate after a refusal that no bucket explains."""
 SLOWER: Final = 0.5
@@ -302,6 +306,7 @@ def learn(  # noqa: C901, PLR0912, PLR0915  # one function: each call comes here
             state.zeros += 1
         if not state.known:
             state.free = True
+        state.odd *= FORGOTTEN
     elif status == REFUSED:
         state.zeros = 0
         if not is_short:
@@ -320,6 +325,7 @@ def give_back(state: State, ticket: Ticket, used: Three) -> None:
     if ticket.epoch == COLD_TICKET:
         ticket.epoch = ANSWERED
         state.cold_open -= 1
+    state.odd *= FORGOTTEN
     _count_output(state, used[2] or 0)
     _, tokens_in, tokens_out = state.buckets
     _, booked_in, booked_out = ticket.cost
@@ -422,6 +428,9 @@ def _stop(state: State, now: float, ticket: Ticket, retry_after: float | None) -
     """Stop everybody after a refusal that no bucket explains, and start again slowly."""
     if ticket.start < state.hold_until:
         return  # it started with the calls of the refusal before this one
+    state.odd += 1
+    if state.odd < ODD:
+        return
     state.hold_until = now + min(retry_after or 1.0, LONGEST_STOP)
     state.moving = True
     requests = state.buckets[0]

@@ -16,6 +16,7 @@ local MARGIN, MOST_MARGIN, SMALLEST = 0.5, 2, 0.25
 local LOWER, LEAST_SHARE, RETURN, FAST_RETURN = 0.1, 0.05, 0.002, 0.01
 local LATELY, RICHER, MOST_SHARE = 2, 1.05, 16
 local COLD, SOON, COLD_TICKET = 4, 0.001, -1
+local ODD, FORGOTTEN = 4, 0.75
 local SLOW, SLOWER, SLOWEST, FASTER, NORMAL = 1 / 8, 0.5, 0.004, 1.03, 16
 local LONGEST_STOP, LONGEST_DEBT, MEMORY, LONG_PAUSE = 5, 10, 10, 300
 local GUESS, LEAST_GUESS, GUESS_FALLS, LEAST_OF_GUESS = 0.08, 0.2, 0.7, 0.05
@@ -36,7 +37,7 @@ local s = packed and cmsgpack.unpack(packed) or {
   full_at = {NEVER, NEVER, NEVER}, rich_at = {NEVER, NEVER, NEVER}, plenty_at = {NEVER, NEVER, NEVER},
   known = false, epoch = 0, told_at = NEVER, output_mean = -1, outputs = 0, seen = 0,
   moving = true, hold_until = NEVER, pace = NORMAL, pace_clock = NEVER,
-  cold = 0, cold_since = NEVER, cold_open = 0, free = false, recent = 0, guess = 0, zeros = 0,
+  cold = 0, cold_since = NEVER, cold_open = 0, free = false, recent = 0, guess = 0, odd = 3, zeros = 0,
   back_at = NEVER,
 }
 
@@ -189,6 +190,8 @@ end
 
 local function stop(t)
   if t.start < s.hold_until then return end
+  s.odd = s.odd + 1
+  if s.odd < ODD then return end
   local named = t.retry_after and t.retry_after > 0 and t.retry_after or 1
   s.hold_until, s.moving = now + min(named, LONGEST_STOP), true
   if s.guess > 0 then
@@ -262,6 +265,7 @@ local function learn(t)
   if is_success then
     if t.remaining and t.remaining[1] == 0 then s.zeros = s.zeros + 1 end
     if not s.known then s.free = true end
+    s.odd = s.odd * FORGOTTEN
   elseif status == REFUSED then
     s.zeros = 0
     if not is_short then stop(t) end

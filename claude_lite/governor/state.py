@@ -91,6 +91,7 @@ class State:
         free: Whether answers come without limits: nobody is held.
         recent: How many calls were let in, about, in the last 10 seconds without a limit.
         guess: The request rate per second that was guessed first. 0: there is no guess.
+        odd: How many refusals in a row, about, no bucket has explained; each answer forgets some.
         zeros: How many calls were let in with "nothing left" since the last refusal.
 
     """
@@ -112,6 +113,7 @@ class State:
     free: bool = False
     recent: float = 0.0
     guess: float = 0.0
+    odd: float = 3.0
     zeros: int = 0
 
     @property

@@ -3,7 +3,7 @@
     make demo-queue
 
 RabbitMQ and Redis run on free ports, with their data in a folder that is deleted at the end. The
-API is `claude-lite serve`, with a rate limit and faults. Two workers share the limit; one of them
+API is `claude-lite serve`, with a rate limit and faults. One of two workers
 is killed when a third of the calls is answered. No key and no network are needed.
 """
 
@@ -135,7 +135,7 @@ def main():
         port = free_port()
         os.environ.update(
             CLAUDE_LITE_BROKER=rabbitmq.url,
-            CLAUDE_LITE_GOVERNOR=redis.url,
+            CLAUDE_LITE_RESULTS=redis.url,
             ANTHROPIC_BASE_URL=f"http://127.0.0.1:{port}",
             ANTHROPIC_API_KEY="none",
         )

@@ -18,4 +18,4 @@ REDIS = os.environ["CLAUDE_LITE_GOVERNOR"]
 
 broker = AioPikaBroker(os.environ["CLAUDE_LITE_BROKER"], qos=40)
 results = RedisResults(REDIS)
-ask = call_task(broker, AsyncClient(deadline=900, governor=None), store=results)
+ask = call_task(broker, AsyncClient(deadline=900), store=results)
