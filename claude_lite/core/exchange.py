@@ -25,7 +25,7 @@ from attrs import evolve, frozen
 
 from claude_lite.core.config import Config
 from claude_lite.core.credentials import mask_error, words_to_mask
-from claude_lite.core.logs import call_log
+from claude_lite.core.logs import call_log, safely
 from claude_lite.core.operation import Operation
 from claude_lite.core.responses import (
     decompress_body,
@@ -225,7 +225,7 @@ class Exchange(Generic[R]):
     ) -> None:
         turn, self._turn = self._turn, None
         if turn is not None:
-            turn.settle(head, usage, sent=sent)
+            safely(self.config, turn.settle, head, usage, sent=sent)  # the answer is paid for
 
     # Attempts
 
@@ -280,8 +280,7 @@ class Exchange(Generic[R]):
     def _succeed(self, result: R, head: Response) -> None:
         self._done = Done(result)
         if self._turn is not None:
-            self._turn.settle(head, getattr(result, "usage", None))
-            self._turn = None
+            self._settle(head, getattr(result, "usage", None))
         self._budget.put_back(self._retries)
         if self._log is not None:
             self.head = head

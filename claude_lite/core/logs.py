@@ -164,30 +164,30 @@ def call_log(operation: str, config: "Config", clock: Clock) -> CallLog | None:
 
 def reporter(config: "Config") -> Report | None:
     """Return the function that writes events and never fails; None if nobody listens."""
-    report = _safely(config, _structlog_report) or _safely(config, _standard_report)
+    report = safely(config, _structlog_report) or safely(config, _standard_report)
     observe = config.observe
     if observe is None:
-        return report and functools.partial(_safely, config, report)
+        return report and functools.partial(safely, config, report)
 
     def both(level: str, event: str, fields: Callable[[], Fields]) -> None:
         computed = fields()
         if report is not None:
-            _safely(config, report, level, event, lambda: computed)
-        _safely(config, observe, event, computed)
+            safely(config, report, level, event, lambda: computed)
+        safely(config, observe, event, computed)
 
-    return functools.partial(_safely, config, both)
+    return functools.partial(safely, config, both)
 
 
-def _safely(config: "Config", function: Callable[..., Any], *args: object) -> Any:
+def safely(config: "Config", function: Callable[..., Any], *args: object, **options: object) -> Any:
     """Call *function*. If it raises an exception, report the exception as a warning."""
     try:
-        return function(*args)
+        return function(*args, **options)
     except Exception as error:  # noqa: BLE001  # telemetry never changes the outcome of a call
         at = error.__traceback__
         while at is not None and at.tb_next is not None:
             at = at.tb_next
         where = at and f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
-        text = f"a log event was lost: {type(error).__name__} in {where}"  # the class is no secret
+        text = f"a report was lost: {type(error).__name__} in {where}"  # the class is no secret
     warned: set[str] = config.__dict__.setdefault("_warned", set())  # by this client
     if text not in warned:
         warned.add(text)

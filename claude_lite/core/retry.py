@@ -331,7 +331,7 @@ class RetryBudget:
     def __init__(self, capacity: float | None = 100.0) -> None:
         self.capacity = math.inf if capacity is None else capacity
         self.tokens = self.capacity
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call
 
     def take(self) -> bool:
         """Take the token for one retry; False if the bucket is empty."""

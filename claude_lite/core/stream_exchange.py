@@ -24,6 +24,7 @@ from claude_lite.core.limits import (
     check_collected_values,
     estimate_values,
 )
+from claude_lite.core.logs import safely
 from claude_lite.core.operation import Operation, StreamOperation
 from claude_lite.core.responses import unexpected, with_head_fields
 from claude_lite.core.retry import FailedAttempt
@@ -104,7 +105,7 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
         if head.status >= DECISIVE:  # `receive_data` collects the body of the error
             return
         if self._turn is not None:  # the limits now, the usage at the end
-            self._turn.settle(head)
+            safely(self.config, self._turn.settle, head)
         wanted = self._stream_operation.content_type
         content_type = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if (
@@ -215,9 +216,8 @@ class StreamExchange(Exchange[Decoder[E, R]], Generic[E, R]):
             exit_error: The exception that made the caller leave the stream before its end, or None.
 
         """
-        if self._decoder is not None and self._decoder.complete:
-            self._settle(usage=getattr(self._decoder, "usage", None))
-        self._settle()
+        is_whole = self._decoder is not None and self._decoder.complete
+        self._settle(usage=getattr(self._decoder, "usage", None) if is_whole else None)
         if self._log is None or self._decoder is None or self._log.ended:
             return
         error, result = self._decoder.error, None

@@ -413,7 +413,7 @@ def _change_limit(
         later = min(state.cold_open * ticket.cost[index] / rate, MINUTE)
         bucket.resize(SMALLEST if left is None else min(max(left / rate, SMALLEST), MINUTE))
     elif ticket.clocks is not None:  # what was booked since that call
-        later = max(0.0, bucket.clock - ticket.clocks[index]) * before / rate
+        later = min(max(0.0, bucket.clock - ticket.clocks[index]) * before / rate, MINUTE)
     else:
         later = 0.0
     bucket.limit, bucket.rate = limit, rate

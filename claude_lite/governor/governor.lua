@@ -181,7 +181,7 @@ local function change_limit(t, k, limit, left)
     later = min(s.cold_open * t.cost[k] / rate, MINUTE)
     s.size[k] = left and min(max(left / rate, SMALLEST), MINUTE) or SMALLEST
   elseif t.clocks then
-    later = max(0, s.clock[k] - t.clocks[k]) * before / rate
+    later = min(max(0, s.clock[k] - t.clocks[k]) * before / rate, MINUTE)
   end
   s.limit[k], s.rate[k], s.clock[k] = limit, rate, now
   if left and left >= 0 then s.clock[k] = t.start - (left + ROUNDED[k]) / rate + later end

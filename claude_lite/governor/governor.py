@@ -35,6 +35,10 @@ class Pool(Protocol):
         """Return the state as JSON."""
         ...
 
+    def renew_lock(self) -> None:
+        """Take a new lock, in a forked child."""
+        ...
+
 
 class Governor:
     """Holds calls until the rate limit has room for them, for all clients of this process.
@@ -165,9 +169,12 @@ def forget() -> None:
 
 
 def _after_fork() -> None:
-    """Forget all: a lock may stay locked for ever in a child."""
+    """Forget all: a lock may stay locked for ever in a child, which may still end a stream."""
     global _making  # noqa: PLW0603
     _making = threading.Lock()
+    for governor in [*_governors]:
+        for pool in [*governor._pools.values()]:  # noqa: SLF001  # of this module
+            pool.renew_lock()
     forget()
 
 

@@ -10,17 +10,19 @@ import itertools
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Union
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Bell", "Line", "Waiter", "running_loop"]
+__all__ = ["POLL", "Bell", "Line", "Waiter", "running_loop"]
 
 Bell = Union[threading.Event, "asyncio.Future[None]"]
 """What wakes a call: an event for a thread, a future for a task."""
 
 SPARE: Final = 64
+POLL: Final = 0.05  # seconds between the looks of a call that nobody wakes
 
 
 def running_loop() -> "asyncio.AbstractEventLoop | None":
@@ -58,7 +60,8 @@ class Waiter:
         if isinstance(self._bell, threading.Event):
             self._bell.set()
         elif self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+            with suppress(RuntimeError):  # the loop was closed, and this call ends with it
+                self._bell.set_result(None)
 
     def wait(self) -> None:
         """Wait on this thread until `wake` is called."""
@@ -72,15 +75,22 @@ class Waiter:
 
 
 class Line:
-    """The calls that wait for turns: interactive ones first, then background ones, in order."""
+    """The calls that wait for turns: interactive ones first, then background ones, in order.
+
+    Attributes:
+        length: The number of calls.
+        looks_at: When the first, which sleeps, looks again for those whose deadline has passed.
+
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a call anywhere
         self._interactive: deque[Waiter] = deque()
         self._background: deque[Waiter] = deque()
         self._deadlines: list[tuple[float, int, Waiter]] = []  # a heap
         self._numbers = itertools.count()
         self.length = 0
+        self.looks_at = 0.0
 
     def add(self, waiter: Waiter) -> None:
         """Put *waiter* at the end."""
@@ -114,6 +124,15 @@ class Line:
             first = self._first()
             if first is not None:
                 first.wake()
+
+    def pause(self, waiter: Waiter, now: float) -> float | None:
+        """Return how long *waiter*, which is not first, sleeps; None until it is woken.
+
+        The first, which sleeps, does not know of a deadline that came later and ends sooner.
+        """
+        if waiter.deadline is None or waiter.deadline >= self.looks_at:
+            return None
+        return min(POLL, waiter.deadline - now)
 
     def wake_late(self, now: float) -> None:
         """Wake all whose deadline has passed."""

@@ -3,12 +3,13 @@
 import threading
 import warnings
 from collections.abc import Awaitable, Callable, Generator, Hashable
+from contextlib import suppress
 from typing import Any, Final
 
 from claude_lite.core.responses import retry_after as named_wait
 from claude_lite.core.turns import Admit
 from claude_lite.governor.booking import SOON, book, give_back, learn
-from claude_lite.governor.lines import Bell, Line, Waiter, running_loop
+from claude_lite.governor.lines import POLL, Bell, Line, Waiter, running_loop
 from claude_lite.governor.pools import Cost, cost_of, limits_of, used_of, weight_of
 from claude_lite.governor.state import State, Ticket
 from claude_lite.wire import Clock, Response
@@ -16,7 +17,6 @@ from claude_lite.wire import Clock, Response
 __all__ = ["LocalPool", "LocalTurn"]
 
 LONGEST_SLEEP: Final = 1.0  # seconds; then ask again, because much may be known by then
-POLL: Final = 0.05  # seconds: on other loops than asyncio's nobody can be woken
 PATIENCE: Final = 2.0  # seconds that a call with `retry=defer()` is held in its worker
 LONG: Final = 60.0  # seconds: a call without a deadline that waits so long is reported
 MIXED: Final = 10.0  # seconds for which the last background call counts
@@ -24,6 +24,7 @@ MIXED: Final = 10.0  # seconds for which the last background call counts
 UNKNOWN: Final = 0.05  # seconds between calls that go back to a queue while no limit is known
 READ_EVERY: Final = 0.02  # seconds
 NOT_SENT: Final = -1
+UNKNOWN_FATE: Final = 0
 OK: Final = 200
 BUCKETS: Final = ("requests", "input_tokens", "output_tokens")
 
@@ -63,6 +64,8 @@ class LocalTurn:
             retry_after = None if status == OK else named_wait(head.headers)
         elif not sent:
             status = NOT_SENT
+        elif usage is None:
+            status = UNKNOWN_FATE
         if status is not None or used is not None:
             with pool.lock:
                 learn(pool.state, now, ticket, status, limits, left, retry_after, used)
@@ -76,7 +79,6 @@ class LocalPool:
         clock: The clock of the calls.
 
     Attributes:
-        waiting: The number of calls that wait now.
         held: The seconds that calls have waited in all.
 
     """
@@ -84,10 +86,10 @@ class LocalPool:
     def __init__(self, origin: str, clock: Clock) -> None:
         self.state = State()
         self.clock = clock
-        self.waiting = 0
         self.held = 0.0
         self.weight = weight_of(origin)
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # the garbage collector may end a call anywhere
+        self._waiters: set[Waiter] = set()
         self._lines: dict[Hashable, Line] = {}
         self._background_at = float("-inf")
         self.read_at = float("-inf")  # when the headers of an answer were read
@@ -129,7 +131,7 @@ class LocalPool:
                 pause = next(steps)
                 if pause is not None:
                     await sleep(pause)
-                elif loop is None:
+                elif loop is None:  # on other loops than asyncio's nobody can be woken
                     await sleep(POLL)
                 else:
                     await waiter.wait_async()
@@ -137,6 +139,10 @@ class LocalPool:
             return _ended(end)
         finally:
             steps.close()
+
+    def renew_lock(self) -> None:
+        """Take a new lock, in a forked child: nobody there would release the old one."""
+        self.lock = threading.RLock()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON, for a dashboard; see `Governor.snapshot`."""
@@ -146,15 +152,15 @@ class LocalPool:
         return {
             "limits": {name: round(rate * 60) for name, rate in rates.items() if rate},
             "shares": {name: round(shares[name], 3) for name, rate in rates.items() if rate},
-            "waiting": self.waiting,
+            "waiting": len(self._waiters),
             "held_s": round(self.held, 3),
         }
 
     def _enter_now(self, admit: Admit) -> LocalTurn | float | None:
         """Give a turn at once, or the wait if that is too long; None if the call has to wait."""
         cost = cost_of(admit)
-        if self.waiting:
-            wait = self.waiting * self._seconds_per_call(cost)
+        if self._waiters:
+            wait = len(self._waiters) * self._seconds_per_call(cost)
             is_long = admit.defers and wait > PATIENCE
             return self._delay(admit, wait, cost) if is_long else None
         wait, ticket = self._book(cost, admit.priority)
@@ -194,14 +200,15 @@ class LocalPool:
         clock, cost = self.clock, cost_of(admit)
         began = clock()
         line.add(waiter)
-        self._count_waiting(1)
+        self._waiters.add(waiter)
         try:
             while True:
                 now = clock()
                 if waiter.deadline is not None and now >= waiter.deadline:
-                    return self._delay(admit, self.waiting * self._seconds_per_call(cost), cost)
+                    wait = len(self._waiters) * self._seconds_per_call(cost)
+                    return self._delay(admit, wait, cost)
                 if line.first() is not waiter:
-                    yield None
+                    yield line.pause(waiter, now)
                     continue
                 wait, ticket = self._book(cost, admit.priority)
                 if ticket is not None:
@@ -210,17 +217,14 @@ class LocalPool:
                 if _is_too_long(admit, wait, now - began):
                     return self._delay(admit, wait, cost)
                 self._report(admit, now - began + wait)
-                until = line.next_deadline()
                 pause = min(wait, LONGEST_SLEEP)
+                line.looks_at = now + pause  # before `next_deadline`, so no newcomer is missed
+                until = line.next_deadline()
                 yield pause if until is None else min(pause, max(0.0, until - now))
                 line.wake_late(clock())
         finally:
-            self._count_waiting(-1)
+            self._waiters.discard(waiter)
             line.leave(waiter)
-
-    def _count_waiting(self, more: int) -> None:
-        with self.lock:
-            self.waiting += more
 
     def _waiter(self, admit: Admit, bell: Bell | None) -> Waiter:
         left = admit.time_left
@@ -237,7 +241,8 @@ class LocalPool:
         if admit.time_left is None and wait > LONG and not self._warned:
             self._warned = True
             text = f"a call without a deadline waits {wait:.0f} s for the rate limit"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            with suppress(RuntimeWarning):  # the application may have made warnings exceptions
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _ended(end: StopIteration) -> LocalTurn | float:

@@ -119,7 +119,7 @@ def weight_of(origin: str) -> int:
 def limits_of(head: Response) -> tuple[Three, Three] | None:
     """Read the limits per minute and what is left of them; None if the head names no limit.
 
-    A limit that is missing or no number is 0, and says nothing; what is left is then -1.
+    A limit that is missing, no number or below 1 is 0, and says nothing; what is left is then -1.
     """
     get = head.headers.get
     requests, tokens_in, tokens_out = get(REQUESTS), get(INPUT), get(OUTPUT)
@@ -133,7 +133,8 @@ def limits_of(head: Response) -> tuple[Three, Three] | None:
 
 @lru_cache(64)  # they are the same in most answers
 def _limits(*given: str | None) -> Three:
-    requests, tokens_in, tokens_out = (max(0.0, _left(text)) for text in given)
+    numbers = [_left(text) for text in given]
+    requests, tokens_in, tokens_out = (number if number >= 1 else 0.0 for number in numbers)
     return requests, tokens_in, tokens_out
 
 

@@ -22,7 +22,7 @@ from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from claude_lite.errors import UsageError
+from claude_lite.errors import ConnectionFailed, UsageError
 from claude_lite.governor.packing import pack_step, unpack_reply
 from claude_lite.governor.redis_pool import NEVER, RedisPool
 from claude_lite.governor.shared import Reply, Step
@@ -66,14 +66,14 @@ class RedisDesk:
         if pool.due <= moment:
             return
         with self._condition:
+            if not self._has_thread:  # first: if no thread starts, the next call tries again
+                self._start(self._run, "claude-lite governor")
+                self._has_thread = True
             pool.due = min(pool.due, moment)
             if pool not in self._pools:
                 self._pools.add(pool)
                 if self._is_away:
                     pool.lose(time.monotonic())
-            if not self._has_thread:
-                self._start(self._run, "claude-lite governor")
-                self._has_thread = True
             self._condition.notify()
 
     def forget(self) -> None:
@@ -100,7 +100,12 @@ class RedisDesk:
     @staticmethod
     def _start(target: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left, or the interpreter ends
+            raise ConnectionFailed(
+                f"the governor has no thread to talk to Redis: {error}"
+            ) from None
         return thread
 
     def _run(self) -> None:

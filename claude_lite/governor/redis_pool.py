@@ -13,8 +13,8 @@ from random import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from claude_lite.core.turns import Admit
-from claude_lite.governor.lines import running_loop
-from claude_lite.governor.local import BUCKETS, MIXED, NOT_SENT, PATIENCE, POLL, UNKNOWN
+from claude_lite.governor.lines import POLL, running_loop
+from claude_lite.governor.local import BUCKETS, MIXED, NOT_SENT, PATIENCE, UNKNOWN, UNKNOWN_FATE
 from claude_lite.governor.pools import Key, cost_of, limits_of, used_of, weight_of
 from claude_lite.governor.shared import MOST_WANTS, Member, Reply, Step, Want
 from claude_lite.governor.state import Ticket
@@ -29,7 +29,6 @@ PREFIX: Final = "claude-lite-1"  # the number changes with the meaning of the st
 TELL: Final = 0.1  # seconds until answers are told, if no call asks before
 LONGEST_SLEEP: Final = 1.0  # seconds; then ask again, because much may be known by then
 LOOK: Final = 0.1  # seconds between two looks for calls whose deadline has passed
-UNKNOWN_FATE: Final = 0
 NEVER: Final = math.inf
 
 
@@ -129,7 +128,7 @@ class RedisPool:
         self.due = NEVER
         self.held = 0.0
         self.waiting = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the garbage collector may end a call anywhere
         self._queues: tuple[deque[Waiter], deque[Waiter]] = (deque(), deque())
         self._shares = (1.0, 1.0, 1.0)
         self._background_at = float("-inf")
@@ -199,6 +198,10 @@ class RedisPool:
             self.desk.wake(self, now + TELL)
         elif self.waiting:
             self.desk.wake(self, now)
+
+    def renew_lock(self) -> None:
+        """Take a new lock, in a forked child: nobody there would release the old one."""
+        self._lock = threading.RLock()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON, for a dashboard; see `Governor.snapshot`."""

@@ -326,7 +326,7 @@ def test_an_observer_that_fails_costs_no_outcome():
         tally = world.run(items(5))
     assert (tally.succeeded, len(world.outcomes)) == (5, 5)
     assert {outcome.attempts for outcome in world.outcomes} == {1}
-    assert {"a log event was lost" in str(warning.message) for warning in caught} == {True}
+    assert {"a report was lost" in str(warning.message) for warning in caught} == {True}
 
 
 def test_the_clients_own_observer_still_hears_everything():

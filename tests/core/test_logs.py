@@ -602,7 +602,7 @@ every_failure = pytest.mark.parametrize(
 
 def told(caught):
     """Give the texts of the warnings about lost events."""
-    return [str(w.message) for w in caught if "a log event was lost" in str(w.message)]
+    return [str(w.message) for w in caught if "a report was lost" in str(w.message)]
 
 
 @both_modes

@@ -36,7 +36,7 @@ class _Lookups:
     """The lookups of one process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may call
         self._threads = 0
         self._waiting: deque[tuple[_Key, Future[Found]]] = deque()
         self._fresh: dict[_Key, tuple[float, Future[Found]]] = {}
