@@ -109,7 +109,7 @@ MEMORY: Final = 10.0
 """Calls of about so many seconds are counted, to guess a rate where no header tells one."""
 GUESS: Final = 0.08
 """The guessed rate, per call counted: four fifths of the mean rate."""
-LEAST_GUESS: Final = 0.2
+LEAST_GUESS: Final = 1.0
 GUESS_FALLS: Final = 0.7
 """What is left of a guessed rate after one more refusal."""
 LEAST_OF_GUESS: Final = 0.05

@@ -19,7 +19,7 @@ local COLD, SOON, COLD_TICKET = 4, 0.001, -1
 local ODD, FORGOTTEN = 4, 0.75
 local SLOW, SLOWER, SLOWEST, FASTER, NORMAL = 1 / 8, 0.5, 0.004, 1.03, 16
 local LONGEST_STOP, LONGEST_DEBT, MEMORY, LONG_PAUSE = 5, 10, 10, 300
-local GUESS, LEAST_GUESS, GUESS_FALLS, LEAST_OF_GUESS = 0.08, 0.2, 0.7, 0.05
+local GUESS, LEAST_GUESS, GUESS_FALLS, LEAST_OF_GUESS = 0.08, 1.0, 0.7, 0.05
 local GUESS_GROWS, GUESS_ENDS = 0.02, 8
 local MOST_OUTPUTS, LIARS, SMALL, CONTRADICTED, SET_BACK = 100, 3, 0.01, 1, -1
 local FIRST_AHEAD, TO_ASK_AGAIN, ACTIVE, PRESENT = 5, 0.75, 2, 30
@@ -37,7 +37,7 @@ local s = packed and cmsgpack.unpack(packed) or {
   full_at = {NEVER, NEVER, NEVER}, rich_at = {NEVER, NEVER, NEVER}, plenty_at = {NEVER, NEVER, NEVER},
   known = false, epoch = 0, told_at = NEVER, output_mean = -1, outputs = 0, seen = 0,
   moving = true, hold_until = NEVER, pace = NORMAL, pace_clock = NEVER,
-  cold = 0, cold_since = NEVER, cold_open = 0, free = false, recent = 0, guess = 0, odd = 3, zeros = 0,
+  cold = 0, cold_since = NEVER, cold_open = 0, free = false, recent = 0, guess = 0, odd = 0, zeros = 0,
   back_at = NEVER,
 }
 

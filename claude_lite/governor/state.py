@@ -113,7 +113,7 @@ class State:
     free: bool = False
     recent: float = 0.0
     guess: float = 0.0
-    odd: float = 3.0
+    odd: float = 0.0
     zeros: int = 0
 
     @property

@@ -16,7 +16,7 @@ def make(given):
     """Make the app and the task; *given* says where RabbitMQ, the API and the results are."""
     app = Celery("calls", broker=given["TEST_AMQP"], set_as_current=False)
     app.conf.task_default_queue = given["TEST_QUEUE"]
-    client = AsyncClient(base_url=given["TEST_API"], api_key="none", deadline=900)
+    client = AsyncClient(base_url=given["TEST_API"], api_key="none", deadline=900, governor=None)
     return app, call_task(app, client)
 
 

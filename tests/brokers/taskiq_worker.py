@@ -35,7 +35,7 @@ def make(given):
     """Make the broker and the task; *given* says where RabbitMQ, the API and the results are."""
     queue = Queue(name=given["TEST_QUEUE"])
     broker = AioPikaBroker(given["TEST_AMQP"], qos=int(given["TEST_SLOTS"]), task_queues=[queue])
-    client = AsyncClient(base_url=given["TEST_API"], api_key="none", deadline=900)
+    client = AsyncClient(base_url=given["TEST_API"], api_key="none", deadline=900, governor=None)
     return broker.with_result_backend(ResultsFile(given["TEST_RESULTS"])), call_task(broker, client)
 
 

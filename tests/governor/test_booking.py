@@ -578,7 +578,8 @@ def test_the_pace_comes_back():
     """After a few minutes without refusals nobody is slowed."""
     state = known(remaining=(2400, -1, -1))
     _, ticket = book(state, START, 1, 1)
-    learn(state, START, ticket, status=429)
+    for _ in range(4):
+        learn(state, START, ticket, status=429)
     for second in range(300):
         book(state, START + second, 1, 1)
     assert state.pace == NORMAL
@@ -591,7 +592,8 @@ def test_a_rate_is_guessed_where_no_header_tells_one():
     for _ in range(400):
         now += 1 / 40
         _, ticket = book(state, now, 1, 1)
-    learn(state, now, ticket, status=429, retry_after=1)
+    for _ in range(4):
+        learn(state, now, ticket, status=429, retry_after=1)
     assert 10 < state.guess < 32
     assert 10 < state.rates[0] < 32
     assert book(state, now, 1, 1)[0] == pytest.approx(1)
@@ -601,7 +603,8 @@ def test_a_guess_is_given_up_in_time():
     """A guess grows by 2 % a second, and is no limit any more when it is eight times as large."""
     state = State()
     _, ticket = book(state, START, 1, 1)
-    learn(state, START, ticket, status=429)
+    for _ in range(4):
+        learn(state, START, ticket, status=429)
     for second in range(90):
         book(state, START + second, 1, 1)
     assert state.guess
