@@ -342,12 +342,16 @@ class Config:
 
     @CachedProperty
     def account(self) -> tuple[str, str]:
-        """The origin, and the name of the function that gives the credential ("" without one)."""
-        if self.credential_function is None:
+        """The origin, and the name of the function that gives the credential ("" without one).
+
+        A function within another, a lambda and a method have no name here: each may give a
+        credential of its own.
+        """
+        option, function = self.credential_function or ("", None)
+        name = getattr(function, "__qualname__", "<")
+        if "<" in name or hasattr(function, "__self__"):
             return self.origin, ""
-        option, function = self.credential_function
-        named: Any = function if hasattr(function, "__qualname__") else type(function)
-        return self.origin, f"{option} {named.__module__}.{named.__qualname__}"
+        return self.origin, f"{option} {function.__module__}.{name}"
 
     def headers_of(self, credential: MaskedStr) -> dict[str, str]:
         """Return the headers for a *credential* that the credential function returned."""

@@ -390,3 +390,19 @@ def test_a_fork_while_calls_wait():
     """
     with EchoServer() as server:
         python(program, server)
+
+
+def tenant_key():
+    """Give a key, as a function of a module does."""
+    return "sk-one"
+
+
+def test_which_functions_share_a_limit(emulated):
+    """Keys of one named function share a limit; keys of lambdas have a limit each."""
+    governor = Governor()
+    for key in ("sk-one", "sk-two"):
+        emulated.client(governor=governor, api_key=lambda key=key: key).messages.create(**ASK)
+    assert len(governor.snapshot()) == 2
+    for _ in range(2):
+        emulated.client(governor=governor, api_key=tenant_key).messages.create(**ASK)
+    assert len(governor.snapshot()) == 3
