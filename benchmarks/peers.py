@@ -178,6 +178,7 @@ class Ours:
             api_key=KEY,
             base_url=base_url,
             retry=standard(attempts=10_000),  # clients by hand retry without a limit
+            governor=None,  # and no other client has one
         )
         self._create = self._client.messages.create
         self._stream = self._client.messages.stream
@@ -401,7 +402,7 @@ class OursSync:
     def __init__(self, base_url: str) -> None:
         from claude_lite import Client
 
-        self._create = Client(api_key=KEY, base_url=base_url).messages.create
+        self._create = Client(api_key=KEY, base_url=base_url, governor=None).messages.create
 
     def call(self) -> None:
         """One call."""

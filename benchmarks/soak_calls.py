@@ -34,6 +34,7 @@ def _options(url: str) -> dict[str, Any]:
         "timeout": PATIENCE,
         "deadline": 2 * PATIENCE,
         "retry": standard(wait=0.005),
+        "governor": None,  # a fifth of the answers are faults, refusals too
     }
 
 

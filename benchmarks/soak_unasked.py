@@ -184,7 +184,13 @@ def _operation(serial: int, *, stream: bool) -> CreateMessage | StreamMessage:
 
 
 def _options(url: str) -> dict[str, Any]:
-    return {"api_key": "none", "base_url": url, "timeout": PATIENCE, "retry": never()}
+    return {
+        "api_key": "none",
+        "base_url": url,
+        "timeout": PATIENCE,
+        "retry": never(),
+        "governor": None,
+    }
 
 
 # Each caller has a client of its own: only then it knows that its connection is idle.
