@@ -177,7 +177,7 @@ class Ours:
             transport or _transport("aiohttp"),
             api_key=KEY,
             base_url=base_url,
-            retry=standard(attempts=10_000),  # clients by hand retry without a limit
+            retry=standard(attempts=10_000, wait=0.0),  # clients by hand retry without a limit
             governor=None,  # and no other client has one
         )
         self._create = self._client.messages.create
