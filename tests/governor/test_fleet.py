@@ -6,7 +6,11 @@ from benchmarks.fleet import report
 from benchmarks.fleet.scenarios import SCENARIOS, Run
 
 # Those of a hundred processes with a hundred tasks are the first ones, but for their size.
-NAMES = [name for name in SCENARIOS if not name.startswith("fleet ")]
+NAMES = [
+    pytest.param(name, marks=[] if number % 5 == 0 else pytest.mark.slow)
+    for number, name in enumerate(SCENARIOS)
+    if not name.startswith("fleet ")
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

