@@ -34,7 +34,7 @@ from claude_lite.core.retry import RetryPolicy, standard
 from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, checked_url
 from claude_lite.core.turns import Gate
 from claude_lite.errors import CredentialMissing, UsageError
-from claude_lite.given.addresses import header_lines, union_of_betas
+from claude_lite.given.addresses import has_password, header_lines, union_of_betas
 from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 
@@ -79,7 +79,7 @@ def _to_betas(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def _to_governor(given: Gate | str | None) -> Gate | str | None:
     if given == "auto":
-        given = os.environ.get("CLAUDE_LITE_GOVERNOR") or "auto"
+        given = from_environment("CLAUDE_LITE_GOVERNOR") or "auto"
         given = None if given == "none" else given
     if not isinstance(given, str) or given in {"auto", "local"}:
         return str(given) if isinstance(given, str) else given
@@ -414,7 +414,7 @@ class Config:
         secret = {k for k, v in mask_headers(self.headers).items() if isinstance(v, MaskedStr)}
         state["headers"] = {k: v for k, v in self.headers.items() if k not in secret}
         if isinstance(self.governor, MaskedStr):
-            state["governor"] = "auto" if "@" in self.governor else str(self.governor)
+            state["governor"] = "auto" if has_password(self.governor) else str(self.governor)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

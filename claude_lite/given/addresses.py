@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 _BASE_URL: Final = re.compile(
     r"(https?)://(\[[0-9a-f:.]+\]|[\w-]+(?:\.[\w-]+)*)\.?(:[0-9]{1,5})?(/[\w.~%!$&'()*+,;=:@/-]*)?",
@@ -24,6 +25,27 @@ def clean_url(text: str) -> str | None:
         return None
     scheme, host, port, path = found.groups(default="")
     return f"{scheme}://{host}".lower() + port + path.rstrip("/")
+
+
+def has_password(url: str) -> bool:
+    """Tell whether the URL of a Redis may have a password: before the host, or as an option.
+
+    Args:
+        url: The URL as it was given.
+
+    """
+    return "@" in url or "password" in unquote(url).lower()
+
+
+def is_ambiguous(url: str) -> bool:
+    """Tell whether two readers may see another host, or another password, in the URL of a Redis.
+
+    Args:
+        url: The URL as it was given. Line breaks, which some drop, and a password with "?" or "#"
+            as it is make it ambiguous.
+
+    """
+    return not url.strip().isprintable() or "@" in "".join(re.split("[?#]", url, maxsplit=1)[1:])
 
 
 def header_lines(text: str) -> dict[str, str] | None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from claude_lite.core.turns import Admit, Turn
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import has_password
 from claude_lite.governor.local import LocalPool
 from claude_lite.governor.pools import Key, key_of
-from claude_lite.wire import Clock
+from claude_lite.wire import Clock, MaskedStr
 
 if TYPE_CHECKING:
     from claude_lite.governor.redis import RedisDesk
@@ -56,8 +57,11 @@ class Governor:
 
     """
 
+    _desk: "RedisDesk | None" = None  # while `__init__` fails, and a traceback shows this object
+
     def __init__(self, redis: str | None = None) -> None:
-        self._desk = None if redis is None else _desk_for(redis)
+        if redis is not None:
+            self._desk = _desk_for(redis := MaskedStr(redis))  # it may have a password
         self._pools: dict[tuple[Key, Clock], Pool] = {}
         self._found: dict[Hashable, Pool] = {}  # by what requests have, for speed
         _governors.add(self)
@@ -122,7 +126,7 @@ class Governor:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._desk is None:
             return type(self), ()
-        if "@" in self._desk.url:
+        if has_password(self._desk.url):
             raise UsageError(
                 "a governor whose URL has a password is not pickled: "
                 "set CLAUDE_LITE_GOVERNOR where the client is used, and pickle none"

@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_lite.errors import ConnectionFailed, UsageError
+from claude_lite.given.addresses import is_ambiguous
 from claude_lite.governor.packing import pack_step, unpack_reply
 from claude_lite.governor.redis_pool import NEVER, RedisPool
 from claude_lite.governor.shared import Reply, Step
@@ -189,6 +190,8 @@ def _read_address(url: str) -> str | None:
         parts = urlsplit(str(url))
         host, port = parts.hostname or "", parts.port
     except ValueError:
+        return None
+    if is_ambiguous(url):
         return None
     if parts.scheme not in SCHEMES or not (parts.path if parts.scheme == "unix" else host):
         return None

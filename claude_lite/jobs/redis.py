@@ -22,6 +22,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from claude_lite.errors import UsageError
+from claude_lite.given.addresses import has_password, is_ambiguous
 from claude_lite.wire import MaskedStr
 
 __all__ = ["RedisResults"]
@@ -178,7 +179,7 @@ class RedisResults:
         return f"RedisResults({self._shown!r})"
 
     def __reduce__(self) -> Any:
-        if "@" in str(self._url):
+        if has_password(self._url):
             raise TypeError("RedisResults with a password has no pickle: make it in the worker")
         return _made, (str(self._shown), self._milliseconds / 1000, self._prefix)
 
@@ -199,6 +200,8 @@ def _checked(url: MaskedStr) -> str:
 
 
 def _problem(url: MaskedStr) -> str | None:
+    if is_ambiguous(url):
+        return "has a line break or the like, or a password with ? or #"
     try:
         parts = urlsplit(str(url))
         port = parts.port

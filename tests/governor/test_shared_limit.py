@@ -8,6 +8,7 @@ import pickle
 import signal
 import threading
 import time
+import traceback
 
 import pytest
 from brokers.servers import running_redis
@@ -326,6 +327,11 @@ WRONG = [
     "redis://h:port",
     "unix://",
     "redis://:secret-pass@h:99999",
+    "redis://:secret-pass\nx@h",
+    "redis://u:12?secret-pass@h",
+    "redis://u:12#secret-pass@h",
+    "u:secret-pass@h",
+    b"redis://:secret-pass@h",
 ]
 
 
@@ -336,6 +342,36 @@ def test_a_url_of_no_redis(wrong):
     with pytest.raises(UsageError, match=r"redis://host") as caught:
         Governor(wrong)
     assert "secret" not in str(caught.value)
+    assert "secret-pass" not in library_frames(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [url for url in WRONG if isinstance(url, str) and "secret" in url]
+)
+def test_a_variable_with_no_redis(wrong, monkeypatch):
+    """A wrong CLAUDE_LITE_GOVERNOR is an error, and no frame of the library shows its password."""
+    pytest.importorskip("redis")
+    monkeypatch.setenv("CLAUDE_LITE_GOVERNOR", wrong)
+    with pytest.raises(UsageError) as caught:
+        Client(api_key=KEY).governor  # noqa: B018  # the property makes it
+    assert "secret-pass" not in library_frames(caught.value)
+
+
+def library_frames(error):
+    """Render an error with all variables, without the frame of the test."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(shown.format()).partition("claude_lite/")[2]
+
+
+@pytest.mark.parametrize("option", ["password", "pass%77ord", "ssl_password"])
+def test_a_password_as_an_option_is_not_pickled(option):
+    """A password among the options of a URL is in no pickle of a governor or of a client."""
+    pytest.importorskip("redis")
+    url = f"redis://127.0.0.1:1/2?{option}=secret-pass"
+    if option != "ssl_password":  # only `rediss` has it
+        with pytest.raises(UsageError, match="CLAUDE_LITE_GOVERNOR"):
+            pickle.dumps(Governor(url))
+    assert b"secret-pass" not in pickle.dumps(Client(api_key=KEY, governor=url))
 
 
 def test_a_password_is_never_shown(governors):

@@ -126,6 +126,9 @@ def test_redis_away(how, sync, redis_server, store):
         f"redis://host/{PASSWORD}",
         f"redis://host?socket_timeout={PASSWORD}",
         f"redis://:0/{PASSWORD}",
+        f"redis://u:{PASSWORD}\nx@host",
+        f"redis://u:12?{PASSWORD}@host",
+        f"redis://u:12#{PASSWORD}@host",
         PASSWORD,
     ],
 )
@@ -146,6 +149,9 @@ def test_a_password_is_never_shown(sync):
     assert repr(store) == "RedisResults('redis://127.0.0.1:1/0')"
     with pytest.raises(TypeError, match="no pickle"):
         pickle.dumps(store)
+
+    with pytest.raises(TypeError, match="no pickle"):
+        pickle.dumps(RedisResults(f"redis://127.0.0.1:1/0?password={PASSWORD}"))
 
     def ask():
         return store.get("a") if sync else run_async(store, lambda: store.get_async("a"))
