@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -329,6 +330,14 @@ FAILURES = {
         AsyncClient(api_key="k").request("GET", "/", extra_headers={"authorization": BEARER})
     ),
     "an operation's headers": lambda: CreateMessage(**PARAMS, extra_headers={"x-api-key": CANARY}),
+    "an operation's query": lambda: CreateMessage(**PARAMS, extra_query={"a": [CANARY]}),
+    "a request's query": lambda: Client(api_key="k").request("GET", "/", query={"key": CANARY}),
+    "a request's query in Base64": lambda: Client(api_key="k").request(
+        "GET", "/", query={"a": b64encode(CANARY.encode()).decode()}
+    ),
+    "a call's headers in Base64": lambda: Client(api_key="k").messages.create(
+        **PARAMS, extra_headers={"x-gateway": b64encode(CANARY.encode()).decode()}
+    ),
     "an operation's unknown field": lambda: RawRequest(method="GET", path="/", api_key=CANARY),
     "a changed operation": lambda: CreateMessage(**PARAMS).replace(
         extra_headers={"x-api-key": CANARY}

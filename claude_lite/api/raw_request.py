@@ -5,8 +5,10 @@ All endpoints: https://docs.claude.com/en/api/overview
 
 from typing import Any
 
+from attrs import field
+
 from claude_lite.core.json_text import dumps
-from claude_lite.core.operation import JSON, Operation, Route, operation
+from claude_lite.core.operation import JSON, Operation, Route, checked_query, operation
 from claude_lite.core.retry import Resend
 from claude_lite.core.targets import Target, with_query
 from claude_lite.errors import UsageError
@@ -26,7 +28,7 @@ class RawRequest(Operation[Response]):
     """The path after the base URL: it begins with a slash and is percent-encoded."""
     json: Any = None
     """The body; None sends no body."""
-    query: JSON | None = None
+    query: JSON | None = field(default=None, converter=checked_query)
     resend: Resend | None = None
     """What sending the request twice would mean; the default is "safe" for GET and HEAD, and
     "never" for other methods."""

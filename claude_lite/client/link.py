@@ -17,8 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 from claude_lite.client.tokens import AsyncTokens, Tokens
-from claude_lite.core.credentials import LIVE
 from claude_lite.errors import UsageError
+from claude_lite.given.refusals import LIVE
 from claude_lite.wire import Clock, MaskedStr
 
 if TYPE_CHECKING:

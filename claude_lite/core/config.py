@@ -18,7 +18,6 @@ from attrs import evolve, field, fields, frozen
 
 from claude_lite.core.credentials import (
     FRAMING_HEADERS,
-    LIVE,
     Credential,
     Secret,
     bearer,
@@ -35,6 +34,7 @@ from claude_lite.core.targets import API_VERSION, DEFAULT_BASE_URL, Target, chec
 from claude_lite.core.turns import Gate
 from claude_lite.errors import CredentialMissing, UsageError
 from claude_lite.given.addresses import has_password, header_lines, union_of_betas
+from claude_lite.given.refusals import LIVE
 from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Dialect, Limits, MaskedStr
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from claude_lite.errors import ClaudeError, UsageError
+from claude_lite.given.refusals import LIVE
 from claude_lite.wire import MASK, Masked, MaskedStr, is_secret_header
 
 __all__ = ["Secret"]
@@ -24,8 +25,6 @@ FRAMING_HEADERS: Final = frozenset(
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE: Final = re.compile(r"[^\t -~\x80-\xff]")
 _CREDENTIAL: Final = re.compile(r"[!-~]+")
-LIVE: Final = re.compile(r"(?i)^\s*(?:bearer|basic) |\bsk-[\w-]{8,}|\beyJ[\w-]{9,999}\.[\w.-]{9,}")
-"""What a credential looks like: an authorization, a key also within other text, a JWT."""
 
 
 class Secret(Masked):

@@ -45,6 +45,7 @@ from claude_lite.core.targets import JSON_TYPE, Target, path_segment, with_query
 from claude_lite.errors import RequestTooLarge, UsageError
 from claude_lite.given.addresses import union_of_betas
 from claude_lite.given.null import NULL
+from claude_lite.given.refusals import LIVE
 from claude_lite.given.spellings import OPTIONS
 from claude_lite.wire import DEFAULT_LIMITS, Limits, MaskedStr, Request, Response, is_secret_header
 
@@ -220,6 +221,13 @@ def _checked_headers(given: Mapping[str, str] | None) -> Mapping[str, str] | Non
     return given
 
 
+def checked_query(query: Any) -> Any:
+    """Return *query*. Raises `UsageError` if it has a credential: gateways log the query."""
+    if LIVE.search(str(query)):
+        raise (query := UsageError("the query has a credential: give it to the client"))
+    return query
+
+
 def _checked_betas(betas: str | Sequence[str] | None) -> Sequence[str] | None:
     flags = (betas,) if isinstance(betas, str) else betas
     if wrong := [flag for flag in flags or () if not isinstance(flag, str)]:
@@ -260,7 +268,7 @@ class Operation(Generic[R]):
     __signature__: ClassVar[Any] = SIGNATURE
 
     extra_body: JSON | None = None
-    extra_query: JSON | None = None
+    extra_query: JSON | None = field(default=None, converter=checked_query)
     extra_headers: Mapping[str, str] | None = field(default=None, converter=_checked_headers)
     betas: Sequence[str] | None = field(default=None, converter=_checked_betas)
 

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from attrs import Factory, evolve
 
-from claude_lite.core.credentials import LIVE, bearer, misplaced, wrong_type
+from claude_lite.core.credentials import bearer, misplaced, wrong_type
 from claude_lite.core.json_text import dumps, loads
 from claude_lite.core.operation import MEGABYTE, make, too_large
 from claude_lite.core.targets import checked_url
 from claude_lite.errors import UsageError
 from claude_lite.given.addresses import union_of_betas
+from claude_lite.given.refusals import LIVE
 from claude_lite.wire import MaskedStr, Request
 
 C = TypeVar("C", bound=type)

@@ -8,6 +8,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+LIVE: Final = re.compile(
+    r"(?i)^\s*(?:bearer|basic) |\b(?:sk-[\w-]{8,}|eyJ[\w-]{9,999}\.[\w.-]{9,}"
+    r"|c2stYW50[\w+/-]{8,}|AIza[\w-]{30,}|ya29\.[\w-]{9,})"
+)
+"""What a credential looks like: an authorization, a key within other text or in Base64, a JWT."""
+
 MESSAGE_KEYS: Final = ("message", "Message", "detail", "error", "errors", "title", "msg")
 LEVELS: Final = 5
 RATE_LIMITED: Final = 429
