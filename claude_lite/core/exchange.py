@@ -360,7 +360,8 @@ class Exchange(Generic[R]):
         """Tell whether the rate limit refused the attempt: such an attempt does not count."""
         if not isinstance(error, RateLimited) or self.config.retry.rule_for(error) is not None:
             return False
-        return (error.retry_after or 0.0) <= LONGEST_REFUSAL and self._refused < MAX_REFUSALS
+        wait = error.retry_after  # the API's rate limit always names it
+        return wait is not None and wait <= LONGEST_REFUSAL and self._refused < MAX_REFUSALS
 
     def _failure(self, error: ClaudeError) -> FailedAttempt:
         return FailedAttempt(error, self.operation.resend_rule, self._resent)

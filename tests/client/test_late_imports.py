@@ -104,6 +104,7 @@ def show(error):
 with zipfile.ZipFile(PATH, "w") as archive:
     archive.writestr("mine/SKILL.md", "---\\nname: mine\\ndescription: d\\n---\\n")
 del sys.modules["zipfile"]
+from claude_lite.governor import forget
 options = dict(api_key=lambda: KEY, base_url=URL, retry=standard(wait=0.0), timeout=0.5)
 if "RUN":
     import asyncio
@@ -118,6 +119,7 @@ print(*Spy.seen)
 """
 FAULTS = """
 for text in TEXTS:
+    forget()  # after some refusals the governor would wait
     try:
         AWAIT client.messages.create(**ask(text))
     except ClaudeError as error:
