@@ -18,6 +18,8 @@ from claude_lite.emulator import Emulator
 from claude_lite.governor import Governor, governor_for
 from claude_lite_transports.emulator import AsyncEmulatorTransport, EmulatorTransport
 
+pytestmark = pytest.mark.slow  # they wait in real time
+
 ASK = {
     "model": "claude-opus-4-5",
     "max_tokens": 50,
