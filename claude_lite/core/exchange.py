@@ -36,7 +36,7 @@ from claude_lite.core.responses import (
     with_head_fields,
 )
 from claude_lite.core.retry import CallHistory, FailedAttempt, RetryBudget, budget_for
-from claude_lite.core.turns import Admit, Turn
+from claude_lite.core.turns import PATIENCE, Admit, Turn
 from claude_lite.errors import (
     AuthenticationFailed,
     ClaudeError,
@@ -58,7 +58,6 @@ NOT_FOUND: Final = 404
 MAX_REDIRECTS: Final = 3
 SAME_METHOD: Final = frozenset({307, 308})
 MAX_REFUSALS: Final = 50  # of the rate limit, per call with a governor; further ones are attempts
-PATIENCE: Final = 2.0  # seconds that a call with `retry=defer()` waits itself after a refusal
 LONGEST_REFUSAL: Final = 60.0  # seconds: the limits are per minute, so a longer wait is another one
 
 

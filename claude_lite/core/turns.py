@@ -6,9 +6,11 @@ what became of the attempt. `claude_lite.governor` has the governor.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from claude_lite.wire import Clock, Request, Response
+
+PATIENCE: Final = 2.0  # seconds that a call with `retry=defer()` waits itself, before a queue does
 
 
 class Admit(NamedTuple):  # made faster than a class of attrs

@@ -6,26 +6,21 @@ from collections.abc import Awaitable, Callable, Generator, Hashable
 from contextlib import suppress
 from typing import Any, Final
 
-from claude_lite.core.responses import retry_after as named_wait
-from claude_lite.core.turns import Admit
+from claude_lite.core.turns import PATIENCE, Admit
 from claude_lite.governor.booking import SOON, book, give_back, learn
 from claude_lite.governor.lines import POLL, Bell, Line, Waiter, running_loop
-from claude_lite.governor.pools import Cost, cost_of, limits_of, used_of, weight_of
+from claude_lite.governor.pools import OK, Cost, cost_of, news_of, used_of, weight_of
 from claude_lite.governor.state import State, Ticket
 from claude_lite.wire import Clock, Response
 
 __all__ = ["LocalPool", "LocalTurn"]
 
 LONGEST_SLEEP: Final = 1.0  # seconds; then ask again, because much may be known by then
-PATIENCE: Final = 2.0  # seconds that a call with `retry=defer()` is held in its worker
 LONG: Final = 60.0  # seconds: a call without a deadline that waits so long is reported
 MIXED: Final = 10.0  # seconds for which the last background call counts
 
 UNKNOWN: Final = 0.05  # seconds between calls that go back to a queue while no limit is known
 READ_EVERY: Final = 0.02  # seconds
-NOT_SENT: Final = -1
-UNKNOWN_FATE: Final = 0
-OK: Final = 200
 BUCKETS: Final = ("requests", "input_tokens", "output_tokens")
 
 Pause = float | None
@@ -49,26 +44,19 @@ class LocalTurn:
         pool = self._pool
         ticket, now = self._ticket, pool.clock()
         used = None if usage is None else used_of(usage, pool.weight)
-        status = limits = left = retry_after = None
         if head is not None:
-            status = head.status
             # Of many answers at once, the headers of a few are enough.
             is_quick = now - pool.read_at < READ_EVERY and (ticket.clocks or pool.state.free)
-            if status == OK and is_quick:
+            if head.status == OK and is_quick:
                 if used is not None:  # else it is a stream, which has its usage at its end
                     with pool.lock:
                         give_back(pool.state, ticket, used)
                 return
             pool.read_at = now
-            limits, left = limits_of(head) or (None, None)
-            retry_after = None if status == OK else named_wait(head.headers)
-        elif not sent:
-            status = NOT_SENT
-        elif usage is None:
-            status = UNKNOWN_FATE
+        status, limits, left, named = news_of(head, usage, sent=sent)
         if status is not None or used is not None:
             with pool.lock:
-                learn(pool.state, now, ticket, status, limits, left, retry_after, used)
+                learn(pool.state, now, ticket, status, limits, left, named, used)
 
 
 class LocalPool:

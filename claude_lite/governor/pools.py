@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from claude_lite.core.responses import retry_after
 from claude_lite.core.turns import Admit
 from claude_lite.wire import Response
 
-__all__ = ["Cost", "Key", "cost_of", "family_of", "key_of", "limits_of", "used_of"]
+__all__ = ["Cost", "Key", "cost_of", "family_of", "key_of", "limits_of", "news_of", "used_of"]
 
 FAMILIES: Final = (
     ("opus-4", re.compile(r"opus-4(?!\d)")),
@@ -145,6 +146,25 @@ def _left(text: str | None) -> float:
     except ValueError:
         return -1.0
     return number if 0 <= number < MOST else -1.0
+
+
+News = tuple[int | None, Three | None, Three | None, float | None]
+"""What `booking.learn` is told of an attempt: status, limits, what is left, and the named wait."""
+
+NOT_SENT: Final = -1
+UNKNOWN_FATE: Final = 0
+OK: Final = 200
+
+
+def news_of(head: Response | None, usage: object, *, sent: bool) -> News:
+    """Return what became of an attempt; see `claude_lite.core.turns.Turn.settle`."""
+    if head is not None:
+        limits, left = limits_of(head) or (None, None)
+        named = None if head.status == OK else retry_after(head.headers)
+        return head.status, limits, left, named
+    if not sent:
+        return NOT_SENT, None, None, None
+    return UNKNOWN_FATE if usage is None else None, None, None, None
 
 
 def used_of(usage: Any, weight: int) -> Three | None:

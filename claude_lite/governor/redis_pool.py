@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from random import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from claude_lite.core.turns import Admit
+from claude_lite.core.turns import PATIENCE, Admit
 from claude_lite.governor.lines import POLL, running_loop
-from claude_lite.governor.local import BUCKETS, MIXED, NOT_SENT, PATIENCE, UNKNOWN, UNKNOWN_FATE
-from claude_lite.governor.pools import Key, cost_of, limits_of, used_of, weight_of
+from claude_lite.governor.local import BUCKETS, LONGEST_SLEEP, MIXED, UNKNOWN
+from claude_lite.governor.pools import NOT_SENT, Key, cost_of, news_of, used_of, weight_of
 from claude_lite.governor.shared import MOST_WANTS, Member, Reply, Step, Want
 from claude_lite.governor.state import Ticket
 from claude_lite.wire import Response
@@ -27,7 +27,6 @@ __all__ = ["NEVER", "Desk", "RedisPool"]
 
 PREFIX: Final = "claude-lite-1"  # the number changes with the meaning of the state
 TELL: Final = 0.1  # seconds until answers are told, if no call asks before
-LONGEST_SLEEP: Final = 1.0  # seconds; then ask again, because much may be known by then
 LOOK: Final = 0.1  # seconds between two looks for calls whose deadline has passed
 NEVER: Final = math.inf
 
@@ -96,17 +95,7 @@ class RedisTurn:
         """Tell what became of the attempt; see `claude_lite.core.turns.Turn`."""
         pool = self._pool
         used = None if usage is None else used_of(usage, pool.weight)
-        status = limits = left = retry_after = None
-        if head is not None:
-            status = head.status
-            limits, left = limits_of(head) or (None, None)
-            with contextlib.suppress(ValueError):
-                retry_after = max(0.0, float(head.headers.get("retry-after", "")))
-        elif not sent:
-            status = NOT_SENT
-        elif usage is None:
-            status = UNKNOWN_FATE
-        pool.settle(self._ticket, status, limits, left, retry_after, used)
+        pool.settle(self._ticket, *news_of(head, usage, sent=sent), used)
 
 
 class RedisPool:
