@@ -262,18 +262,24 @@ def _report(args: argparse.Namespace, client: AsyncClient, figures: Figures) -> 
             "client, not the endpoint. Lower --concurrency, try --transport asyncio, or run "
             "several processes at once"
         )
-    if args.output is not None:
-        about = {
-            "claude_lite": __version__,
-            "endpoint": "emulator" if args.emulator else client.config.origin,
-            "model": args.model,
-            "concurrency": args.concurrency,
-            "streamed": not args.no_stream,
-        }
-        try:
-            args.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
-        except OSError as error:
-            raise UsageError(f"cannot write {args.output}: {error.strerror}") from None
+    save(args, "emulator" if args.emulator else client.config.origin, found)
+
+
+def save(args: argparse.Namespace, endpoint: str, found: dict[str, Any]) -> None:
+    """Write figures to the file of `--output`, if there is one. Raises `UsageError`."""
+    if args.output is None:
+        return
+    about = {
+        "claude_lite": __version__,
+        "endpoint": endpoint,
+        "model": args.model,
+        "concurrency": args.concurrency,
+        "streamed": not args.no_stream,
+    }
+    try:
+        args.output.write_text(json.dumps({**about, **found}, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {args.output}: {error.strerror}") from None
 
 
 def print_table(found: dict[str, Any]) -> None:

@@ -8,15 +8,13 @@ processes got the same number of answers, 1/N if one got all.
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 from contextlib import suppress
 from typing import Any, Final
 
-from claude_lite.cli.bench import Figures, measure, params_of, percentiles, print_table
+from claude_lite.cli.bench import Figures, measure, params_of, percentiles, print_table, save
 from claude_lite.cli.terminal import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, say
 from claude_lite.client.clients import AsyncClient
-from claude_lite.core.targets import __version__
 from claude_lite.errors import ClaudeError, UsageError
 
 __all__ = ["bench_processes"]
@@ -63,18 +61,7 @@ def bench_processes(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     report = merged(found)
     print_table(report)
-    if args.output is not None:
-        about = {
-            "claude_lite": __version__,
-            "endpoint": client.config.origin,
-            "model": args.model,
-            "concurrency": args.concurrency,
-            "streamed": not args.no_stream,
-        }
-        try:
-            args.output.write_text(json.dumps({**about, **report}, indent=2) + "\n")
-        except OSError as error:
-            raise UsageError(f"cannot write {args.output}: {error.strerror}") from None
+    save(args, client.config.origin, report)
     return EXIT_FAILED if lost or not report["succeeded"] else EXIT_DONE
 
 
